@@ -1,0 +1,7 @@
+import { defineConfig } from 'drizzle-kit'
+
+export default defineConfig({
+  dialect: 'sqlite',
+  schema: './lib/registry/schema.ts',
+  out: './lib/registry/migrations',
+})

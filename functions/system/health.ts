@@ -1,0 +1,81 @@
+/** GET /health: can it take telemetry? 503 only when it cannot. */
+import type { Device } from '../../lib/devices/device.ts'
+import type { Gate } from '../../lib/http/auth.ts'
+import { endpoint, reply } from '../../lib/http/endpoint.ts'
+import { lambda } from '../../lib/http/lambda.ts'
+import type { Log } from '../../lib/log.ts'
+import * as runtime from '../../lib/runtime.ts'
+import { formatMillis } from '../../lib/telemetry/time.ts'
+import { version } from '../../lib/version.ts'
+
+type Check = { readonly status: 'ok' | 'failed' | 'warning'; readonly message?: string }
+
+interface Deps {
+  log: Log
+  gate: Gate<Device>
+  /** Rejects when it cannot be used. */
+  probes: { readonly registry: () => Promise<unknown>; readonly telemetry: () => Promise<unknown> }
+  /** What an operator should know though everything works. */
+  warnings: Readonly<Record<string, string>>
+  /** True where anybody who can connect may see the checks. */
+  showChecks: boolean
+}
+
+/** Backends are asked at most this often, ms. */
+const probeEveryMs = 15_000
+const probeTimeoutMs = 5_000
+
+const probed = async (probe: () => Promise<unknown>): Promise<Check> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<Check>((resolve) => {
+    timer = setTimeout(resolve, probeTimeoutMs, { status: 'failed', message: 'did not answer in time' })
+  })
+  const check = probe().then(
+    (): Check => ({ status: 'ok' }),
+    (): Check => ({ status: 'failed', message: 'cannot be used' }),
+  )
+  return Promise.race([check, late]).finally(() => clearTimeout(timer))
+}
+
+export const health = ({ log, gate, probes, warnings, showChecks }: Deps) => {
+  let last: { at: number; checks: Promise<Record<string, Check>> } | undefined
+  const checksOf = async (): Promise<Record<string, Check>> => {
+    const [registry, telemetry] = await Promise.all([probed(probes.registry), probed(probes.telemetry)])
+    const noted = Object.entries(warnings).map(
+      ([name, message]) => [name, { status: 'warning', message }] as const,
+    )
+    return { registry, telemetry, ...Object.fromEntries(noted) }
+  }
+  return endpoint(log).get('/health', async (c) => {
+    const now = Date.now()
+    if (last === undefined || now - last.at >= probeEveryMs) last = { at: now, checks: checksOf() }
+    const checks = await last.checks
+    const states = Object.values(checks).map((check) => check.status)
+    const status = states.includes('failed')
+      ? 'unhealthy'
+      : states.includes('warning')
+        ? 'degraded'
+        : 'healthy'
+    const detailed = c.req.query('detailed') === 'true' && (showChecks || (await gate.isAdmin(c)))
+    return reply(c, status === 'unhealthy' ? 503 : 200, {
+      status,
+      version,
+      timestamp: formatMillis(now),
+      ...(detailed ? { checks } : {}),
+    })
+  })
+}
+
+export const handler = lambda(async () => {
+  const { loopback, tls, stage } = runtime.config()
+  const { db } = await runtime.registry()
+  const telemetry = await runtime.telemetry()
+  const plain = stage === 'local' && !loopback && tls === undefined
+  return health({
+    log: runtime.log(),
+    gate: await runtime.gate(),
+    probes: { registry: () => db.$client.execute('SELECT 1'), telemetry: () => telemetry.check() },
+    warnings: plain ? { transport: 'listens beyond this machine without TLS: keys travel in clear' } : {},
+    showChecks: stage === 'local' && loopback,
+  })
+})

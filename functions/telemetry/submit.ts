@@ -1,0 +1,59 @@
+/** POST /api/v1/devices/telemetry and its aliases: readings of the device that sends them. */
+
+import type { Context } from 'hono'
+import type { Device } from '../../lib/devices/device.ts'
+import type { Devices } from '../../lib/devices/devices.ts'
+import { AppError } from '../../lib/errors.ts'
+import type { DeviceEnv, Gate } from '../../lib/http/auth.ts'
+import { endpoint, reply } from '../../lib/http/endpoint.ts'
+import { lambda } from '../../lib/http/lambda.ts'
+import { idOf, readJson } from '../../lib/http/validate.ts'
+import type { Log } from '../../lib/log.ts'
+import * as runtime from '../../lib/runtime.ts'
+import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
+import { formatTime } from '../../lib/telemetry/time.ts'
+
+interface Deps {
+  log: Log
+  gate: Gate<Device>
+  devices: Devices
+  telemetry: Telemetry
+}
+
+export const submitTelemetry = ({ log, gate, devices, telemetry }: Deps) => {
+  const submit = async (c: Context<DeviceEnv<Device>>) => {
+    const receivedAt = Date.now()
+    const device = c.get('device')
+    const body = await readJson(c)
+    if (body === undefined) throw new AppError('MALFORMED_JSON', 'The body is empty: JSON is expected.')
+    devices.seen(device.id)
+    const { accepted, rejected, time } = await telemetry.ingest(device, body, {
+      receivedAt,
+      messageId: c.get('requestId'),
+    })
+    return reply(c, 201, {
+      message: 'Telemetry stored successfully',
+      device_id: device.id,
+      device_name: device.name,
+      timestamp: formatTime(time),
+      accepted,
+      rejected: rejected.map(({ index, code, message }) => ({ index, code, message })),
+    })
+  }
+  return endpoint(log)
+    .post('/api/v1/devices/telemetry', gate.device('telemetry'), submit)
+    .post('/api/v1/telemetry', gate.device('telemetry'), submit)
+    .post('/api/v1/mqtt/telemetry/:id', gate.device('telemetry'), (c) => {
+      if (idOf(c) !== c.get('device').id) throw new AppError('NOT_FOUND', 'There is no such device.')
+      return submit(c)
+    })
+}
+
+export const handler = lambda(async () =>
+  submitTelemetry({
+    log: runtime.log(),
+    gate: await runtime.gate(),
+    devices: await runtime.devices(),
+    telemetry: await runtime.telemetry(),
+  }),
+)

@@ -1,0 +1,256 @@
+/**
+ * The settings: the only file that reads the environment. A bad setting stops the start and is named, one sentence
+ * each; a predecessor's name is answered with the name to use.
+ */
+import { isIP } from 'node:net'
+import { join, resolve } from 'node:path'
+import * as z from 'zod'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Thrown by {@link loadConfig}: every bad setting, one sentence each, without the value of a secret. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly problems: string[]
+  constructor(problems: string[]) {
+    super(problems.join('\n'))
+    this.problems = problems
+  }
+}
+
+const whole = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, `must be a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
+
+const flag = z
+  .string()
+  .transform((text) => text.toLowerCase())
+  .pipe(z.enum(['true', 'false', '1', '0', 'yes', 'no'], 'must be true or false'))
+  .transform((text) => text === 'true' || text === '1' || text === 'yes')
+
+const portMessage = 'must be a port from 0 to 65535 (0 picks a free one), or none'
+const port = z.union(
+  [
+    z.literal('none').transform(() => undefined),
+    z
+      .string()
+      .regex(/^\d{1,5}$/)
+      .transform(Number)
+      .refine((n) => n <= 65535),
+  ],
+  portMessage,
+)
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+)
+
+const secret = (min: number, what: string) =>
+  z.string().min(min, `must have at least ${min} characters${what}`)
+
+const Settings = z.object({
+  STAGE: z.enum(['local', 'dev', 'staging', 'prod'], 'must be local, dev, staging or prod').default('local'),
+  HOST: z.string().min(1).default('127.0.0.1'),
+  PORT: port.prefault('5000'),
+  MQTT_PORT: port.prefault('1883'),
+  MQTT_WS_PORT: port.prefault('9001'),
+  MQTT_TLS_PORT: port.prefault('8883'),
+  TLS_CERT: z.string().optional(),
+  TLS_KEY: z.string().optional(),
+  TRUST_PROXY: list.prefault(''),
+  DATA_DIR: z.string().min(1).default('.iotflow'),
+  DATABASE_URL: z.string().optional(),
+  DATABASE_AUTH_TOKEN: z.string().optional(),
+  RATE_LIMIT_PER_MINUTE: whole(0, 1e9).prefault('60'),
+  RATE_LIMIT_TELEMETRY_PER_MINUTE: whole(0, 1e9).prefault('100'),
+  RATE_LIMIT_REGISTER_PER_5_MINUTES: whole(0, 1e9).optional(),
+  RATE_LIMIT_IP_PER_MINUTE: whole(0, 1e9).prefault('300'),
+  UPSTASH_REDIS_REST_URL: z.url('must be an https URL').optional(),
+  UPSTASH_REDIS_REST_TOKEN: z.string().optional(),
+  ADMIN_TOKEN: secret(24, '').optional(),
+  ENROLLMENT_KEY: list
+    .refine((keys) => keys.length <= 2, 'takes one key, or two separated by a comma')
+    .refine((keys) => keys.every((key) => key.length >= 16), 'keys must have at least 16 characters')
+    .prefault(''),
+  OPEN_REGISTRATION: flag.optional(),
+  PUBLIC_TELEMETRY_READS: flag.optional(),
+  CORS_ORIGINS: list
+    .refine(
+      (origins) => origins.every((origin) => origin === '*' || /^https?:\/\/[^/\s]+$/.test(origin)),
+      'must be origins such as https://app.example.com, separated by commas, or *',
+    )
+    .prefault(''),
+  API_KEY_LENGTH: whole(24, 64).prefault('32'),
+  RETENTION_DAYS: whole(0, 36_500).prefault('30'),
+  OFFLINE_AFTER_S: whole(1, 31_536_000).prefault('300'),
+  LOG_LEVEL: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'], 'must be debug, info, warn, error or silent')
+    .default('info'),
+})
+
+/** Settings of the contract that this version does not serve yet: set, they would be ignored in silence. */
+const unserved: Record<string, string> = {
+  INFLUXDB_URL: 'telemetry is kept in the embedded store',
+  MQTT_URL: 'the embedded broker is the only one',
+  REDIS_URL: 'request limits are kept in memory, or in Upstash by UPSTASH_REDIS_REST_URL',
+  SPOOL_QUEUE_URL: 'the embedded store needs no queue',
+}
+
+/** Names and forms of the Flask predecessor, with what takes their place. */
+const predecessors = (env: Environment): string[] => {
+  const found: string[] = []
+  if (env.MQTT_HOST)
+    found.push('MQTT_HOST is the old name: the broker is embedded, HOST says where it listens.')
+  if (env.DATABASE_URL?.startsWith('sqlite:')) {
+    found.push('DATABASE_URL is an SQLAlchemy address: use file:path/to/registry.db, or leave it out.')
+  }
+  if (env.FLASK_ENV || env.FLASK_DEBUG)
+    found.push('FLASK_ENV and FLASK_DEBUG are gone: use STAGE and LOG_LEVEL.')
+  return found
+}
+
+export type Stage = 'local' | 'dev' | 'staging' | 'prod'
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
+
+export interface Config {
+  readonly stage: Stage
+  readonly host: string
+  /** True while `host` is a loopback address. */
+  readonly loopback: boolean
+  /** TCP ports; 0 picks a free one, undefined leaves the listener out. */
+  readonly ports: {
+    readonly http: number | undefined
+    readonly mqtt: number | undefined
+    readonly mqttWs: number | undefined
+    readonly mqttTls: number | undefined
+  }
+  /** Paths of PEM files; both or neither. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined
+  /** Addresses or CIDR ranges of proxies whose X-Forwarded-For counts. */
+  readonly trustProxy: readonly string[]
+  /** Absolute path. */
+  readonly dataDir: string
+  readonly database: { readonly url: string; readonly authToken: string | undefined }
+  /** Requests per window; 0 turns the limit off. */
+  readonly limits: {
+    readonly devicePerMinute: number
+    readonly telemetryPerMinute: number
+    readonly registerPer5Minutes: number
+    readonly ipPerMinute: number
+  }
+  readonly upstash: { readonly url: string; readonly token: string } | undefined
+  readonly adminToken: string | undefined
+  readonly enrollmentKeys: readonly string[]
+  readonly openRegistration: boolean
+  readonly publicTelemetryReads: boolean
+  readonly corsOrigins: readonly string[]
+  /** Characters of a new API key, 24–64. */
+  readonly apiKeyLength: number
+  /** 0 keeps telemetry for ever. */
+  readonly retentionDays: number
+  /** Default per device, seconds. */
+  readonly offlineAfterS: number
+  readonly logLevel: LogLevel
+}
+
+const isLoopback = (host: string) =>
+  host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+
+const isAddressRange = (text: string) => {
+  const [address = '', bits, ...rest] = text.split('/')
+  const version = isIP(address)
+  if (version === 0 || rest.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+}
+
+/**
+ * Reads and checks the settings.
+ * @throws {ConfigError} naming every bad setting.
+ */
+export function loadConfig(env: Environment = process.env): Config {
+  const given = Object.fromEntries(
+    Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
+  )
+  const problems = predecessors(given)
+  for (const [name, instead] of Object.entries(unserved)) {
+    if (given[name])
+      problems.push(`${name} is set, but this version does not serve it yet: ${instead}. Unset it.`)
+  }
+  const parsed = Settings.safeParse(given)
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) problems.push(`${String(issue.path[0])} ${issue.message}.`)
+    throw new ConfigError(problems)
+  }
+  const s = parsed.data
+  if ((s.TLS_CERT === undefined) !== (s.TLS_KEY === undefined)) {
+    problems.push('TLS_CERT and TLS_KEY go together: one of them is missing.')
+  }
+  if ((s.UPSTASH_REDIS_REST_URL === undefined) !== (s.UPSTASH_REDIS_REST_TOKEN === undefined)) {
+    problems.push('UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN go together: one of them is missing.')
+  }
+  if (s.TRUST_PROXY.some((proxy) => !isAddressRange(proxy))) {
+    problems.push('TRUST_PROXY must be IP addresses or CIDR ranges separated by commas.')
+  }
+  if (
+    s.DATABASE_URL &&
+    !/^(file:|libsql:|https?:|wss?:)/.test(s.DATABASE_URL) &&
+    !s.DATABASE_URL.startsWith('sqlite:')
+  ) {
+    problems.push('DATABASE_URL must begin with file:, libsql:, https: or http:.')
+  }
+  if (problems.length > 0) throw new ConfigError(problems)
+
+  const loopback = isLoopback(s.HOST)
+  const open = s.STAGE === 'local' && loopback
+  const dataDir = resolve(s.DATA_DIR)
+  return {
+    stage: s.STAGE,
+    host: s.HOST,
+    loopback,
+    ports: { http: s.PORT, mqtt: s.MQTT_PORT, mqttWs: s.MQTT_WS_PORT, mqttTls: s.MQTT_TLS_PORT },
+    tls: s.TLS_CERT && s.TLS_KEY ? { cert: s.TLS_CERT, key: s.TLS_KEY } : undefined,
+    trustProxy: s.TRUST_PROXY,
+    dataDir,
+    database: {
+      url: s.DATABASE_URL ?? `file:${join(dataDir, 'registry.db')}`,
+      authToken: s.DATABASE_AUTH_TOKEN,
+    },
+    limits: {
+      devicePerMinute: s.RATE_LIMIT_PER_MINUTE,
+      telemetryPerMinute: s.RATE_LIMIT_TELEMETRY_PER_MINUTE,
+      registerPer5Minutes: s.RATE_LIMIT_REGISTER_PER_5_MINUTES ?? (s.STAGE === 'local' ? 1000 : 10),
+      ipPerMinute: s.RATE_LIMIT_IP_PER_MINUTE,
+    },
+    upstash:
+      s.UPSTASH_REDIS_REST_URL && s.UPSTASH_REDIS_REST_TOKEN
+        ? { url: s.UPSTASH_REDIS_REST_URL, token: s.UPSTASH_REDIS_REST_TOKEN }
+        : undefined,
+    adminToken: s.ADMIN_TOKEN,
+    enrollmentKeys: s.ENROLLMENT_KEY,
+    openRegistration: s.OPEN_REGISTRATION ?? open,
+    publicTelemetryReads: s.PUBLIC_TELEMETRY_READS ?? open,
+    corsOrigins: s.CORS_ORIGINS,
+    apiKeyLength: s.API_KEY_LENGTH,
+    retentionDays: s.RETENTION_DAYS,
+    offlineAfterS: s.OFFLINE_AFTER_S,
+    logLevel: s.LOG_LEVEL,
+  }
+}
+
+/** Adds the settings of an `.env` file to the environment; what the environment already has wins, no file is fine. */
+export function loadEnvFile(path: string): void {
+  try {
+    process.loadEnvFile(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+}
+
+/** Names of every setting, for the test that holds `.env.example` and the README to them. */
+export const settingNames: readonly string[] = Object.keys(Settings.shape)

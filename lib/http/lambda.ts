@@ -1,0 +1,28 @@
+/** From a Hono app to a Lambda handler, and to the same app for the Node server and the tests. */
+import type { APIGatewayProxyEventV2, APIGatewayProxyResultV2, Context } from 'aws-lambda'
+import type { Hono } from 'hono'
+import { handle } from 'hono/aws-lambda'
+import type { HttpEnv } from './endpoint.ts'
+
+export interface HttpHandler {
+  (event: APIGatewayProxyEventV2, context: Context): Promise<APIGatewayProxyResultV2>
+  /** The app, built on the first call and kept. */
+  app(): Promise<Hono<HttpEnv>>
+}
+
+/** Nothing is built while the file is imported: the first call does it, and a failed build is tried again. */
+export function lambda(build: () => Promise<Hono<HttpEnv>>): HttpHandler {
+  let built: Promise<Hono<HttpEnv>> | undefined
+  const app = () => {
+    built ??= build().catch((error: unknown) => {
+      built = undefined
+      throw error
+    })
+    return built
+  }
+  // The two descriptions of the same event differ in what they call optional.
+  type Event = Parameters<ReturnType<typeof handle>>[0]
+  const handler = async (event: APIGatewayProxyEventV2, context: Context) =>
+    (await handle(await app())(event as Event, context)) as APIGatewayProxyResultV2
+  return Object.assign(handler, { app })
+}

@@ -1,0 +1,82 @@
+/** Bodies and parameters: bounded, decoded, checked; every refused field is named. */
+import type * as z from 'zod'
+import { AppError, type ErrorDetail } from '../errors.ts'
+import { decodeJson } from '../json.ts'
+import type { Call } from './endpoint.ts'
+
+/** Largest body, bytes. */
+export const maxBodyBytes = 1024 * 1024
+
+const tooLarge = () => new AppError('PAYLOAD_TOO_LARGE', `The body is larger than ${maxBodyBytes} bytes.`)
+
+const readBytes = async (c: Call): Promise<Uint8Array> => {
+  const length = c.req.header('content-length')
+  if (length !== undefined && c.req.header('transfer-encoding') === undefined) {
+    if (!(Number(length) <= maxBodyBytes)) throw tooLarge()
+    return new Uint8Array(await c.req.raw.arrayBuffer())
+  }
+  // Without a length the body is read piece by piece, so that no more than the bound is ever held.
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  const reader = c.req.raw.body?.getReader()
+  for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
+    bytes += part.value.length
+    if (bytes > maxBodyBytes) throw tooLarge()
+    chunks.push(part.value)
+  }
+  return Buffer.concat(chunks)
+}
+
+const isJson = (contentType: string) => /^application\/(?:json|[\w.+-]+\+json)\s*(?:;|$)/i.test(contentType)
+
+/**
+ * The body as JSON; undefined when it is empty.
+ * @throws {AppError} PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, MALFORMED_JSON
+ */
+export async function readJson(c: Call): Promise<unknown> {
+  let bytes: Uint8Array
+  try {
+    bytes = await readBytes(c)
+  } catch (error) {
+    if (error instanceof AppError) throw error
+    throw new AppError('BAD_REQUEST', 'The body could not be read to its end.', { cause: error })
+  }
+  if (bytes.length === 0) return undefined
+  const contentType = c.req.header('content-type')
+  if (contentType !== undefined && !isJson(contentType)) {
+    throw new AppError(
+      'UNSUPPORTED_MEDIA_TYPE',
+      'The body must be JSON: send Content-Type: application/json.',
+    )
+  }
+  return decodeJson(bytes)
+}
+
+const toDetails = (issues: readonly z.core.$ZodIssue[]): ErrorDetail[] =>
+  issues.slice(0, 100).map((issue) => ({ path: issue.path.join('.'), message: issue.message }))
+
+const check = <S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> => {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const details = toDetails(parsed.error.issues)
+  const names = details.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')
+  throw new AppError('VALIDATION_FAILED', `The ${what} is not valid: ${names.slice(0, 500)}.`, { details })
+}
+
+/** @throws {AppError} as {@link readJson}, and VALIDATION_FAILED naming each refused field. */
+export async function jsonBody<S extends z.ZodType>(c: Call, schema: S): Promise<z.output<S>> {
+  const body = await readJson(c)
+  if (body === undefined) throw new AppError('MALFORMED_JSON', 'The body is empty: JSON is expected.')
+  return check(schema, body, 'body')
+}
+
+/** The parameters of the query; of one given twice the first counts. @throws {AppError} VALIDATION_FAILED */
+export const queryOf = <S extends z.ZodType>(c: Call, schema: S): z.output<S> =>
+  check(schema, c.req.query(), 'query')
+
+/** The id in the path. @throws {AppError} NOT_FOUND for anything that is not the number of a device. */
+export function idOf(c: Call): number {
+  const text = c.req.param('id') ?? ''
+  if (!/^[1-9]\d{0,14}$/.test(text)) throw new AppError('NOT_FOUND', 'There is no such device.')
+  return Number(text)
+}

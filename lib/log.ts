@@ -1,0 +1,79 @@
+/** One JSON line per request, batch or event. Lines are gathered and written once per turn of the event loop. */
+import { writeSync } from 'node:fs'
+import type { LogLevel } from './config.ts'
+
+const severity = { debug: 10, info: 20, warn: 30, error: 40, silent: 99 } as const
+
+type Level = Exclude<LogLevel, 'silent'>
+type Fields = Readonly<Record<string, unknown>>
+
+export interface Log {
+  debug(msg: string, fields?: Fields): void
+  info(msg: string, fields?: Fields): void
+  warn(msg: string, fields?: Fields): void
+  error(msg: string, fields?: Fields): void
+  /** True when a line of this level would be written: for callers that would have to build it. */
+  enabled(level: Level): boolean
+  /** Writes what is gathered at once; for the end of a process. */
+  flush(): void
+}
+
+/** Fields whose values never reach a log line, whatever put them there. */
+const secretField = /key|token|password|secret|authorization|cookie|payload/i
+
+const redact = (name: string, value: unknown): unknown => {
+  if (name !== '' && secretField.test(name)) return '[redacted]'
+  if (typeof value === 'bigint') return value.toString()
+  if (value instanceof Error) return fault(value)
+  return value
+}
+
+/**
+ * What of an error may be logged: its kind, its code, and where in our sources it was thrown. A library's message
+ * can hold SQL, parameters and keys.
+ */
+const fault = (error: Error): Record<string, unknown> => {
+  const { code } = error as { code?: unknown }
+  const own = /(?:functions|lib|local)\/[\w./-]+\.ts:\d+/.exec(error.stack ?? '')
+  const cause = error.cause instanceof Error ? { cause: fault(error.cause) } : {}
+  return {
+    name: error.name,
+    ...(typeof code === 'string' ? { code } : {}),
+    ...(own ? { at: own[0] } : {}),
+    ...cause,
+  }
+}
+
+/** Writes whole lines to standard error; a closed pipe must not end the process. */
+const toStderr = (lines: string) => {
+  try {
+    writeSync(2, lines)
+  } catch {
+    // Nobody reads the log any more.
+  }
+}
+
+/** @param write receives one or more whole lines, each ending in a newline. */
+export function createLog(level: LogLevel, write: (lines: string) => void = toStderr): Log {
+  const from = severity[level]
+  let gathered = ''
+  const flush = () => {
+    const lines = gathered
+    gathered = ''
+    if (lines !== '') write(lines)
+  }
+  const at = (name: Level) => (msg: string, fields?: Fields) => {
+    if (severity[name] < from) return
+    if (gathered === '') setImmediate(flush)
+    gathered += `${JSON.stringify({ time: new Date().toISOString(), level: name, msg, ...fields }, redact)}\n`
+    if (gathered.length > 65_536) flush()
+  }
+  return {
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    enabled: (name) => severity[name] >= from,
+    flush,
+  }
+}

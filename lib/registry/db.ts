@@ -1,0 +1,50 @@
+/** The registry: drizzle on libSQL, by file or by URL. */
+import { fileURLToPath } from 'node:url'
+import { type Client, createClient } from '@libsql/client'
+import { drizzle, type LibSQLDatabase } from 'drizzle-orm/libsql'
+import { migrate } from 'drizzle-orm/libsql/migrator'
+import * as schema from './schema.ts'
+
+export type RegistryDb = LibSQLDatabase<typeof schema> & { $client: Client }
+
+export interface Registry {
+  readonly db: RegistryDb
+  /** Brings the schema up to date. Not safe to run twice at once: a step of start and deploy, never of a cold start. */
+  migrate(): Promise<void>
+  close(): void
+}
+
+/**
+ * One connection on a file: libSQL runs it on the calling thread, and settings such as `synchronous` hold for the
+ * connection that made them.
+ */
+export async function openRegistry(at: { url: string; authToken?: string | undefined }): Promise<Registry> {
+  const isFile = at.url.startsWith('file:')
+  const client = createClient({
+    url: at.url,
+    ...(at.authToken === undefined ? {} : { authToken: at.authToken }),
+    ...(isFile ? { concurrency: 1, timeout: 5000 } : {}),
+  })
+  if (isFile) {
+    await client.execute('PRAGMA journal_mode = WAL')
+    await client.execute('PRAGMA synchronous = FULL')
+    await client.execute('PRAGMA foreign_keys = ON')
+  }
+  const db = drizzle(client, { schema })
+  return {
+    db,
+    migrate: () => migrate(db, { migrationsFolder: fileURLToPath(new URL('./migrations', import.meta.url)) }),
+    close: () => client.close(),
+  }
+}
+
+/** True for a write that the database refused because the value must be unique. */
+export function isUniqueViolation(error: unknown): boolean {
+  for (let e = error; e instanceof Error; e = e.cause) {
+    const { code, extendedCode } = e as { code?: string; extendedCode?: string }
+    if (extendedCode === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_UNIQUE') return true
+    // Remote databases answer with the base code and the words of SQLite.
+    if (code?.startsWith('SQLITE_CONSTRAINT') && e.message.includes('UNIQUE constraint failed')) return true
+  }
+  return false
+}

@@ -1,0 +1,91 @@
+/** All tables of the registry. Times are whole milliseconds since the epoch, UTC. */
+import { sql } from 'drizzle-orm'
+import { blob, check, index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+
+/** AUTOINCREMENT: an id is never given twice, also after the newest device was deleted. */
+export const devices = sqliteTable(
+  'devices',
+  {
+    id: integer('id').primaryKey({ autoIncrement: true }),
+    name: text('name').notNull().unique(),
+    description: text('description'),
+    deviceType: text('device_type').notNull(),
+    status: text('status', { enum: ['active', 'inactive', 'maintenance'] })
+      .notNull()
+      .default('active'),
+    location: text('location'),
+    firmwareVersion: text('firmware_version'),
+    hardwareVersion: text('hardware_version'),
+    /** Seconds; null takes the default of the settings. */
+    offlineAfterS: integer('offline_after_s'),
+    configurationVersion: integer('configuration_version').notNull().default(0),
+    createdAt: integer('created_at').notNull(),
+    updatedAt: integer('updated_at').notNull(),
+    lastSeenAt: integer('last_seen_at'),
+  },
+  (t) => [check('devices_status', sql`${t.status} in ('active', 'inactive', 'maintenance')`)],
+)
+
+/** API keys: only their SHA-256 is kept, with the first characters to tell them apart. */
+export const credentials = sqliteTable(
+  'credentials',
+  {
+    id: integer('id').primaryKey({ autoIncrement: true }),
+    deviceId: integer('device_id')
+      .notNull()
+      .references(() => devices.id, { onDelete: 'cascade' }),
+    keyHash: text('key_hash').notNull().unique(),
+    keyPrefix: text('key_prefix').notNull(),
+    createdAt: integer('created_at').notNull(),
+    expiresAt: integer('expires_at'),
+    lastUsedAt: integer('last_used_at'),
+    revokedAt: integer('revoked_at'),
+  },
+  (t) => [index('credentials_device').on(t.deviceId)],
+)
+
+/** Desired configuration, one row a key; `value` is JSON. The version stands with the device. */
+export const configurations = sqliteTable(
+  'configurations',
+  {
+    deviceId: integer('device_id')
+      .notNull()
+      .references(() => devices.id, { onDelete: 'cascade' }),
+    key: text('key').notNull(),
+    value: text('value').notNull(),
+    dataType: text('data_type', { enum: ['string', 'integer', 'float', 'boolean', 'json'] }).notNull(),
+    updatedAt: integer('updated_at').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.deviceId, t.key] })],
+)
+
+/** What happened to a device, with why; `detail` is JSON. */
+export const events = sqliteTable(
+  'events',
+  {
+    id: integer('id').primaryKey({ autoIncrement: true }),
+    deviceId: integer('device_id')
+      .notNull()
+      .references(() => devices.id, { onDelete: 'cascade' }),
+    kind: text('kind').notNull(),
+    detail: text('detail'),
+    at: integer('at').notNull(),
+  },
+  (t) => [index('events_device').on(t.deviceId, t.id)],
+)
+
+/** Messages that could not become readings. Without a foreign key: the device may be unknown or gone. */
+export const deadLetters = sqliteTable(
+  'dead_letters',
+  {
+    id: integer('id').primaryKey({ autoIncrement: true }),
+    deviceId: integer('device_id'),
+    topic: text('topic').notNull(),
+    payload: blob('payload', { mode: 'buffer' }).notNull(),
+    /** Bytes of `payload`, for the bound per device. */
+    size: integer('size').notNull(),
+    reason: text('reason').notNull(),
+    receivedAt: integer('received_at').notNull(),
+  },
+  (t) => [index('dead_letters_device').on(t.deviceId, t.id)],
+)

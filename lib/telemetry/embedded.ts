@@ -1,0 +1,334 @@
+/** The embedded telemetry store: a libSQL file, one thread that writes in groups and one that reads. */
+import { mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { AppError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Answer, Ask } from './embedded-worker.ts'
+import type { FieldValue, Reading } from './reading.ts'
+import type { TelemetryStore, WriteEntry } from './store.ts'
+
+export interface EmbeddedOptions {
+  /** Path of the database file; its folder is made. */
+  file: string
+  log: Log
+  /** 0 keeps readings for ever. */
+  retentionMs: number
+  /** Readings that may wait to be written, in all; beyond it a write is refused. */
+  maxWaiting?: number
+  /** Bytes that may wait to be written; beyond it a write is refused. */
+  maxWaitingBytes?: number
+  /** Queries that may wait for the reading thread. */
+  maxQueries?: number
+  pruneEveryMs?: number
+  /** Milliseconds since the epoch. */
+  now?: () => number
+}
+
+/** Characters of one group: large enough to share one flush to disk, small enough to keep the wait short. */
+const maxGroupCharacters = 1_000_000
+/** Values that one aggregation may answer. */
+const maxAggregates = 200_000
+
+const unavailable = (cause?: unknown) =>
+  new AppError('UNAVAILABLE', 'The telemetry store cannot take or give readings at the moment.', {
+    retryAfterS: 2,
+    cause,
+  })
+
+class StoreFault extends Error {
+  override readonly name = 'StoreFault'
+  readonly code: string
+  constructor(code: string) {
+    super(`telemetry store: ${code}`)
+    this.code = code
+  }
+}
+
+interface Thread {
+  ask(ask: Ask): Promise<unknown>
+  ended: Promise<void>
+}
+
+/** A bundle has the thread's code beside it as JavaScript. */
+const threadFile = import.meta.url.endsWith('.ts') ? './embedded-thread.mjs' : './embedded-worker.mjs'
+
+/** Starts a thread on the file. @throws {StoreFault} when the file cannot be opened. */
+async function startThread(file: string): Promise<Thread> {
+  const worker = new Worker(new URL(threadFile, import.meta.url), { workerData: { file }, execArgv: [] })
+  const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
+  let lastId = 0
+  let alive = true
+  const expect = (id: number) =>
+    new Promise<unknown>((resolve, reject) => {
+      waiting.set(id, { resolve, reject })
+    })
+  const end = (code: string) => {
+    alive = false
+    for (const { reject } of waiting.values()) reject(new StoreFault(code))
+    waiting.clear()
+  }
+  worker.on('message', (answer: Answer) => {
+    const asked = waiting.get(answer.id)
+    waiting.delete(answer.id)
+    if ('code' in answer) asked?.reject(new StoreFault(answer.code))
+    else asked?.resolve(answer.value)
+  })
+  worker.on('error', () => end('THREAD_FAILED'))
+  const ended = new Promise<void>((resolve) => {
+    worker.on('exit', () => {
+      end('THREAD_ENDED')
+      resolve()
+    })
+  })
+  await expect(0)
+  return {
+    ended,
+    ask: (ask) => {
+      if (!alive) return Promise.reject(new StoreFault('THREAD_ENDED'))
+      lastId += 1
+      worker.postMessage({ id: lastId, ...ask })
+      return expect(lastId)
+    },
+  }
+}
+
+interface Waiting {
+  readonly json: string
+  readonly count: number
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+const toJson = (entry: WriteEntry): string => {
+  const tags = `${entry.receivedAt},${JSON.stringify(entry.deviceType)},${JSON.stringify(entry.location)}]`
+  let json = ''
+  for (const { time, fields, metadata } of entry.readings) {
+    if (json !== '') json += ','
+    json += `[${entry.deviceId},${time},${JSON.stringify(fields)},${metadata ? JSON.stringify(metadata) : 'null'},${tags}`
+  }
+  return json
+}
+
+const toReading = ([time, fields, metadata]: [bigint, string, string | null]): Reading => ({
+  time,
+  fields: JSON.parse(fields) as Record<string, FieldValue>,
+  metadata: metadata === null ? undefined : (JSON.parse(metadata) as Record<string, string>),
+})
+
+const toValue = (type: string, value: unknown): FieldValue => {
+  if (type === 'true') return true
+  if (type === 'false') return false
+  return type === 'text' ? String(value) : Number(value)
+}
+
+const only = (reading: Reading, names: readonly string[]): Reading => {
+  const fields: Record<string, FieldValue> = {}
+  for (const name of names) {
+    const value = Object.hasOwn(reading.fields, name) ? reading.fields[name] : undefined
+    if (value !== undefined) fields[name] = value
+  }
+  return { ...reading, fields }
+}
+
+/** @throws {AppError} UNAVAILABLE when the file cannot be opened. */
+export async function openEmbeddedStore(options: EmbeddedOptions): Promise<TelemetryStore> {
+  const { file, log, retentionMs, now = Date.now, pruneEveryMs = 3_600_000 } = options
+  const { maxWaiting = 20_000, maxWaitingBytes = 64 * 1024 * 1024, maxQueries = 200 } = options
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+  // The writer makes the tables that the reader needs.
+  let writer = await startThread(file)
+  let reader = await startThread(file)
+
+  let queue: Waiting[] = []
+  let waitingReadings = 0
+  let waitingBytes = 0
+  let writing: Promise<void> | undefined
+  let queries = 0
+  let closed = false
+
+  const nextGroup = (): Waiting[] => {
+    let characters = 0
+    let end = 0
+    while (end < queue.length && (end === 0 || characters < maxGroupCharacters)) {
+      characters += queue[end]?.json.length ?? 0
+      end += 1
+    }
+    const group = queue.slice(0, end)
+    queue = queue.slice(end)
+    return group
+  }
+
+  const writeGroup = async (group: Waiting[]) => {
+    let failed = new Set<number>()
+    let fault: StoreFault | undefined
+    try {
+      const result = (await writer.ask({ op: 'write', groups: group.map((waiting) => waiting.json) })) as {
+        failed: number[]
+        code: string
+      }
+      failed = new Set(result.failed)
+      if (failed.size > 0) fault = new StoreFault(result.code)
+    } catch (error) {
+      failed = new Set(group.keys())
+      fault = error as StoreFault
+      if (fault.code.startsWith('THREAD_') && !closed) writer = await startThread(file).catch(() => writer)
+    }
+    if (fault) log.error('readings could not be stored', { messages: failed.size, error: fault })
+    for (const [at, waiting] of group.entries()) {
+      waitingReadings -= waiting.count
+      waitingBytes -= waiting.json.length
+      if (failed.has(at)) waiting.reject(unavailable(fault))
+      else waiting.resolve()
+    }
+  }
+
+  /** Writes group after group while there are any; what comes meanwhile makes the next group. */
+  const writeAll = async () => {
+    // Everything that this turn of the event loop brings belongs to the first group.
+    await new Promise((resolve) => setImmediate(resolve))
+    while (queue.length > 0) await writeGroup(nextGroup())
+    // In the same turn as the last look at the queue: a write in between would wait for ever.
+    writing = undefined
+  }
+
+  const query = async (ask: Ask): Promise<unknown[][]> => {
+    if (queries >= maxQueries || closed) throw unavailable()
+    queries += 1
+    try {
+      return (await reader.ask(ask)) as unknown[][]
+    } catch (error) {
+      log.error('a telemetry query failed', { error, op: ask.op })
+      if ((error as StoreFault).code.startsWith('THREAD_') && !closed) {
+        reader = await startThread(file).catch(() => reader)
+      }
+      throw unavailable(error)
+    } finally {
+      queries -= 1
+    }
+  }
+
+  let pruning: Promise<void> | undefined
+  const prune = async () => {
+    const before = BigInt(now() - retentionMs) * 1_000_000n
+    while (!closed && (await writer.ask({ op: 'prune', before }))) {
+      // Slice by slice: what is to be written comes in between.
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+  const startPruning = () => {
+    pruning ??= prune()
+      .catch((error) => log.warn('old readings could not be deleted', { error }))
+      .finally(() => {
+        pruning = undefined
+      })
+  }
+  const pruneTimer = retentionMs > 0 ? setInterval(startPruning, pruneEveryMs) : undefined
+  pruneTimer?.unref()
+  if (retentionMs > 0) startPruning()
+
+  return {
+    backend: 'embedded',
+
+    write(entry) {
+      const json = toJson(entry)
+      const count = entry.readings.length
+      if (closed || waitingReadings + count > maxWaiting || waitingBytes + json.length > maxWaitingBytes) {
+        return Promise.reject(unavailable())
+      }
+      waitingReadings += count
+      waitingBytes += json.length
+      return new Promise((resolve, reject) => {
+        queue.push({ json, count, resolve, reject })
+        writing ??= writeAll()
+      })
+    },
+
+    async history({ deviceId, from, to, fields, limit, order }) {
+      const found = await query({
+        op: 'history',
+        deviceId,
+        from,
+        to,
+        fields: fields === undefined ? undefined : [...fields],
+        limit,
+        descending: order === 'desc',
+      })
+      const readings = found.map((row) => toReading(row as [bigint, string, string | null]))
+      return fields === undefined ? readings : readings.map((reading) => only(reading, fields))
+    },
+
+    async latest(deviceId) {
+      const found = (await query({ op: 'latest', deviceId })) as [string, bigint, string, unknown][]
+      const newest = found[0]
+      if (newest === undefined) return undefined
+      return {
+        time: newest[1],
+        fields: Object.fromEntries(found.map(([field, , type, value]) => [field, toValue(type, value)])),
+      }
+    },
+
+    async aggregate({ deviceId, field, aggregation, window, from, to }) {
+      const ask = {
+        op: 'aggregate',
+        deviceId,
+        field,
+        aggregation,
+        window,
+        from,
+        to,
+        limit: maxAggregates + 1,
+      } as const
+      const found = (await query(ask)) as [bigint, string, number | bigint][]
+      if (found.length > maxAggregates) {
+        throw new AppError('VALIDATION_FAILED', 'That is too many values for one answer: ask for less.', {
+          details: [{ path: 'window', message: 'is too small for all fields of this range' }],
+        })
+      }
+      const windows: { time: bigint; values: Record<string, number> }[] = []
+      for (const [time, name, value] of found) {
+        let last = windows.at(-1)
+        if (last?.time !== time) {
+          last = { time, values: {} }
+          windows.push(last)
+        }
+        last.values[name] = Number(value)
+      }
+      return windows
+    },
+
+    async remove(deviceId, { from, to }) {
+      try {
+        await writer.ask({ op: 'remove', deviceId, from, to })
+      } catch (error) {
+        throw unavailable(error)
+      }
+    },
+
+    async count(deviceId) {
+      return Number((await query({ op: 'count', deviceId }))[0]?.[0] ?? 0)
+    },
+
+    async countDevices() {
+      return Number((await query({ op: 'countDevices' }))[0]?.[0] ?? 0)
+    },
+
+    async check() {
+      await query({ op: 'check' })
+      await writer.ask({ op: 'check' }).catch((error: unknown) => {
+        throw unavailable(error)
+      })
+    },
+
+    async close() {
+      if (closed) return
+      closed = true
+      clearInterval(pruneTimer)
+      await writing
+      await pruning
+      const over = { op: 'close' } as const
+      await Promise.all([writer.ask(over), reader.ask(over)].map((closing) => closing.catch(() => undefined)))
+      await Promise.all([writer.ended, reader.ended])
+    },
+  }
+}

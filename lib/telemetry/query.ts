@@ -1,0 +1,105 @@
+/** The parameters and answers that the endpoints of telemetry share. */
+import * as z from 'zod'
+import type { Reading } from './reading.ts'
+import { aggregations } from './store.ts'
+import { formatTime, parseDuration, parseInstant } from './time.ts'
+
+/** Readings of one answer; a larger `limit` is lowered to it. */
+export const maxLimit = 10_000
+/** JSON of one answer, bytes: a Lambda's answer ends at 6 MB. */
+export const maxAnswerBytes = 4 * 1024 * 1024
+
+const maxFields = 64
+const fieldName = /^[A-Za-z0-9.:-][A-Za-z0-9_.:-]{0,127}$/
+
+/** Now, in nanoseconds since the epoch. */
+export const nowNs = (): bigint => BigInt(Date.now()) * 1_000_000n
+
+const instant = z.string().transform((text, issue) => {
+  const time = parseInstant(text, nowNs())
+  if (time !== undefined) return time
+  issue.addIssue('must be ISO 8601, an epoch, or a time back from now such as -1h')
+  return z.NEVER
+})
+
+const field = z.string().regex(fieldName, 'must be the name of a field')
+
+/** An empty parameter counts as absent. */
+const given = <S extends z.ZodType>(schema: S) =>
+  z.preprocess((value) => (value === '' ? undefined : value), schema.optional())
+
+export const HistoryParameters = z.object({
+  start_time: given(instant),
+  end_time: given(instant),
+  fields: given(
+    z
+      .string()
+      .transform((text) => text.split(','))
+      .pipe(z.array(field).max(maxFields, `must name at most ${maxFields} fields`)),
+  ),
+  limit: given(
+    z
+      .string()
+      .regex(/^\d{1,15}$/, 'must be a whole number from 1')
+      .transform(Number)
+      .refine((limit) => limit >= 1, 'must be a whole number from 1')
+      .transform((limit) => Math.min(limit, maxLimit)),
+  ),
+  order: given(z.enum(['asc', 'desc'], 'must be asc or desc')),
+  cursor: given(z.string().max(64)),
+  format: given(z.enum(['json', 'csv', 'ndjson'], 'must be json, csv or ndjson')),
+})
+
+export const AggregateParameters = z.object({
+  start_time: given(instant),
+  end_time: given(instant),
+  field: given(z.union([z.literal('*'), field], 'must be the name of a field, or *')),
+  aggregation: given(z.enum(aggregations, `must be one of ${aggregations.join(', ')}`)),
+  window: given(
+    z.string().transform((text, issue) => {
+      const duration = parseDuration(text)
+      if (duration !== undefined) return duration
+      issue.addIssue('must be a duration such as 30s, 5m, 1h, 1d or 1w')
+      return z.NEVER
+    }),
+  ),
+})
+
+const dayNs = 86_400_000_000_000n
+
+/** Readings may be a day ahead of our clock; a list shows them too. */
+export const openEnd = (): bigint => nowNs() + 2n * dayNs
+
+/** Windows up to now; the millisecond that is running belongs to it. */
+export const presentEnd = (): bigint => nowNs() + 1_000_000n
+
+/** A reading as answers show it. */
+export const readingView = ({ time, fields, metadata }: Reading) => ({
+  timestamp: formatTime(time),
+  ...fields,
+  ...(metadata === undefined ? {} : { metadata }),
+})
+
+const csvCell = (value: unknown): string => {
+  const text = typeof value === 'object' ? JSON.stringify(value) : String(value)
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}
+
+/** RFC 4180: a header line, one line a reading, a column for every field that one of them has. */
+export function toCsv(readings: readonly Reading[]): string {
+  const names = [...new Set(readings.flatMap((reading) => Object.keys(reading.fields)))].sort()
+  const columns = [
+    'timestamp',
+    ...names,
+    ...(readings.some((reading) => reading.metadata) ? ['metadata'] : []),
+  ]
+  const lines = readings.map((reading) => {
+    const view: Record<string, unknown> = readingView(reading)
+    return columns.map((name) => (Object.hasOwn(view, name) ? csvCell(view[name]) : '')).join(',')
+  })
+  return [columns.map(csvCell).join(','), ...lines, ''].join('\r\n')
+}
+
+/** One JSON object a line. */
+export const toNdjson = (readings: readonly Reading[]): string =>
+  readings.map((reading) => `${JSON.stringify(readingView(reading))}\n`).join('')

@@ -1,0 +1,66 @@
+/** The functions of the system as `serverless.yml` names them: one route table for the cloud and for this machine. */
+import { readFile } from 'node:fs/promises'
+import { parse } from 'yaml'
+import * as z from 'zod'
+import type { HttpHandler } from '../lib/http/lambda.ts'
+
+export interface HttpRoute {
+  /** Upper case. */
+  readonly method: string
+  /** In Hono's form: `/api/v1/telemetry/:id`. */
+  readonly path: string
+  readonly functionName: string
+}
+
+export interface FunctionTable {
+  readonly routes: readonly HttpRoute[]
+  /** Answers what no route has. */
+  readonly fallback: string
+  /** The function as an HTTP handler. @throws {Error} when there is no such function. */
+  http(functionName: string): Promise<HttpHandler>
+  /** The function as an event handler. @throws {Error} when there is no such function. */
+  event(functionName: string): Promise<(event: unknown) => Promise<unknown>>
+}
+
+const root = new URL('../', import.meta.url)
+
+const HttpEvent = z.union([z.string(), z.object({ method: z.string(), path: z.string() })])
+const Document = z.object({
+  functions: z.record(
+    z.string(),
+    z.object({
+      handler: z.string().regex(/^functions\/[a-z-]+\/[a-z-]+\.handler$/),
+      events: z.array(z.object({ httpApi: HttpEvent.optional() })).default([]),
+    }),
+  ),
+})
+
+const toRoute = (event: z.output<typeof HttpEvent>, functionName: string): HttpRoute => {
+  const [method = '', path = ''] = typeof event === 'string' ? event.split(' ') : [event.method, event.path]
+  return { method: method.toUpperCase(), path: path.replaceAll(/\{(\w+)\}/g, ':$1'), functionName }
+}
+
+/** Reads the table; the functions themselves are loaded when they are asked for. */
+export async function loadFunctions(): Promise<FunctionTable> {
+  const { functions } = Document.parse(parse(await readFile(new URL('serverless.yml', root), 'utf8')))
+  const routes: HttpRoute[] = []
+  let fallback = ''
+  for (const [name, { events }] of Object.entries(functions)) {
+    for (const { httpApi } of events) {
+      if (httpApi === '*') fallback = name
+      else if (httpApi !== undefined) routes.push(toRoute(httpApi, name))
+    }
+  }
+  const load = async (name: string): Promise<unknown> => {
+    const known = functions[name]
+    if (known === undefined) throw new Error(`serverless.yml has no function ${name}`)
+    const file = new URL(known.handler.replace(/\.handler$/, '.ts'), root)
+    return ((await import(file.href)) as { handler: unknown }).handler
+  }
+  return {
+    routes,
+    fallback,
+    http: async (name) => (await load(name)) as HttpHandler,
+    event: async (name) => (await load(name)) as (event: unknown) => Promise<unknown>,
+  }
+}

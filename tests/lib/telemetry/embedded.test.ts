@@ -1,0 +1,173 @@
+import { chmod, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createClient } from '@libsql/client'
+import { afterEach, describe, expect, it } from 'vitest'
+import { createLog } from '../../../lib/log.ts'
+import { openEmbeddedStore } from '../../../lib/telemetry/embedded.ts'
+import type { TelemetryStore } from '../../../lib/telemetry/store.ts'
+import { telemetryStoreContract } from '../../support/telemetry-store-contract.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+
+const log = createLog('silent')
+
+telemetryStoreContract('embedded', async () => {
+  const folder = await temporaryFolder()
+  const store = await openEmbeddedStore({ file: join(folder.path, 'telemetry.db'), log, retentionMs: 0 })
+  return {
+    store,
+    end: async () => {
+      await store.close()
+      await folder.remove()
+    },
+  }
+})
+
+describe('embedded store', () => {
+  const endings: (() => Promise<unknown>)[] = []
+  afterEach(async () => {
+    for (const end of endings.splice(0).reverse()) await end()
+  })
+
+  const open = async (options: Partial<Parameters<typeof openEmbeddedStore>[0]> = {}) => {
+    const folder = await temporaryFolder()
+    const file = join(folder.path, 'telemetry.db')
+    const store = await openEmbeddedStore({ file, log, retentionMs: 0, ...options })
+    endings.push(() => folder.remove())
+    endings.push(() => store.close())
+    return { store, file, folder: folder.path }
+  }
+  const write = (store: TelemetryStore, time: bigint, fields: Record<string, number>, deviceId = 1) =>
+    store.write({
+      deviceId,
+      deviceType: 'sensor',
+      location: null,
+      receivedAt: Date.now(),
+      readings: [{ time, fields, metadata: undefined }],
+    })
+  const everything = {
+    from: 0n,
+    to: 9_000_000_000_000_000_000n,
+    fields: undefined,
+    limit: 10_000,
+    order: 'asc',
+  } as const
+
+  it('keeps readings when it is opened again, with the tags they were accepted with', async () => {
+    const { store, file } = await open()
+    await store.write({
+      deviceId: 7,
+      deviceType: 'pump',
+      location: 'Hall 1',
+      receivedAt: 1_700_000_000_123,
+      readings: [{ time: 1_700_000_000_000_000_001n, fields: { a: 1 }, metadata: { b: 'c' } }],
+    })
+    await store.close()
+    const client = createClient({ url: `file:${file}`, intMode: 'bigint' })
+    const { rows } = await client.execute('SELECT * FROM readings')
+    client.close()
+    expect(rows[0]).toMatchObject({
+      device_id: 7n,
+      ts: 1_700_000_000_000_000_001n,
+      device_type: 'pump',
+      location: 'Hall 1',
+      received_at: 1_700_000_000_123n,
+    })
+    const again = await openEmbeddedStore({ file, log, retentionMs: 0 })
+    expect(await again.count(7)).toBe(1)
+    await again.close()
+  })
+
+  it('refuses what it cannot hold, and takes it again later', async () => {
+    const { store } = await open({ maxWaiting: 3 })
+    const first = [1n, 2n, 3n].map((time) => write(store, time, { a: 1 }))
+    await expect(write(store, 4n, { a: 1 })).rejects.toMatchObject({ code: 'UNAVAILABLE', retryAfterS: 2 })
+    await Promise.all(first)
+    await write(store, 4n, { a: 1 })
+    expect(await store.count(1)).toBe(4)
+  })
+
+  it('bounds what waits by bytes too', async () => {
+    const { store } = await open({ maxWaitingBytes: 200 })
+    const first = write(store, 1n, { a: 1 })
+    await expect(write(store, 2n, { ['a'.repeat(128)]: 1, ['b'.repeat(128)]: 2 })).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    })
+    await first
+  })
+
+  it('writes what waits before it ends, and takes nothing after', async () => {
+    const { store, file } = await open()
+    const writes = Array.from({ length: 500 }, (_, n) => write(store, BigInt(n + 1), { n }))
+    await store.close()
+    await Promise.all(writes)
+    await expect(write(store, 1000n, { n: 1 })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    const again = await openEmbeddedStore({ file, log, retentionMs: 0 })
+    expect(await again.count(1)).toBe(500)
+    await again.close()
+  })
+
+  it('writes again right after a write was answered', async () => {
+    const { store } = await open()
+    for (let n = 1n; n <= 50n; n++) await write(store, n, { n: Number(n) })
+    expect(await store.count(1)).toBe(50)
+  })
+
+  it('fails a bad member of a group alone', async () => {
+    const { store } = await open()
+    // No parser of ours lets such a time pass: it stands for whatever the database refuses.
+    const tooLarge = 2n ** 80n
+    const results = await Promise.allSettled([
+      write(store, 1n, { a: 1 }),
+      store.write({
+        deviceId: 1,
+        deviceType: null as unknown as string,
+        location: null,
+        receivedAt: 0,
+        readings: [{ time: tooLarge, fields: { a: 1 }, metadata: undefined }],
+      }),
+      write(store, 3n, { a: 3 }),
+    ])
+    expect(results.map((result) => result.status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect((await store.history({ deviceId: 1, ...everything })).map((reading) => reading.time)).toEqual([
+      1n,
+      3n,
+    ])
+  })
+
+  it('deletes what is older than the retention, slice by slice', async () => {
+    const hourMs = 3_600_000
+    const now = Date.now()
+    const { store } = await open({ retentionMs: hourMs, pruneEveryMs: 50, now: () => now })
+    const old = BigInt(now - 2 * hourMs) * 1_000_000n
+    await store.write({
+      deviceId: 1,
+      deviceType: 'sensor',
+      location: null,
+      receivedAt: now,
+      readings: Array.from({ length: 7000 }, (_, n) => ({
+        time: old + BigInt(n),
+        fields: { a: n },
+        metadata: undefined,
+      })),
+    })
+    const kept = BigInt(now) * 1_000_000n
+    await write(store, kept, { b: 1 })
+    await expect.poll(() => store.count(1), { timeout: 10_000 }).toBe(1)
+    await expect.poll(() => store.latest(1)).toEqual({ time: kept, fields: { b: 1 } })
+  })
+
+  it('says so when the file cannot be opened', async () => {
+    const folder = await temporaryFolder()
+    endings.push(() => folder.remove())
+    // A folder stands where the file should be.
+    await expect(openEmbeddedStore({ file: folder.path, log, retentionMs: 0 })).rejects.toThrow()
+  })
+
+  it('keeps its files to their owner', async () => {
+    const { store, folder } = await open()
+    await write(store, 1n, { a: 1 })
+    expect((await stat(folder)).mode & 0o077).toBe(0)
+    expect(await readdir(folder)).toContain('telemetry.db')
+    await chmod(folder, 0o700)
+  })
+})

@@ -1,0 +1,323 @@
+/** What every telemetry store must do, whatever keeps the readings. */
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { FieldValue, Reading } from '../../lib/telemetry/reading.ts'
+import {
+  type Aggregation,
+  aggregations,
+  type TelemetryStore,
+  type WriteEntry,
+} from '../../lib/telemetry/store.ts'
+
+const second = 1_000_000_000n
+const minute = 60n * second
+const hour = 60n * minute
+const day = 24n * hour
+
+const at = (
+  time: bigint,
+  fields: Record<string, FieldValue>,
+  metadata?: Record<string, string>,
+): Reading => ({
+  time,
+  fields,
+  metadata,
+})
+
+/** @param open a store that is empty for the device ids the suite uses. */
+export function telemetryStoreContract(
+  name: string,
+  open: () => Promise<{ store: TelemetryStore; end(): Promise<void> }>,
+) {
+  describe(`telemetry store contract: ${name}`, () => {
+    let store: TelemetryStore
+    let end: () => Promise<void>
+    let nextDevice = 1
+    /** Whole days ago, so that windows of every size are aligned. */
+    const start = (BigInt(Date.now()) / 86_400_000n - 5n) * day
+    const all = { from: start - day, to: start + 10n * day }
+
+    beforeAll(async () => {
+      ;({ store, end } = await open())
+    })
+    afterAll(() => end())
+
+    const device = () => nextDevice++
+    const write = (deviceId: number, ...readings: Reading[]) => store.write(entry(deviceId, readings))
+    const entry = (deviceId: number, readings: readonly Reading[]): WriteEntry => ({
+      deviceId,
+      deviceType: 'sensor',
+      location: 'Lab "1", north\\south = 0',
+      receivedAt: Date.now(),
+      readings,
+    })
+    const history = (deviceId: number, more: Partial<Parameters<TelemetryStore['history']>[0]> = {}) =>
+      store.history({ deviceId, ...all, fields: undefined, limit: 10_000, order: 'asc', ...more })
+
+    it('gives back what was written, every type and nanosecond of it', async () => {
+      const id = device()
+      const readings = [
+        at(start + 1n, {
+          temperature: 21.5,
+          whole: 21,
+          tiny: 5e-324,
+          huge: 1.7976931348623157e308,
+          negative: -0.1,
+        }),
+        at(
+          start + 2n,
+          { on: true, off: false, text: 'a "quoted" \\ line\nbreak, = ü 温 🌡', empty: '' },
+          { a: 'b,c="d"' },
+        ),
+        at(start + 3n, { 'a.b-c:d_e': 1, '0': 2, constructor: 3 }),
+      ]
+      await write(id, ...readings)
+      expect(await history(id)).toEqual(readings)
+      expect(await history(id, { order: 'desc' })).toEqual(readings.toReversed())
+    })
+
+    it('keeps devices apart', async () => {
+      const [one, two] = [device(), device()]
+      await write(one, at(start, { a: 1 }))
+      await write(two, at(start, { a: 2 }))
+      expect(await history(one)).toEqual([at(start, { a: 1 })])
+      expect(await history(device())).toEqual([])
+    })
+
+    it('takes [start, end), a limit, and either order', async () => {
+      const id = device()
+      const readings = Array.from({ length: 10 }, (_, n) => at(start + BigInt(n) * second, { n }))
+      await write(id, ...readings)
+      const range = { from: start + 2n * second, to: start + 5n * second }
+      expect(await history(id, range)).toEqual(readings.slice(2, 5))
+      expect(await history(id, { ...range, limit: 2 })).toEqual(readings.slice(2, 4))
+      expect(await history(id, { ...range, limit: 2, order: 'desc' })).toEqual([readings[4], readings[3]])
+      expect(await history(id, { from: range.to, to: range.from })).toEqual([])
+    })
+
+    it('gives the fields asked for, and only readings that have one of them', async () => {
+      const id = device()
+      await write(
+        id,
+        at(start, { a: 1, b: 2, c: 'x' }),
+        at(start + 1n, { b: 3 }),
+        at(start + 2n, { d: true, a: 0 }),
+      )
+      expect(await history(id, { fields: ['a', 'd'] })).toEqual([
+        at(start, { a: 1 }),
+        at(start + 2n, { d: true, a: 0 }),
+      ])
+      expect(await history(id, { fields: ['nothing'] })).toEqual([])
+      expect(await history(id, { fields: ['a'], limit: 1, order: 'desc' })).toEqual([
+        at(start + 2n, { a: 0 }),
+      ])
+    })
+
+    it('keeps one value for one device, time and field: the last written', async () => {
+      const id = device()
+      await write(id, at(start, { a: 1, b: 1 }, { m: '1', n: '1' }))
+      await write(id, at(start, { b: 2, c: 2 }, { n: '2' }))
+      await write(id, at(start, { c: 3 }), at(start, { c: 4 }))
+      expect(await history(id)).toEqual([at(start, { a: 1, b: 2, c: 4 }, { m: '1', n: '2' })])
+      expect(await store.count(id)).toBe(1)
+    })
+
+    it('gives the newest value of every field, also of a rare one and of readings that came late', async () => {
+      const id = device()
+      expect(await store.latest(id)).toBeUndefined()
+      await write(id, at(start, { rare: 'seen', common: 1 }))
+      await write(id, at(start + hour, { common: 2, on: false }))
+      await write(id, at(start + minute, { common: 99, late: true }))
+      expect(await store.latest(id)).toEqual({
+        time: start + hour,
+        fields: { rare: 'seen', common: 2, on: false, late: true },
+      })
+    })
+
+    it('counts readings and devices', async () => {
+      const id = device()
+      const before = await store.countDevices()
+      await write(id, at(start, { a: 1 }), at(start + 1n, { a: 2 }), at(start + 2n, { b: 'x' }))
+      expect(await store.count(id)).toBe(3)
+      expect(await store.countDevices()).toBe(before + 1)
+    })
+
+    it('deletes a range, and what was newest with it', async () => {
+      const id = device()
+      await write(
+        id,
+        at(start, { a: 1, b: 1 }),
+        at(start + hour, { a: 2 }),
+        at(start + 2n * hour, { a: 3, c: 3 }),
+      )
+      await store.remove(id, { from: start + hour, to: start + 3n * hour })
+      expect(await history(id)).toEqual([at(start, { a: 1, b: 1 })])
+      expect(await store.latest(id)).toEqual({ time: start, fields: { a: 1, b: 1 } })
+      await store.remove(id, all)
+      expect(await store.latest(id)).toBeUndefined()
+      expect(await store.count(id)).toBe(0)
+    })
+
+    describe('aggregation', () => {
+      const id = 900_001
+      const values = [4, 1, 3, 2]
+      const ask = (
+        aggregation: Aggregation,
+        more: Partial<Parameters<TelemetryStore['aggregate']>[0]> = {},
+      ) =>
+        store.aggregate({
+          deviceId: id,
+          field: 't',
+          aggregation,
+          window: hour,
+          from: start,
+          to: start + day,
+          ...more,
+        })
+
+      beforeAll(async () => {
+        await write(
+          id,
+          ...values.map((t, n) => at(start + BigInt(n) * 15n * minute, { t, other: t * 10 })),
+          at(start + 3n * hour, { t: 7.25, label: 'no number', flag: true }),
+          at(start + 3n * hour + 1n, { t: 'text now' }),
+        )
+      })
+
+      it.each([
+        ['mean', 2.5, 7.25],
+        ['sum', 10, 7.25],
+        ['count', 4, 1],
+        ['min', 1, 7.25],
+        ['max', 4, 7.25],
+        ['first', 4, 7.25],
+        ['last', 2, 7.25],
+        ['median', 2.5, 7.25],
+      ] as const)('%s', async (aggregation, first, second) => {
+        expect(await ask(aggregation)).toEqual([
+          { time: start + 3n * hour, values: { t: second } },
+          { time: start, values: { t: first } },
+        ])
+      })
+
+      it('has no window without a value', async () => {
+        expect(await ask('mean', { from: start + hour, to: start + 3n * hour })).toEqual([])
+        expect(await ask('count', { field: 'label' })).toEqual([])
+        expect(await ask('sum', { field: 'unknown' })).toEqual([])
+      })
+
+      it('stamps a first, partial window with its aligned start', async () => {
+        const windows = await ask('sum', { from: start + 20n * minute, to: start + 40n * minute })
+        expect(windows).toEqual([{ time: start, values: { t: 3 + 0 } }])
+      })
+
+      it('takes every numeric field', async () => {
+        expect(await ask('max', { field: undefined })).toEqual([
+          { time: start + 3n * hour, values: { t: 7.25 } },
+          { time: start, values: { t: 4, other: 40 } },
+        ])
+      })
+
+      it('agrees with plain arithmetic', async () => {
+        const series = fc.uniqueArray(
+          fc.record({
+            offset: fc.integer({ min: 0, max: 7199 }),
+            value: fc.integer({ min: -1000, max: 1000 }),
+          }),
+          { selector: (point) => point.offset, minLength: 1, maxLength: 30 },
+        )
+        await fc.assert(
+          fc.asyncProperty(series, fc.constantFrom(...aggregations), async (points, aggregation) => {
+            const deviceId = device()
+            await write(deviceId, ...points.map((p) => at(start + BigInt(p.offset) * second, { v: p.value })))
+            const got = await store.aggregate({
+              deviceId,
+              field: 'v',
+              aggregation,
+              window: hour,
+              from: start,
+              to: start + 2n * hour,
+            })
+            const expected = [1, 0].flatMap((w) => {
+              const inside = points
+                .filter((p) => Math.floor(p.offset / 3600) === w)
+                .sort((a, b) => a.offset - b.offset)
+                .map((p) => p.value)
+              return inside.length === 0
+                ? []
+                : [{ time: start + BigInt(w) * hour, value: plain[aggregation](inside) }]
+            })
+            expect(got.map((w) => w.time)).toEqual(expected.map((w) => w.time))
+            for (const [n, w] of got.entries())
+              expect(w.values.v).toBeCloseTo(expected[n]?.value ?? Number.NaN, 9)
+          }),
+          { numRuns: 40 },
+        )
+      })
+    })
+
+    it('reads back any accepted sequence of readings', async () => {
+      const name = fc.stringMatching(/^[A-Za-z0-9.:-][A-Za-z0-9_.:-]{0,20}$/)
+      const value = fc.oneof(
+        fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => (n === 0 ? 0 : n)),
+        fc.boolean(),
+        fc.string({ unit: 'grapheme', maxLength: 40 }),
+      )
+      const reading = fc.record({
+        offset: fc.bigInt({ min: 0n, max: 20n }),
+        fields: fc.dictionary(name, value, { minKeys: 1, maxKeys: 6, noNullPrototype: true }),
+      })
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(fc.array(reading, { minLength: 1, maxLength: 5 }), { maxLength: 5 }),
+          async (writes) => {
+            const deviceId = device()
+            const expected = new Map<bigint, Record<string, FieldValue>>()
+            for (const readings of writes) {
+              await write(deviceId, ...readings.map(({ offset, fields }) => at(start + offset, fields)))
+              for (const { offset, fields } of readings) {
+                expected.set(start + offset, { ...expected.get(start + offset), ...fields })
+              }
+            }
+            const sorted = [...expected]
+              .sort(([a], [b]) => (a < b ? -1 : 1))
+              .map(([time, fields]) => at(time, fields))
+            expect(await history(deviceId)).toEqual(sorted)
+          },
+        ),
+        { numRuns: 40 },
+      )
+    })
+
+    it('takes many writes at once and keeps them all', async () => {
+      const ids = Array.from({ length: 20 }, device)
+      await Promise.all(
+        ids.flatMap((id) =>
+          Array.from({ length: 50 }, (_, n) => write(id, at(start + BigInt(n), { n, id }))),
+        ),
+      )
+      for (const id of ids) expect(await store.count(id)).toBe(50)
+    })
+
+    it('is found usable', async () => {
+      await expect(store.check()).resolves.toBeUndefined()
+    })
+  })
+}
+
+const sum = (values: number[]) => values.reduce((total, value) => total + value, 0)
+
+const plain: Record<Aggregation, (values: number[]) => number> = {
+  mean: (values) => sum(values) / values.length,
+  sum,
+  count: (values) => values.length,
+  min: (values) => Math.min(...values),
+  max: (values) => Math.max(...values),
+  first: (values) => values[0] ?? Number.NaN,
+  last: (values) => values.at(-1) ?? Number.NaN,
+  median: (values) => {
+    const sorted = values.toSorted((a, b) => a - b)
+    const half = sorted.length / 2
+    return sum(sorted.slice(Math.ceil(half) - 1, Math.floor(half) + 1)) / (sorted.length % 2 === 0 ? 2 : 1)
+  },
+}
