@@ -1,0 +1,66 @@
+/** The custom authorizer of MQTT: may this client connect, and what may it do? Asked by AWS IoT Core and by the local broker. */
+import type { Device } from '../../lib/devices/device.ts'
+import type { Devices } from '../../lib/devices/devices.ts'
+import { AppError } from '../../lib/errors.ts'
+import type { Log } from '../../lib/log.ts'
+import type { AuthorizerEvent, AuthorizerResult } from '../../lib/mqtt/authorizer.ts'
+import { devicePolicies } from '../../lib/mqtt/policy.ts'
+import * as runtime from '../../lib/runtime.ts'
+
+interface Deps {
+  log: Log
+  devices: Pick<Devices, 'authenticate'>
+  /** `arn:aws:iot:<region>:<account>:` of the broker; undefined for the local one. */
+  arnPrefix: string | undefined
+}
+
+/** AWS refreshes a policy at the earliest after 300 s and ends a connection at the latest after 24 h. */
+const refreshAfterInSeconds = 300
+const disconnectAfterInSeconds = 86_400
+
+const denied: AuthorizerResult = {
+  isAuthenticated: false,
+  principalId: 'nobody',
+  disconnectAfterInSeconds: 300,
+  refreshAfterInSeconds,
+  policyDocuments: [],
+}
+
+/** Never throws for a client's fault: a refusal is an answer. */
+export const authorizeMqtt =
+  ({ log, devices, arnPrefix }: Deps) =>
+  async (event: AuthorizerEvent): Promise<AuthorizerResult> => {
+    const { username, password } = event.protocolData?.mqtt ?? {}
+    if (username === undefined || password === undefined || !/^[1-9]\d{0,14}$/.test(username)) return denied
+    let device: Device
+    try {
+      device = await devices.authenticate(Buffer.from(password, 'base64').toString('utf8'))
+    } catch (error) {
+      if (error instanceof AppError && (error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN')) {
+        log.info('mqtt connection refused', { reason: error.code })
+        return denied
+      }
+      throw error
+    }
+    if (String(device.id) !== username) return denied
+    return {
+      isAuthenticated: true,
+      principalId: String(device.id),
+      disconnectAfterInSeconds,
+      refreshAfterInSeconds,
+      policyDocuments: devicePolicies(device.id, arnPrefix),
+    }
+  }
+
+let authorize: Promise<ReturnType<typeof authorizeMqtt>> | undefined
+
+export const handler = async (event: AuthorizerEvent): Promise<AuthorizerResult> => {
+  authorize ??= (async () =>
+    authorizeMqtt({ log: runtime.log(), devices: await runtime.devices(), arnPrefix: undefined }))().catch(
+    (error: unknown) => {
+      authorize = undefined
+      throw error
+    },
+  )
+  return (await authorize)(event)
+}

@@ -1,0 +1,134 @@
+/** The whole layer in this process: stores, functions, HTTP door, embedded MQTT broker. */
+import { mkdir, open, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Config } from '../lib/config.ts'
+import { mintKey } from '../lib/devices/credentials.ts'
+import type { AuthorizerEvent, AuthorizerResult } from '../lib/mqtt/authorizer.ts'
+import { nextRequestId } from '../lib/request-id.ts'
+import * as runtime from '../lib/runtime.ts'
+import { type Broker, startBroker } from './broker.ts'
+import { loadFunctions } from './functions.ts'
+import { loadRules } from './rules.ts'
+import { openHttpDoor } from './server.ts'
+
+export interface Machine {
+  readonly httpUrl: string | undefined
+  readonly ports: {
+    readonly http: number | undefined
+    readonly mqtt: number | undefined
+    readonly mqttWs: number | undefined
+    readonly mqttTls: number | undefined
+  }
+  /** Where the admin token stands when it was generated here, and whether that was just now. */
+  readonly adminToken:
+    | { readonly file: string; readonly token: string; readonly created: boolean }
+    | undefined
+  /** Takes nothing more, finishes what was taken, writes it, and ends; within 5 s. */
+  close(): Promise<void>
+}
+
+/** How long a registry row may be answered from memory: this process is the one that changes it. */
+const cacheMs = 5000
+/** What requests under way get to finish when the layer is told to end. */
+const graceMs = 2500
+
+/**
+ * The admin token of a machine whose settings have none: made on the first start, in a file for its owner only.
+ * @throws {Error} one sentence when the file is not as it should be.
+ */
+async function adminTokenFile(dataDir: string): Promise<NonNullable<Machine['adminToken']>> {
+  const file = join(dataDir, 'admin-token')
+  try {
+    const handle = await open(file, 'wx', 0o600)
+    const token = mintKey(40)
+    await handle.writeFile(`${token}\n`)
+    await handle.sync()
+    await handle.close()
+    return { file, token, created: true }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+  const token = (await readFile(file, 'utf8')).trim()
+  if (token.length < 24)
+    throw new Error(`${file} holds no admin token of at least 24 characters: delete it, or set ADMIN_TOKEN.`)
+  return { file, token, created: false }
+}
+
+const readTls = async (tls: Config['tls']) => {
+  if (tls === undefined) return undefined
+  const read = (setting: string, path: string) =>
+    readFile(path).catch(() => {
+      throw new Error(`${setting}: the file ${path} cannot be read.`)
+    })
+  return { cert: await read('TLS_CERT', tls.cert), key: await read('TLS_KEY', tls.key) }
+}
+
+/** @throws {Error} with one clear sentence when a port is taken or a file cannot be used. */
+export async function startMachine(settings: Config): Promise<Machine> {
+  const { dataDir, host, ports, stage } = settings
+  await mkdir(dataDir, { recursive: true, mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    throw new Error(`DATA_DIR ${dataDir} cannot be made (${error.code}).`)
+  })
+  const adminToken =
+    settings.adminToken === undefined && stage === 'local' ? await adminTokenFile(dataDir) : undefined
+  const config = adminToken === undefined ? settings : { ...settings, adminToken: adminToken.token }
+  const tls = await readTls(settings.tls)
+  const functions = await loadFunctions()
+  runtime.configure({ config, cacheMs, routes: functions.routes })
+  const log = runtime.log()
+  const ending: (() => Promise<void>)[] = [runtime.close]
+  const end = async () => {
+    for (const step of ending.splice(0).reverse()) await step()
+  }
+
+  try {
+    await (await runtime.registry()).migrate()
+    await runtime.telemetry()
+    const http =
+      ports.http === undefined
+        ? undefined
+        : await openHttpDoor({ host, port: ports.http, functions, tls, corsOrigins: config.corsOrigins })
+    if (http) ending.push(() => http.close(graceMs))
+
+    let broker: Broker | undefined
+    if (ports.mqtt !== undefined || ports.mqttWs !== undefined || (tls && ports.mqttTls !== undefined)) {
+      const gate = await runtime.gate()
+      const devices = await runtime.devices()
+      const authorize = await functions.event('mqtt-authorize')
+      const rules = await loadRules(fileURLToPath(new URL('../iot-rules/', import.meta.url)))
+      const handlers = new Map<string, (event: unknown) => Promise<unknown>>()
+      for (const { functionName } of rules) handlers.set(functionName, await functions.event(functionName))
+      broker = await startBroker({
+        host,
+        port: ports.mqtt ?? 'none',
+        wsPort: ports.mqttWs ?? 'none',
+        ...(tls && ports.mqttTls !== undefined ? { tls: { port: ports.mqttTls, ...tls } } : {}),
+        rules,
+        nextMessageId: nextRequestId,
+        authorize: async (event: AuthorizerEvent) => (await authorize(event)) as AuthorizerResult,
+        invoke: async (functionName, event) => {
+          await handlers.get(functionName)?.(event)
+        },
+        throttle: (principalId) => gate.holdBack(Number(principalId)),
+        onTraffic: (principalId) => devices.seen(Number(principalId)),
+        log: (level, msg, fields) => log[level](msg, fields),
+        limits: { authFailuresPerMinutePerIp: config.limits.ipPerMinute },
+      })
+      const running = broker
+      ending.push(() => running.close())
+    }
+
+    const scheme = tls ? 'https' : 'http'
+    const shownHost = host.includes(':') ? `[${host}]` : host
+    return {
+      httpUrl: http && `${scheme}://${shownHost}:${http.port}`,
+      ports: { http: http?.port, mqtt: broker?.port, mqttWs: broker?.wsPort, mqttTls: broker?.tlsPort },
+      adminToken,
+      close: end,
+    }
+  } catch (error) {
+    await end()
+    throw error
+  }
+}
