@@ -23,6 +23,6 @@ export function lambda(build: () => Promise<Hono<HttpEnv>>): HttpHandler {
   // The two descriptions of the same event differ in what they call optional.
   type Event = Parameters<ReturnType<typeof handle>>[0]
   const handler = async (event: APIGatewayProxyEventV2, context: Context) =>
-    (await handle(await app())(event as Event, context)) as APIGatewayProxyResultV2
+    (await handle(await app())(event as unknown as Event, context)) as APIGatewayProxyResultV2
   return Object.assign(handler, { app })
 }

@@ -1,0 +1,323 @@
+/** From one message to readings: every shape, name, value and time that devices may send, the same over HTTP and MQTT. */
+import { AppError } from '../errors.ts'
+import type { FieldValue, Reading, Rejection } from './reading.ts'
+import { parseTime } from './time.ts'
+
+export interface Arrival {
+  /** Milliseconds since the epoch, fixed before the first try to store. */
+  readonly receivedAt: number
+  /** The same for every try of one message; see {@link arrivalTime}. */
+  readonly messageId: string
+  /** What follows `telemetry/` in the topic; stored as metadata. */
+  readonly subtopic?: string | undefined
+  /** Readings older than this are refused; 0 takes all. */
+  readonly retentionMs: number
+}
+
+export interface ParsedReading {
+  /** Position in the message, from 0. */
+  readonly index: number
+  readonly reading: Reading
+  /** The id by which the device itself knows it. */
+  readonly messageId: string | undefined
+}
+
+export interface Parsed {
+  readonly readings: readonly ParsedReading[]
+  readonly rejected: readonly Rejection[]
+  /** False when the message was one reading and no list. */
+  readonly batch: boolean
+}
+
+type Json = Readonly<Record<string, unknown>>
+type Details = { path: string; message: string }[]
+
+export const maxBatch = 1000
+export const maxFields = 256
+const maxMetadata = 32
+const maxNameLength = 128
+/** Bytes of UTF-8. */
+const maxStringBytes = 4096
+const maxMessageIdLength = 128
+const maxDepth = 16
+/** Problems named per reading; the rest is counted. */
+const maxDetails = 50
+const futureMs = 86_400_000
+const earliest = BigInt(Date.UTC(2000, 0, 1)) * 1_000_000n
+const nsPerMs = 1_000_000n
+
+const validName = /^[A-Za-z0-9.:-][A-Za-z0-9_.:-]{0,127}$/
+const reserved = new Set([
+  'timestamp',
+  'ts',
+  'time',
+  'age_ms',
+  'received_at',
+  'metadata',
+  'device_id',
+  'device_type',
+  'location',
+  'api_key',
+])
+const isReserved = (name: string) => reserved.has(name) || name.startsWith('meta_')
+/** In a flat body the id of the message stands between the readings. */
+const isAboutMessage = (name: string, onReserved: Walk['onReserved']) =>
+  isReserved(name) || (onReserved === 'drop' && name === 'message_id')
+/** A key inside an object inside the values: its value must not be stored either. */
+const holdsKey = (name: string) => name.endsWith('.api_key')
+
+const isObject = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const nameRule = `must have 1 to ${maxNameLength} letters, digits, _ . - : and not begin with _`
+
+/** A name as an answer may show it. */
+const shown = (name: string) => (name.length > maxNameLength ? `${name.slice(0, maxNameLength)}…` : name)
+
+/** What is wrong with a string, if anything. */
+const stringFault = (text: string): string | undefined => {
+  if (
+    text.length > maxStringBytes ||
+    (text.length * 3 > maxStringBytes && Buffer.byteLength(text) > maxStringBytes)
+  )
+    return `must have at most ${maxStringBytes} bytes`
+  return text.isWellFormed() ? undefined : 'must be valid Unicode'
+}
+
+interface Walk {
+  readonly fields: Record<string, FieldValue>
+  readonly details: Details
+  /** In front of a name in the details: `data.`, `values.` or nothing. */
+  readonly at: string
+  readonly onReserved: 'refuse' | 'drop'
+  /** Fields found, refused ones too. */
+  count: number
+}
+
+const take = (walk: Walk, name: string, value: unknown): void => {
+  const refuse = (message: string) => walk.details.push({ path: walk.at + shown(name), message })
+  walk.count += 1
+  if (!validName.test(name)) refuse(nameRule)
+  else if (Object.hasOwn(walk.fields, name)) refuse('is given twice, nested and with a dot')
+  else if (typeof value === 'number') {
+    if (!Number.isFinite(value)) refuse('must be a finite number')
+    // JSON has a negative zero, and no store keeps it.
+    else walk.fields[name] = value === 0 ? 0 : value
+  } else if (typeof value === 'boolean') walk.fields[name] = value
+  else if (typeof value === 'string') {
+    const fault = stringFault(value)
+    if (fault === undefined) walk.fields[name] = value
+    else refuse(fault)
+  } else refuse('is an array: only numbers, booleans, strings and objects of them are stored')
+}
+
+/** Adds the values of an object to the reading, nested ones as `a.b`; ends early when there are too many. */
+const flatten = (walk: Walk, values: Json, prefix: string, depth: number): void => {
+  for (const key in values) {
+    if (walk.count > maxFields) return
+    const value = values[key]
+    if (value === null) continue
+    const name = prefix + key
+    const problem = (message: string) => {
+      walk.count += 1
+      walk.details.push({ path: walk.at + shown(name), message })
+    }
+    if ((prefix === '' && isAboutMessage(name, walk.onReserved)) || holdsKey(name)) {
+      if (walk.onReserved === 'refuse') problem('is a reserved name')
+    } else if (!isObject(value)) take(walk, name, value)
+    else if (name.length > maxNameLength) problem(nameRule)
+    else if (depth === maxDepth) problem(`is nested deeper than ${maxDepth} levels`)
+    else flatten(walk, value, `${name}.`, depth + 1)
+  }
+}
+
+/** The object that holds the readings of an item: named by its shape, or the item itself. */
+const valuesOf = (item: Json, details: Details): Pick<Walk, 'at' | 'onReserved'> & { values: unknown } => {
+  const [data, measurements] = [item.data, item.measurements]
+  if (data !== undefined && measurements !== undefined) {
+    details.push({ path: 'measurements', message: 'is another name for data: only one of them may be given' })
+  }
+  if (data !== undefined) return { values: data, at: 'data.', onReserved: 'refuse' }
+  if (measurements !== undefined) return { values: measurements, at: 'measurements.', onReserved: 'refuse' }
+  if (
+    isObject(item.values) &&
+    Object.keys(item).every((key) => key === 'values' || isAboutMessage(key, 'drop'))
+  )
+    return { values: item.values, at: 'values.', onReserved: 'refuse' }
+  return { values: item, at: '', onReserved: 'drop' }
+}
+
+const metadataOf = (given: unknown, subtopic: string | undefined, details: Details) => {
+  const metadata: Record<string, string> = {}
+  let count = 0
+  if (given !== undefined && given !== null) {
+    if (!isObject(given)) details.push({ path: 'metadata', message: 'must be an object' })
+    else {
+      for (const key in given) {
+        const value = given[key]
+        if (value === null || key === 'api_key') continue
+        count += 1
+        if (count > maxMetadata) {
+          details.push({ path: 'metadata', message: `has more than ${maxMetadata} entries` })
+          break
+        }
+        const refuse = (message: string) => details.push({ path: `metadata.${shown(key)}`, message })
+        if (!validName.test(key)) refuse(nameRule)
+        else if (typeof value === 'object') refuse('must be a number, a boolean or a string')
+        else if (typeof value === 'number' && !Number.isFinite(value)) refuse('must be a finite number')
+        else {
+          const text = String(value)
+          const fault = stringFault(text)
+          if (fault === undefined) metadata[key] = text
+          else refuse(fault)
+        }
+      }
+    }
+  }
+  if (subtopic !== undefined) metadata.subtopic = subtopic
+  else if (count === 0) return undefined
+  return metadata
+}
+
+const timeKeys = ['timestamp', 'ts', 'time', 'age_ms'] as const
+
+/** What the digits of a message's id are worth: the last eight if they are hexadecimal, else an FNV-1a hash of it. */
+const seedOf = (messageId: string): number => {
+  const tail = messageId.slice(-8)
+  if (/^[0-9a-f]{8}$/i.test(tail)) return Number.parseInt(tail, 16)
+  let hash = 0x811c9dc5
+  for (let i = 0; i < messageId.length; i += 1) {
+    hash = Math.imul(hash ^ messageId.charCodeAt(i), 0x01000193) >>> 0
+  }
+  return hash
+}
+
+/**
+ * When a reading without a time was taken: the millisecond of its arrival, and below it a number made of the message's
+ * id and its index. 250 messages with ids that follow each other, of 1000 readings each, share no instant.
+ */
+export function arrivalTime(receivedAt: number, messageId: string, index: number): bigint {
+  return BigInt(receivedAt) * nsPerMs + BigInt((seedOf(messageId) + 4001 * index) % 1_000_000)
+}
+
+const timeOf = (item: Json, index: number, arrival: Arrival, details: Details): bigint => {
+  const { receivedAt, messageId } = arrival
+  let found: (typeof timeKeys)[number] | undefined
+  for (const key of timeKeys) {
+    if (item[key] === undefined || item[key] === null) continue
+    if (found !== undefined) details.push({ path: key, message: `is a second time beside ${found}` })
+    else found = key
+  }
+  if (found === undefined) return arrivalTime(receivedAt, messageId, index)
+  if (found === 'age_ms') {
+    const age = item.age_ms
+    if (typeof age === 'number' && age >= 0 && age <= receivedAt)
+      return arrivalTime(receivedAt - Math.round(age), messageId, index)
+    details.push({ path: 'age_ms', message: 'must be milliseconds, 0 or more' })
+    return 0n
+  }
+  const time = parseTime(item[found])
+  if (time !== undefined) return time
+  details.push({
+    path: found,
+    message: 'must be a time in ISO 8601, or an epoch in s, ms or µs, as a string in ns too',
+  })
+  return 0n
+}
+
+const messageIdOf = ({ message_id: id }: Json, details: Details): string | undefined => {
+  if (id === undefined || id === null) return undefined
+  if (typeof id === 'number' && Number.isFinite(id)) return String(id)
+  if (typeof id === 'string' && id !== '' && id.length <= maxMessageIdLength && id.isWellFormed()) return id
+  details.push({ path: 'message_id', message: `must be a string of 1 to ${maxMessageIdLength} characters` })
+  return undefined
+}
+
+const reject = (
+  index: number,
+  details: Details,
+  code: Rejection['code'] = 'VALIDATION_FAILED',
+): Rejection => {
+  const [first] = details
+  const more = details.length - 1
+  const named = details.slice(0, maxDetails)
+  if (details.length > maxDetails)
+    named.push({ path: '', message: `and ${details.length - maxDetails} more problems` })
+  const subject = first?.path ? `${first.path} ` : 'The reading '
+  const message = `${subject}${first?.message}${more > 0 ? `, and ${more} more ${more === 1 ? 'problem' : 'problems'}` : ''}.`
+  return { index, code, message, details: named }
+}
+
+const parseItem = (item: unknown, index: number, arrival: Arrival): ParsedReading | Rejection => {
+  const details: Details = []
+  const fail = (path: string, message: string) => reject(index, [{ path, message }])
+  if (Array.isArray(item) || (isObject(item) && Array.isArray(item.batch)))
+    return fail('', 'is a batch inside a batch')
+  if (!isObject(item)) return fail('', 'must be an object')
+
+  const { values, at, onReserved } = valuesOf(item, details)
+  const walk: Walk = { fields: {}, details, at, onReserved, count: 0 }
+  if (!isObject(values)) details.push({ path: at.slice(0, -1), message: 'must be an object of named values' })
+  else {
+    flatten(walk, values, '', 1)
+    if (walk.count > maxFields)
+      details.push({ path: at.slice(0, -1), message: `has more than ${maxFields} fields` })
+    else if (walk.count === 0) details.push({ path: at.slice(0, -1), message: 'has no value to store' })
+  }
+  const metadata = metadataOf(at === '' ? undefined : item.metadata, arrival.subtopic, details)
+  const messageId = messageIdOf(item, details)
+  const badTime = details.length
+  const time = timeOf(item, index, arrival, details)
+  if (details.length === badTime) {
+    const path = timeKeys.find((key) => item[key] !== undefined && item[key] !== null) ?? 'timestamp'
+    if (time > BigInt(arrival.receivedAt + futureMs) * nsPerMs)
+      details.push({ path, message: 'is more than 24 h in the future' })
+    else if (time < earliest) details.push({ path, message: 'is before the year 2000' })
+    else if (
+      details.length === 0 &&
+      arrival.retentionMs > 0 &&
+      time < BigInt(arrival.receivedAt - arrival.retentionMs) * nsPerMs
+    ) {
+      const days = Math.round(arrival.retentionMs / 86_400_000)
+      return reject(
+        index,
+        [{ path, message: `is older than the ${days} days that telemetry is kept` }],
+        'TOO_OLD',
+      )
+    }
+  }
+  if (details.length > 0) return reject(index, details)
+  return { index, reading: { time, fields: walk.fields, metadata }, messageId }
+}
+
+const refuse = (path: string, message: string) =>
+  new AppError('VALIDATION_FAILED', `${path || 'The body'} ${message}.`, { details: [{ path, message }] })
+
+/**
+ * Takes a message apart; a reading is accepted whole or refused with every reason.
+ * @param body any value of JSON.
+ * @throws {AppError} VALIDATION_FAILED when the message as a whole is none: no object or list, an empty or too long batch.
+ */
+export function parsePayload(body: unknown, arrival: Arrival): Parsed {
+  const list = Array.isArray(body) ? body : isObject(body) ? body.batch : undefined
+  const readings: ParsedReading[] = []
+  const rejected: Rejection[] = []
+  const add = (item: unknown, index: number) => {
+    const result = parseItem(item, index, arrival)
+    if ('reading' in result) readings.push(result)
+    else rejected.push(result)
+  }
+  if (!Array.isArray(list)) {
+    if (!isObject(body)) throw refuse('', 'must be an object, or an array of them')
+    add(body, 0)
+    return { readings, rejected, batch: false }
+  }
+  const path = Array.isArray(body) ? '' : 'batch'
+  if (isObject(body) && (body.data !== undefined || body.measurements !== undefined))
+    throw refuse('batch', 'may not stand beside data')
+  if (list.length === 0) throw refuse(path, 'is an empty list')
+  if (list.length > maxBatch)
+    throw refuse(path, `has ${list.length} readings: at most ${maxBatch} are taken at once`)
+  list.forEach(add)
+  return { readings, rejected, batch: true }
+}

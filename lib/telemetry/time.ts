@@ -1,0 +1,102 @@
+/** Instants as nanoseconds since the epoch: from everything devices and people write, to ISO 8601. */
+
+const nsPerMs = 1_000_000n
+const nsPerS = 1_000_000_000n
+
+/** The last instant a signed 64-bit number of nanoseconds can hold, in the year 2262. */
+const lastInstant = 2n ** 63n - 1n
+
+/** ISO 8601 in UTC with 0, 3, 6 or 9 fraction digits, the fewest that are exact. */
+export function formatTime(ns: bigint): string {
+  const below = ((ns % nsPerMs) + nsPerMs) % nsPerMs
+  const text = new Date(Number((ns - below) / nsPerMs)).toISOString()
+  if (below === 0n) return text.endsWith('.000Z') ? `${text.slice(0, -5)}Z` : text
+  const digits = below.toString().padStart(6, '0')
+  return `${text.slice(0, -1)}${digits.endsWith('000') ? digits.slice(0, 3) : digits}Z`
+}
+
+/** @param ms milliseconds since the epoch. */
+export const formatMillis = (ms: number): string => formatTime(BigInt(ms) * nsPerMs)
+
+const iso =
+  /^(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(?:([Zz])|([+-])(\d\d):?(\d\d)?)?)?$/
+
+const parseIso = (text: string): bigint | undefined => {
+  const match = iso.exec(text)
+  if (match === null) return undefined
+  const [, year, month, day, hour = '0', minute = '0', second = '0', fraction = '', , sign] = match
+  const midnight = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)))
+  // Date.UTC takes the years 0 to 99 for 1900 to 1999, and 31 June for 1 July.
+  const exists =
+    midnight.getUTCFullYear() === Number(year) &&
+    midnight.getUTCMonth() === Number(month) - 1 &&
+    midnight.getUTCDate() === Number(day)
+  if (!exists || Number(hour) > 23 || Number(minute) > 59 || Number(second) > 59) return undefined
+  const [offsetHours, offsetMinutes] = [Number(match[10] ?? 0), Number(match[11] ?? 0)]
+  if (offsetHours > 23 || offsetMinutes > 59) return undefined
+  const offsetMs = (offsetHours * 60 + offsetMinutes) * 60_000 * (sign === '-' ? -1 : 1)
+  const ms =
+    midnight.getTime() + Number(hour) * 3_600_000 + Number(minute) * 60_000 + Number(second) * 1000 - offsetMs
+  return BigInt(ms) * nsPerMs + BigInt(fraction.padEnd(9, '0'))
+}
+
+/** Epochs since 1973 differ by three digits from one unit to the next; seconds reach to the year 5138. */
+const [secondsBelow, millisBelow, microsBelow] = [1e11, 1e14, 1e17]
+
+const parseEpoch = (value: number): bigint | undefined => {
+  if (!(value >= 0 && value < microsBelow)) return undefined
+  // To whole microseconds: a double holds no more of an instant of today.
+  const scale = value < secondsBelow ? 1e6 : value < millisBelow ? 1e3 : 1
+  return BigInt(Math.round(value * scale)) * 1000n
+}
+
+const parseEpochText = (text: string): bigint | undefined => {
+  const match = /^(\d{1,19})(?:\.(\d{1,9}))?$/.exec(text)
+  if (match === null) return undefined
+  const whole = BigInt(match[1] ?? '')
+  if (whole < BigInt(secondsBelow)) return whole * nsPerS + BigInt((match[2] ?? '').padEnd(9, '0'))
+  if (match[2] !== undefined) return undefined
+  if (whole < BigInt(millisBelow)) return whole * nsPerMs
+  return whole < BigInt(microsBelow) ? whole * 1000n : whole
+}
+
+/**
+ * The instant that a value of JSON names, in nanoseconds since the epoch; undefined when it names none. ISO 8601
+ * (without an offset it is UTC), an epoch in seconds, ms or µs by its magnitude, as a string in ns too.
+ */
+export function parseTime(value: unknown): bigint | undefined {
+  if (typeof value === 'number') return parseEpoch(value)
+  if (typeof value !== 'string' || value.length > 40) return undefined
+  return parseIso(value) ?? parseEpochText(value)
+}
+
+const unitNs: Readonly<Record<string, bigint>> = {
+  s: nsPerS,
+  m: 60n * nsPerS,
+  h: 3600n * nsPerS,
+  d: 86_400n * nsPerS,
+  w: 604_800n * nsPerS,
+}
+const longestDuration = 36_500n * 86_400n * nsPerS
+
+/** Nanoseconds of `30s`, `5m`, `1h`, `7d` or `2w`; undefined for anything else and for more than 36,500 days. */
+export function parseDuration(text: string): bigint | undefined {
+  const match = /^([1-9]\d{0,9})([smhdw])$/.exec(text)
+  if (match === null) return undefined
+  const duration = BigInt(match[1] ?? '') * (unitNs[match[2] ?? ''] ?? 0n)
+  return duration <= longestDuration ? duration : undefined
+}
+
+/**
+ * The instant that a query's parameter names: what {@link parseTime} takes, or `-<duration>` before `now`. What lies
+ * outside 1970–2262 is moved to its edge.
+ */
+export function parseInstant(text: string, now: bigint): bigint | undefined {
+  // A plus sign that was not escaped in a URL arrives as a blank.
+  const written = /^\d{4}-.*T/.test(text) ? text.replace(/ (?=\d\d:?\d\d$)/, '+') : text
+  const back = text.startsWith('-') ? parseDuration(text.slice(1)) : undefined
+  const time = back === undefined ? parseTime(written) : now - back
+  if (time === undefined) return undefined
+  if (time < 0n) return 0n
+  return time > lastInstant ? lastInstant : time
+}
