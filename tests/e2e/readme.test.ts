@@ -47,7 +47,7 @@ it('shows what the README says when its lines are pasted', async () => {
     { count: 2, data: [{ temperature: 24.1 }, { temperature: 23.5, metadata: { sensor_status: 'active' } }] },
     { aggregation: 'mean', field: 'temperature' },
   ])
-  const hours = (answers[4]?.data as { value: number }[]).map(({ value }) => value)
+  const { data } = answers[4] as { data: { value: number }[] }
   // The two readings may fall on both sides of a full hour.
-  expect(hours.reduce((sum, value) => sum + value, 0) / hours.length).toBeCloseTo(23.8, 9)
+  expect(data.reduce((sum, { value }) => sum + value, 0) / data.length).toBeCloseTo(23.8, 9)
 })
