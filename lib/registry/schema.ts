@@ -18,7 +18,8 @@ export const devices = sqliteTable(
     hardwareVersion: text('hardware_version'),
     /** Seconds; null takes the default of the settings. */
     offlineAfterS: integer('offline_after_s'),
-    configurationVersion: integer('configuration_version').notNull().default(0),
+    /** When the device or its will last said that it goes offline. */
+    offlineAt: integer('offline_at'),
     createdAt: integer('created_at').notNull(),
     updatedAt: integer('updated_at').notNull(),
     lastSeenAt: integer('last_seen_at'),
@@ -44,19 +45,33 @@ export const credentials = sqliteTable(
   (t) => [index('credentials_device').on(t.deviceId)],
 )
 
-/** Desired configuration, one row a key; `value` is JSON. The version stands with the device. */
-export const configurations = sqliteTable(
-  'configurations',
+/** Configuration of a device: the desired one as a whole, and the version the device says it runs. */
+export const configurations = sqliteTable('configurations', {
+  deviceId: integer('device_id')
+    .primaryKey()
+    .references(() => devices.id, { onDelete: 'cascade' }),
+  /** Raised by one with each change. */
+  version: integer('version').notNull(),
+  /** JSON: `{key: {value, data_type, updated_at}}`. */
+  document: text('document').notNull(),
+  reportedVersion: integer('reported_version'),
+  reportedAt: integer('reported_at'),
+})
+
+/** The newest known MQTT session of each client id, from the broker's lifecycle events. */
+export const sessions = sqliteTable(
+  'sessions',
   {
     deviceId: integer('device_id')
       .notNull()
       .references(() => devices.id, { onDelete: 'cascade' }),
-    key: text('key').notNull(),
-    value: text('value').notNull(),
-    dataType: text('data_type', { enum: ['string', 'integer', 'float', 'boolean', 'json'] }).notNull(),
-    updatedAt: integer('updated_at').notNull(),
+    clientId: text('client_id').notNull(),
+    sessionId: text('session_id').notNull(),
+    /** When the session began or, if that was never told, ended. */
+    since: integer('since').notNull(),
+    endedAt: integer('ended_at'),
   },
-  (t) => [primaryKey({ columns: [t.deviceId, t.key] })],
+  (t) => [primaryKey({ columns: [t.deviceId, t.clientId] })],
 )
 
 /** What happened to a device, with why; `detail` is JSON. */

@@ -1,10 +1,9 @@
 CREATE TABLE `configurations` (
-	`device_id` integer NOT NULL,
-	`key` text NOT NULL,
-	`value` text NOT NULL,
-	`data_type` text NOT NULL,
-	`updated_at` integer NOT NULL,
-	PRIMARY KEY(`device_id`, `key`),
+	`device_id` integer PRIMARY KEY NOT NULL,
+	`version` integer NOT NULL,
+	`document` text NOT NULL,
+	`reported_version` integer,
+	`reported_at` integer,
 	FOREIGN KEY (`device_id`) REFERENCES `devices`(`id`) ON UPDATE no action ON DELETE cascade
 );
 --> statement-breakpoint
@@ -43,7 +42,7 @@ CREATE TABLE `devices` (
 	`firmware_version` text,
 	`hardware_version` text,
 	`offline_after_s` integer,
-	`configuration_version` integer DEFAULT 0 NOT NULL,
+	`offline_at` integer,
 	`created_at` integer NOT NULL,
 	`updated_at` integer NOT NULL,
 	`last_seen_at` integer,
@@ -60,4 +59,13 @@ CREATE TABLE `events` (
 	FOREIGN KEY (`device_id`) REFERENCES `devices`(`id`) ON UPDATE no action ON DELETE cascade
 );
 --> statement-breakpoint
-CREATE INDEX `events_device` ON `events` (`device_id`,`id`);
+CREATE INDEX `events_device` ON `events` (`device_id`,`id`);--> statement-breakpoint
+CREATE TABLE `sessions` (
+	`device_id` integer NOT NULL,
+	`client_id` text NOT NULL,
+	`session_id` text NOT NULL,
+	`since` integer NOT NULL,
+	`ended_at` integer,
+	PRIMARY KEY(`device_id`, `client_id`),
+	FOREIGN KEY (`device_id`) REFERENCES `devices`(`id`) ON UPDATE no action ON DELETE cascade
+);
