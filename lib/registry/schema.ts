@@ -67,6 +67,8 @@ export const sessions = sqliteTable(
       .references(() => devices.id, { onDelete: 'cascade' }),
     clientId: text('client_id').notNull(),
     sessionId: text('session_id').notNull(),
+    /** Raised by the broker from one connection of a client id to the next. */
+    version: integer('version').notNull(),
     /** When the session began or, if that was never told, ended. */
     since: integer('since').notNull(),
     endedAt: integer('ended_at'),

@@ -64,6 +64,7 @@ CREATE TABLE `sessions` (
 	`device_id` integer NOT NULL,
 	`client_id` text NOT NULL,
 	`session_id` text NOT NULL,
+	`version` integer NOT NULL,
 	`since` integer NOT NULL,
 	`ended_at` integer,
 	PRIMARY KEY(`device_id`, `client_id`),
