@@ -9,6 +9,7 @@ import { createDevices, type Devices } from './devices/devices.ts'
 import { addressOf } from './http/address.ts'
 import { createGate, type Gate } from './http/auth.ts'
 import { createMemoryLimiter, type Limiter } from './http/limit.ts'
+import { createUpstashLimiter } from './http/limit-upstash.ts'
 import { createLog, type Log } from './log.ts'
 import { openRegistry, type Registry } from './registry/db.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
@@ -111,7 +112,12 @@ export function deadLetters(): Promise<DeadLetters> {
 }
 
 export function limiter(): Limiter {
-  return once('limiter', () => createMemoryLimiter())
+  return once('limiter', () => {
+    const { upstash, stage } = config()
+    const memory = createMemoryLimiter()
+    if (upstash === undefined) return memory
+    return createUpstashLimiter({ ...upstash, prefix: `iotflow:${stage}`, fallback: memory, log: log() })
+  })
 }
 
 export function gate(): Promise<Gate<Device>> {

@@ -15,7 +15,10 @@ export interface Outcome {
   readonly limit: number
   /** Requests left in the window, ≥ 0. */
   readonly remaining: number
-  /** Milliseconds since the epoch: when a refused request may come again, else when the window ends. */
+  /**
+   * Milliseconds since the epoch. Of an allowed request: when the window ends. Of a refused one: a moment from which
+   * one more fits if none comes in between, at most 1 ms after the window's end; in memory the first such, to 1 ms.
+   */
   readonly resetAt: number
 }
 
