@@ -14,7 +14,7 @@ import { compilePolicies, type Policy } from '../lib/mqtt/policy.ts'
 import { isTopicName, topicMatcher } from '../lib/mqtt/topics.ts'
 import { createGate, type Door, guardPackets, limitBytes, type PacketGuard } from './packet-guard.ts'
 import type { Rule } from './rules.ts'
-import { listenFault } from './server.ts'
+import { backlog, listenFault } from './server.ts'
 
 export interface BrokerLimits {
   /** Bytes a client may send before it is authenticated. */
@@ -25,6 +25,8 @@ export interface BrokerLimits {
   readonly packetBytes: number
   /** ms an authenticated client may take to complete a packet it has begun. */
   readonly packetTimeoutMs: number
+  /** ms that functions may take for a message; after it the message counts as not stored. */
+  readonly invokeTimeoutMs: number
   /** Messages under way in all, from all clients. */
   readonly maxHeld: number
   /** ms per turn of the event loop in which messages are let in freely. */
@@ -48,7 +50,10 @@ export interface BrokerOptions {
   /** Resolves when the message is durable. When it rejects, the client gets no PUBACK and is disconnected. */
   invoke(functionName: string, event: Record<string, unknown>): Promise<void>
   nextMessageId(): string
-  /** ms to hold a message of this client before it is handled. Nothing is dropped; a failure counts as 0. */
+  /**
+   * Counts a message of this client: 0 lets it pass, else it is not counted and asked for again after so many ms.
+   * Nothing is dropped; a failure counts as 0.
+   */
   throttle?(principalId: string): Promise<number>
   /** A client of this principal has connected; it may have others. */
   onConnect?(principalId: string): void
@@ -93,6 +98,7 @@ const defaults: BrokerLimits = {
   connectTimeoutMs: 10_000,
   packetBytes: 128 * 1024,
   packetTimeoutMs: 60_000,
+  invokeTimeoutMs: 30_000,
   maxHeld: 2000,
   turnMs: 4,
   authFailuresPerMinutePerIp: 300,
@@ -131,6 +137,8 @@ interface PublishDecision {
 interface Slot {
   done: boolean
   error: Error | undefined
+  /** Milliseconds since the epoch when its functions were called. */
+  invokedAt: number
   readonly callback: (error?: Error | null) => void
 }
 
@@ -273,7 +281,7 @@ const listen = (server: Server, setting: string, port: number, host: string): Pr
   new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => reject(new Error(listenFault(error, setting, port, host)))
     server.once('error', fail)
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog }, () => {
       server.off('error', fail)
       resolve((server.address() as AddressInfo).port)
     })
@@ -301,6 +309,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const owners = new Map<string, string>()
   /** Ends the sleep of each message that is held back. */
   const sleepers = new Set<() => void>()
+  /** Messages that are held back, by principal: how many, and the last one's turn. */
+  const lines = new Map<string, { count: number; last: Promise<void> }>()
+  /** Messages that functions have, oldest first, with what ends them. */
+  const invoked = new Map<Slot, (error: Error) => void>()
   let closing = false
   let counted = 0
   /** Messages that have come out of the parser and are not done. */
@@ -373,6 +385,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       room() {
         const under = connection.released + connection.slots.length
         if (!connection.ready || under > window / 2 || stream.writableLength > unreadBytes) return 0
+        // Who comes back while its messages are held back does not get to add a window each time.
+        if ((lines.get(connection.principalId)?.count ?? 0) >= window) return 0
         return window - under
       },
       release(packets) {
@@ -542,17 +556,43 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       sleepers.add(wake)
     })
 
-  const holdBack = async (principalId: string) => {
-    let ms = 0
+  /** ms to wait before asking again; 0 when the message is counted. */
+  const throttled = async (principalId: string): Promise<number> => {
+    if (closing) return 0
     try {
-      ms = (await options.throttle?.(principalId)) ?? 0
+      return (await options.throttle?.(principalId)) ?? 0
     } catch (error) {
       log('warn', 'mqtt throttle failed', { device: principalId, error })
+      return 0
     }
+  }
+
+  const holdBack = async (principalId: string) => {
+    let ms = lines.has(principalId) ? 1 : await throttled(principalId)
     if (!(ms > 0) || closing) return
     // Who is slowed down takes no place away from the others.
     gate.leave(1)
-    await sleep(ms)
+    const line = lines.get(principalId) ?? { count: 0, last: Promise.resolve() }
+    lines.set(principalId, line)
+    const { count, last } = line
+    // Only the first of a line asks, so that messages pass in their order and the limiter is asked once for each place.
+    const turn = async () => {
+      await last
+      if (count > 0) ms = await throttled(principalId)
+      while (ms > 0 && !closing) {
+        await sleep(ms)
+        ms = await throttled(principalId)
+      }
+    }
+    line.count++
+    line.last = turn()
+    await line.last
+    line.count--
+    if (line.count === 0) lines.delete(principalId)
+    if (line.count === window - 1) {
+      for (const connection of byPrincipal.get(principalId) ?? [])
+        if (connection.guard.waiting()) gate.ask(connection)
+    }
     await gate.enter()
   }
 
@@ -574,6 +614,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     packet: AedesPublishPacket,
     matching: readonly Rule[],
     { counted, isWill }: { counted: boolean; isWill: boolean },
+    invoking: () => void,
   ) => {
     const message = {
       topic: packet.topic,
@@ -585,6 +626,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     if (!counted) await gate.enter()
     // Nobody is there any more whom it would slow down to hold back a will.
     if (options.throttle && !isWill) await holdBack(connection.principalId)
+    invoking()
     await Promise.all(matching.map(async (rule) => options.invoke(rule.functionName, rule.event(message))))
   }
 
@@ -633,10 +675,12 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       callback(new Error(refused))
       return
     }
-    const slot: Slot = { done: false, error: undefined, callback }
+    const slot: Slot = { done: false, error: undefined, invokedAt: 0, callback }
     connection.slots.push(slot)
     underWay++
     const end = (error?: unknown) => {
+      if (slot.done) return
+      invoked.delete(slot)
       slot.done = true
       if (error !== undefined) {
         slot.error = new Error('the message could not be stored')
@@ -650,7 +694,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     }
     if (counted && decision.rules.length === 0 && options.throttle === undefined) end()
     else {
-      run(connection, packet, decision.rules, { counted, isWill }).then(
+      run(connection, packet, decision.rules, { counted, isWill }, () => {
+        slot.invokedAt = Date.now()
+        invoked.set(slot, end)
+      }).then(
         () => end(),
         (error: unknown) => end(error ?? new Error('rejected')),
       )
@@ -832,13 +879,23 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     ports.ws = await listen(server, 'MQTT_WS_PORT', port, host)
   }
 
-  const sweepMs = Math.max(20, Math.min(1000, limits.connectTimeoutMs / 4, limits.packetTimeoutMs / 4))
+  const sweepMs = Math.max(
+    20,
+    Math.min(
+      1000,
+      ...[limits.connectTimeoutMs, limits.packetTimeoutMs, limits.invokeTimeoutMs].map((ms) => ms / 4),
+    ),
+  )
   const sweep = setInterval(() => {
     const now = Date.now()
     failures.sweep()
     for (const { socket, since } of pending) {
       if (now - since < limits.connectTimeoutMs) break
       socket.destroy()
+    }
+    for (const [{ invokedAt }, fail] of invoked) {
+      if (now - invokedAt < limits.invokeTimeoutMs) break
+      fail(new Error('its functions did not answer in time'))
     }
     for (const connection of connections) {
       const since = connection.guard.incompleteSince()

@@ -2,6 +2,7 @@
 import { mkdir, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { createClient } from '@libsql/client'
 import type { Config } from '../lib/config.ts'
 import { mintKey } from '../lib/devices/credentials.ts'
 import type { AuthorizerEvent, AuthorizerResult } from '../lib/mqtt/authorizer.ts'
@@ -33,6 +34,49 @@ const cacheMs = 5000
 /** What requests under way get to finish when the layer is told to end. */
 const graceMs = 2500
 
+const codeOf = (error: unknown): string | undefined => {
+  if (!(error instanceof Error)) return undefined
+  const { code } = error as { code?: unknown }
+  return typeof code === 'string' && /^[A-Z][A-Z_]+$/.test(code) ? code : codeOf(error.cause)
+}
+
+/** A step of the start. @throws {Error} the sentence and a code: a library's words may hold addresses and SQL. */
+const step = async <T>(sentence: string, take: () => Promise<T>): Promise<T> => {
+  try {
+    return await take()
+  } catch (error) {
+    const code = codeOf(error)
+    throw new Error(`${sentence}${code ? ` (${code})` : ''}.`, { cause: error })
+  }
+}
+
+/**
+ * Takes the folder for this process: a second one would answer from memory what this one changes. The lock is the
+ * system's and ends with the process, however that ends.
+ * @returns what gives the folder back.
+ * @throws {Error} one sentence when another process has it, or it cannot be written to.
+ */
+async function takeFolder(dataDir: string): Promise<() => void> {
+  await step(`DATA_DIR ${dataDir} cannot be made`, () => mkdir(dataDir, { recursive: true, mode: 0o700 }))
+  const unusable = `DATA_DIR ${dataDir} cannot be written to`
+  return step(unusable, async () => {
+    // Opened by the system first: its reason is clearer than the database's.
+    await (await open(join(dataDir, 'lock'), 'a', 0o600)).close()
+    const lock = createClient({ url: `file:${join(dataDir, 'lock')}`, concurrency: 1, timeout: 0 })
+    await lock.execute('PRAGMA journal_mode = MEMORY')
+    const taken = await lock.transaction('write')
+    return () => {
+      taken.close()
+      lock.close()
+    }
+  }).catch((error: Error) => {
+    if (codeOf(error.cause) !== 'SQLITE_BUSY') throw error
+    throw new Error(
+      `DATA_DIR ${dataDir} is in use by another IoTFlow: end that one, or set DATA_DIR to another folder.`,
+    )
+  })
+}
+
 /**
  * The admin token of a machine whose settings have none: made on the first start, in a file for its owner only.
  * @throws {Error} one sentence when the file is not as it should be.
@@ -47,9 +91,9 @@ async function adminTokenFile(dataDir: string): Promise<NonNullable<Machine['adm
     await handle.close()
     return { file, token, created: true }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    if (codeOf(error) !== 'EEXIST') return step(`${file} cannot be written`, () => Promise.reject(error))
   }
-  const token = (await readFile(file, 'utf8')).trim()
+  const token = (await step(`${file} cannot be read`, () => readFile(file, 'utf8'))).trim()
   if (token.length < 24)
     throw new Error(`${file} holds no admin token of at least 24 characters: delete it, or set ADMIN_TOKEN.`)
   return { file, token, created: false }
@@ -67,29 +111,35 @@ const readTls = async (tls: Config['tls']) => {
 /** @throws {Error} with one clear sentence when a port is taken or a file cannot be used. */
 export async function startMachine(settings: Config): Promise<Machine> {
   const { dataDir, host, ports, stage } = settings
-  await mkdir(dataDir, { recursive: true, mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
-    throw new Error(`DATA_DIR ${dataDir} cannot be made (${error.code}).`)
-  })
-  const adminToken =
-    settings.adminToken === undefined && stage === 'local' ? await adminTokenFile(dataDir) : undefined
-  const config = adminToken === undefined ? settings : { ...settings, adminToken: adminToken.token }
-  const tls = await readTls(settings.tls)
-  const functions = await loadFunctions()
-  runtime.configure({ config, cacheMs, routes: functions.routes })
-  const log = runtime.log()
-  const ending: (() => Promise<void>)[] = [runtime.close]
+  const ending: (() => Promise<void> | void)[] = [await takeFolder(dataDir)]
   const end = async () => {
-    for (const step of ending.splice(0).reverse()) await step()
+    for (const last of ending.splice(0).reverse()) await last()
   }
 
   try {
-    await (await runtime.registry()).migrate()
-    await runtime.telemetry()
+    const adminToken =
+      settings.adminToken === undefined && stage === 'local' ? await adminTokenFile(dataDir) : undefined
+    const config = adminToken === undefined ? settings : { ...settings, adminToken: adminToken.token }
+    const tls = await readTls(settings.tls)
+    const functions = await loadFunctions()
+    runtime.configure({ config, cacheMs, routes: functions.routes })
+    ending.push(runtime.close)
+    // At once: one after the other their times of grace would not fit into the 5 s.
+    const doors: (() => Promise<void>)[] = []
+    ending.push(async () => {
+      await Promise.all(doors.map((close) => close()))
+    })
+    const log = runtime.log()
+    const { url } = config.database
+    await step(`The registry ${url.startsWith('file:') ? url : 'of DATABASE_URL'} cannot be used`, async () =>
+      (await runtime.registry()).migrate(),
+    )
+    await step(`The telemetry of ${dataDir} cannot be used`, runtime.telemetry)
     const http =
       ports.http === undefined
         ? undefined
         : await openHttpDoor({ host, port: ports.http, functions, tls, corsOrigins: config.corsOrigins })
-    if (http) ending.push(() => http.close(graceMs))
+    if (http) doors.push(() => http.close(graceMs))
 
     let broker: Broker | undefined
     if (ports.mqtt !== undefined || ports.mqttWs !== undefined || (tls && ports.mqttTls !== undefined)) {
@@ -116,7 +166,7 @@ export async function startMachine(settings: Config): Promise<Machine> {
         limits: { authFailuresPerMinutePerIp: config.limits.ipPerMinute },
       })
       const running = broker
-      ending.push(() => running.close())
+      doors.push(() => running.close())
     }
 
     const scheme = tls ? 'https' : 'http'

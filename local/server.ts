@@ -1,11 +1,11 @@
 /** The HTTP door of one machine: every function of the route table behind one port, on `@hono/node-server`. */
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
 import { cors } from 'hono/cors'
-import { AppError, type ErrorCode } from '../lib/errors.ts'
+import { AppError } from '../lib/errors.ts'
 import { errorBody, type HttpEnv } from '../lib/http/endpoint.ts'
 import { nextRequestId } from '../lib/request-id.ts'
 import type { FunctionTable } from './functions.ts'
@@ -61,28 +61,43 @@ async function compose(functions: FunctionTable, corsOrigins: readonly string[])
   return app
 }
 
-const statusLine: Partial<Record<string, [string, ErrorCode, string]>> = {
-  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'BAD_REQUEST', 'The headers are too large.'],
-  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'BAD_REQUEST', 'The request did not arrive in time.'],
+/** Connections that may wait to be accepted; the system may allow fewer. A whole fleet comes back at once. */
+export const backlog = 4096
+
+/** What never reaches an endpoint gets the same shape of error as everything else. */
+const refusal = (message: string) => {
+  const requestId = nextRequestId()
+  return {
+    body: JSON.stringify(errorBody(new AppError('BAD_REQUEST', message), requestId)),
+    headers: { 'Content-Type': 'application/json', 'X-Request-Id': requestId },
+  }
 }
 
-/** What is not HTTP gets the same shape of error as everything else. */
-const answerBroken = (error: NodeJS.ErrnoException, socket: Socket) => {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+const invalid = ['400 Bad Request', 'This is not a valid HTTP request.'] as const
+const faults: Partial<Record<string, readonly [string, string]>> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The headers are too large.'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request did not arrive in time.'],
+}
+
+/** Answers on a connection that has no request, and ends it. */
+const refuseSocket = (socket: Duplex, [status, message]: readonly [string, string]) => {
+  if (!socket.writable) {
     socket.destroy()
     return
   }
-  const [status, code, message] = statusLine[error.code ?? ''] ?? [
-    '400 Bad Request',
-    'BAD_REQUEST',
-    'This is not a valid HTTP request.',
-  ]
-  const requestId = nextRequestId()
-  const body = JSON.stringify(errorBody(new AppError(code, message), requestId))
-  socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
-      `X-Request-Id: ${requestId}\r\nDate: ${new Date().toUTCString()}\r\nConnection: close\r\n\r\n${body}`,
-  )
+  const { body, headers } = refusal(message)
+  const lines = Object.entries({
+    ...headers,
+    'Content-Length': Buffer.byteLength(body),
+    Date: new Date().toUTCString(),
+    Connection: 'close',
+  }).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.end(`HTTP/1.1 ${status}\r\n${lines.join('')}\r\n${body}`)
+}
+
+const refuseRequest = (response: ServerResponse, status: number, message: string) => {
+  const { body, headers } = refusal(message)
+  response.writeHead(status, { ...headers, Connection: 'close' }).end(body)
 }
 
 /** @throws {Error} one sentence when the port cannot be taken. */
@@ -92,29 +107,38 @@ export async function openHttpDoor(options: HttpDoorOptions): Promise<HttpDoor> 
   const listener = getRequestListener(app.fetch, {
     hostname: host,
     errorHandler: () => {
-      const requestId = nextRequestId()
-      return new Response(
-        JSON.stringify(errorBody(new AppError('BAD_REQUEST', 'The address is not valid.'), requestId)),
-        {
-          status: 400,
-          headers: { 'Content-Type': 'application/json', 'X-Request-Id': requestId },
-        },
-      )
+      const { body, headers } = refusal('The address is not valid.')
+      return new Response(body, { status: 400, headers: { ...headers, Connection: 'close' } })
     },
   })
+  let closing = false
+  const serve = (request: IncomingMessage, response: ServerResponse) => {
+    // A client that sends one request after the other would keep its connection open until it is cut.
+    if (closing) response.shouldKeepAlive = false
+    // RFC 9112 §3.2. Node would answer it in a shape of its own.
+    if (request.headers.host === undefined && request.httpVersion === '1.1')
+      refuseRequest(response, 400, 'The Host header is missing.')
+    else listener(request, response)
+  }
   const limits = {
     headersTimeout: 10_000,
     requestTimeout: 30_000,
     keepAliveTimeout: 65_000,
     connectionsCheckingInterval: 2_000,
+    requireHostHeader: false,
   }
-  const server: Server = tls
-    ? createTlsServer({ ...limits, ...tls }, listener)
-    : createServer(limits, listener)
-  server.on('clientError', answerBroken)
+  const server: Server = tls ? createTlsServer({ ...limits, ...tls }, serve) : createServer(limits, serve)
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === 'ECONNRESET') socket.destroy()
+    else refuseSocket(socket, faults[error.code ?? ''] ?? invalid)
+  })
+  server.on('connect', (_request, socket) => refuseSocket(socket, ['400 Bad Request', 'This is no proxy.']))
+  server.on('checkExpectation', (_request, response) =>
+    refuseRequest(response, 417, 'Nothing but 100-continue can be expected.'),
+  )
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, resolve)
+    server.listen({ port, host, backlog }, resolve)
   }).catch((error: NodeJS.ErrnoException) => {
     throw new Error(listenFault(error, 'PORT', port, host))
   })
@@ -122,12 +146,15 @@ export async function openHttpDoor(options: HttpDoorOptions): Promise<HttpDoor> 
   return {
     port: typeof address === 'object' && address !== null ? address.port : port,
     async close(graceMs) {
+      closing = true
       const timer = setTimeout(() => server.closeAllConnections(), graceMs)
+      const sweep = setInterval(() => server.closeIdleConnections(), 50)
       await new Promise((resolve) => {
         server.close(resolve)
         server.closeIdleConnections()
       })
       clearTimeout(timer)
+      clearInterval(sweep)
     },
   }
 }

@@ -5,6 +5,8 @@ import { type Machine, startMachine } from './machine.ts'
 
 /** The layer ends within 5 s of being told to; this is the last resort. */
 const endAfterMs = 4800
+/** Ctrl-C under npm arrives twice: from the terminal, and forwarded by npm. */
+const sameSignalMs = 500
 
 const help = `IoTFlow ${version}: an IoT backend in one process.
 
@@ -57,11 +59,14 @@ const main = async () => {
     )
   }
 
-  let ending = false
+  let endingSince: number | undefined
   const end = (signal: NodeJS.Signals) => {
-    // The second signal does not wait.
-    if (ending) process.exit(signal === 'SIGINT' ? 130 : 143)
-    ending = true
+    if (endingSince !== undefined) {
+      // Who asks a second time does not want to wait.
+      if (performance.now() - endingSince > sameSignalMs) process.exit(signal === 'SIGINT' ? 130 : 143)
+      return
+    }
+    endingSince = performance.now()
     setTimeout(() => fail('The layer did not end in time and was cut off.'), endAfterMs).unref()
     machine.close().then(
       () => process.exit(0),

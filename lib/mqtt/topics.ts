@@ -59,11 +59,15 @@ export function parseDeviceTopic(topic: string): DeviceTopic | undefined {
   return undefined
 }
 
-/** MQTT strings are 1–65535 bytes of UTF-8 here; a UTF-16 unit makes at most three of them. */
+/**
+ * MQTT strings are 1–65535 bytes of UTF-8 here; a UTF-16 unit makes at most three of them. Bytes that are no UTF-8
+ * arrive as U+FFFD, and nobody means that character (MQTT-1.5.3-1).
+ */
 const isMqttString = (text: string): boolean =>
   text.length > 0 &&
   (text.length <= 21_845 || (text.length <= 65_535 && Buffer.byteLength(text) <= 65_535)) &&
-  !text.includes('\0')
+  !text.includes('\0') &&
+  !text.includes('\uFFFD')
 
 /** A topic one can publish to: no wildcards, no NUL, 1–65535 bytes. */
 export function isTopicName(topic: string): boolean {

@@ -303,6 +303,21 @@ describe('a publish', () => {
     await other.got('puback')
   })
 
+  test('whose function never answers is not acknowledged: its connection ends, its place is free again', async () => {
+    const setup = await start({ hold: true, limits: { invokeTimeoutMs: 200, maxHeld: 1 } })
+    const client = await rawDevice(setup, 5)
+    client.send(publishPacket(telemetry(5), '1', 1))
+    await until(() => setup.calls.length === 1, 'the invoke')
+    await client.closes()
+    expect(client.of('puback')).toEqual([])
+    const other = await rawDevice(setup, 6)
+    other.send(publishPacket(telemetry(6), '1', 1))
+    await until(() => setup.calls.length === 2, 'the second invoke')
+    setup.calls[0]?.resolve()
+    setup.calls[1]?.resolve()
+    await other.got('puback')
+  })
+
   test.each([
     ['to the topic of another device', publishPacket(telemetry(6), '1', 1)],
     ['to its own commands', publishPacket('iotflow/devices/5/commands', '1', 1)],
@@ -1046,24 +1061,77 @@ describe('a flood', () => {
 })
 
 describe('the throttle', () => {
-  test('holds a message back, drops none and leaves the others alone', async () => {
-    const asked: string[] = []
+  test('holds messages back until each is counted, drops none and leaves the others alone', async () => {
+    let places = 0
+    let counted = 0
     const setup = await start({
       throttle: async (id) => {
-        asked.push(id)
-        return id === '5' ? 500 : 0
+        if (id !== '5') return 0
+        if (places === 0) return 20
+        places--
+        counted++
+        return 0
       },
     })
+    const payloads = () =>
+      setup.calls
+        .filter(({ event }) => event.topic === telemetry(5))
+        .map(({ event }) => Buffer.from(String(event.payload), 'base64').toString())
     const slow = await rawDevice(setup, 5)
     const fast = await rawDevice(setup, 6)
-    slow.send(...[1, 2, 3].map((id) => publishPacket(telemetry(5), '1', id)))
+    slow.send(...[1, 2, 3].map((id) => publishPacket(telemetry(5), `${id}`, id)))
     fast.send(publishPacket(telemetry(6), '1', 1))
     await fast.got('puback')
-    expect(setup.calls).toHaveLength(1)
-    expect(slow.of('puback')).toEqual([])
+    await aWhile(100)
+    expect(payloads()).toEqual([])
+    places = 2
+    await slow.got('puback', 2)
+    await aWhile(100)
+    expect(payloads()).toEqual(['1', '2'])
+    places = 9
     await slow.got('puback', 3)
-    expect(setup.calls).toHaveLength(4)
-    expect(asked.sort()).toEqual(['5', '5', '5', '6'])
+    expect(payloads()).toEqual(['1', '2', '3'])
+    expect(counted).toBe(3)
+  })
+
+  test('is asked by one message of a line, not by all that wait', async () => {
+    let asked = 0
+    let open = false
+    const setup = await start({
+      throttle: async () => {
+        asked++
+        return open ? 0 : 10
+      },
+    })
+    const client = await rawDevice(setup, 5)
+    client.send(...Array.from({ length: 50 }, (_, index) => publishPacket(telemetry(5), '1', index + 1)))
+    await until(() => asked >= 50, 'each has asked once')
+    const before = asked
+    await aWhile(200)
+    // One that asks every 10 ms makes 20; fifty of them would make 1,000.
+    expect(asked - before).toBeLessThan(100)
+    open = true
+    await client.got('puback', 50)
+  })
+
+  test('lets nobody add to what waits by coming back, and goes on with it later', async () => {
+    let open = false
+    const setup = await start({ throttle: async () => (open ? 0 : 10) })
+    const messages = Array.from({ length: 60 }, (_, index) => publishPacket(telemetry(5), `${index}`))
+    for (let round = 0; round < 5; round++) {
+      const client = await rawDevice(setup, 5)
+      client.send(...messages)
+      await aWhile(20)
+      if (round < 4) client.socket.destroy()
+    }
+    open = true
+    await until(() => setup.calls.length >= 120, 'what waited')
+    await aWhile()
+    // The window of the first, that of the second as far as one was left, and what the last one still sends.
+    expect(setup.calls.length).toBeLessThanOrEqual(3 * 64)
+    const other = await rawDevice(setup, 6)
+    other.send(publishPacket(telemetry(6), '1', 1))
+    await other.got('puback')
   })
 
   test('takes no place from others while it holds', async () => {

@@ -1,0 +1,107 @@
+/** The devices of a measurement: registered with the layer, their messages, and what it says it has stored. */
+import { httpRequest } from './http-load.ts'
+import { BenchError } from './measure.ts'
+import type { MqttDevice } from './mqtt-load.ts'
+
+export interface FleetDevice {
+  readonly id: number
+  readonly apiKey: string
+  /** What it sends, the same each time: without a timestamp each message is a reading of its own. */
+  readonly payload: string
+}
+
+/** Requests under way while the fleet is made or read back. */
+const parallel = 16
+
+const inParallel = async <T>(count: number, each: (at: number) => Promise<T>): Promise<T[]> => {
+  const results: T[] = new Array(count)
+  let next = 0
+  const work = async () => {
+    for (let at = next++; at < count; at = next++) results[at] = await each(at)
+  }
+  await Promise.all(Array.from({ length: parallel }, work))
+  return results
+}
+
+const call = async (url: string, init: RequestInit, expected: number): Promise<Record<string, unknown>> => {
+  const response = await fetch(url, init)
+  const text = await response.text()
+  if (response.status !== expected)
+    throw new BenchError(`${url}: HTTP ${response.status} ${text.slice(0, 200)}`)
+  return JSON.parse(text) as Record<string, unknown>
+}
+
+const json = { 'Content-Type': 'application/json' }
+
+/** 200 bytes, whichever device it is. */
+const payloadOf = (at: number): string => {
+  const digits = String(at % 1000).padStart(3, '0')
+  return (
+    `{"data":{"temperature":23.${digits},"humidity":65.${digits},"pressure":1013.${digits},` +
+    `"battery_level":87,"signal_strength":-52},` +
+    `"metadata":{"location":"Living Room, window","sensor_status":"active","unit":"SI"}}`
+  )
+}
+
+/** Registers devices over HTTP, as any client would. */
+export const registerFleet = (url: string, count: number): Promise<FleetDevice[]> =>
+  inParallel(count, async (at) => {
+    const body = JSON.stringify({ name: `fleet-${at}`, device_type: 'bench_sensor', location: 'Living Room' })
+    const answer = await call(`${url}/api/v1/devices/register`, { method: 'POST', headers: json, body }, 201)
+    const device = answer.device as { id: number; api_key: string }
+    return { id: device.id, apiKey: device.api_key, payload: payloadOf(at) }
+  })
+
+/** Readings stored of the whole fleet, as `GET /api/v1/devices/status` tells each device. */
+export async function countStored(url: string, fleet: readonly FleetDevice[]): Promise<number> {
+  const counts = await inParallel(fleet.length, async (at) => {
+    const headers = { 'X-API-Key': fleet[at]?.apiKey ?? '' }
+    const { device } = await call(`${url}/api/v1/devices/status`, { headers }, 200)
+    return (device as { telemetry_count: number }).telemetry_count
+  })
+  return counts.reduce((sum, count) => sum + count, 0)
+}
+
+/** Bytes of the body that the layer answers a reading with. */
+export async function answerSize(url: string, { apiKey, payload }: FleetDevice): Promise<number> {
+  const headers = { ...json, 'X-API-Key': apiKey }
+  const answer = await call(
+    `${url}/api/v1/devices/telemetry`,
+    { method: 'POST', headers, body: payload },
+    201,
+  )
+  return JSON.stringify(answer).length
+}
+
+/** Requests with a reading, from the devices in turn, for ever. */
+export function telemetryRequests(fleet: readonly FleetDevice[]): () => Buffer {
+  const requests = fleet.map(({ apiKey, payload }) =>
+    httpRequest('/api/v1/devices/telemetry', { 'X-API-Key': apiKey, ...json }, payload),
+  )
+  let at = 0
+  return () => requests[at++ % requests.length] as Buffer
+}
+
+/** Requests that register one new device after another, for ever. */
+export function registerRequests(): () => Buffer {
+  let count = 0
+  return () => {
+    count += 1
+    const body = JSON.stringify({
+      name: `device-${count}`,
+      device_type: 'bench_sensor',
+      location: 'Living Room',
+    })
+    return httpRequest('/api/v1/devices/register', json, body)
+  }
+}
+
+/** The fleet as MQTT clients. */
+export const mqttDevices = (fleet: readonly FleetDevice[]): MqttDevice[] =>
+  fleet.map(({ id, apiKey, payload }) => ({
+    clientId: `iotflow-device-${id}`,
+    username: String(id),
+    password: apiKey,
+    topic: `iotflow/devices/${id}/telemetry`,
+    payload,
+  }))

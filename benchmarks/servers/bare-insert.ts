@@ -1,0 +1,34 @@
+/** The floor of registration: one row after another into the registry's own table, each durable before the next. */
+import { join } from 'node:path'
+import { openRegistry } from '../../lib/registry/db.ts'
+import { devices } from '../../lib/registry/schema.ts'
+import { serve } from '../process.ts'
+
+/** What the question `insert` is answered with, ms each. */
+export type InsertTimes = readonly number[]
+
+serve(async () => {
+  const registry = await openRegistry({ url: `file:${join(process.argv[2] ?? '', 'floor.db')}` })
+  await registry.migrate()
+  let count = 0
+  const insert = async (seconds: number): Promise<InsertTimes> => {
+    const times: number[] = []
+    const end = performance.now() + seconds * 1000
+    for (let now = performance.now(); now < end; ) {
+      count += 1
+      const at = Date.now()
+      await registry.db.insert(devices).values({
+        name: `device-${count}`,
+        deviceType: 'bench_sensor',
+        location: 'Living Room',
+        createdAt: at,
+        updatedAt: at,
+      })
+      const after = performance.now()
+      times.push(after - now)
+      now = after
+    }
+    return times
+  }
+  return { facts: {}, ask: (_question, seconds) => insert(seconds), end: async () => registry.close() }
+})

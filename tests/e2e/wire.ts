@@ -1,0 +1,67 @@
+/** Bytes by hand over TCP, for what no well-behaved client would send. */
+import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export interface Wire {
+  send(...parts: (string | Uint8Array)[]): void
+  /** What has come until now. */
+  received(): Buffer
+  isClosed(): boolean
+  /** Resolves when the other side has ended the connection, with ms since it was opened. */
+  readonly closes: Promise<number>
+  /** Sends until `bytes` are gone or the other side has ended the connection; resolves with how many it took. */
+  stream(bytes: number): Promise<number>
+  /** Sends what waits, then that nothing follows. */
+  end(): void
+  destroy(): void
+}
+
+/** Opens a connection to the host and port of a URL. */
+export const openWire = (url: string): Promise<Wire> =>
+  new Promise((resolve, reject) => {
+    const { hostname, port } = new URL(url)
+    const socket = connect(Number(port), hostname)
+    const opened = Date.now()
+    const chunks: Buffer[] = []
+    let closed = false
+    const closes = new Promise<number>((over) => {
+      socket.on('close', () => {
+        closed = true
+        over(Date.now() - opened)
+      })
+    })
+    socket.on('data', (chunk) => chunks.push(chunk))
+    socket.on('error', reject)
+    socket.on('connect', () =>
+      resolve({
+        send: (...parts) => {
+          for (const part of parts) socket.write(part)
+        },
+        received: () => Buffer.concat(chunks),
+        isClosed: () => closed,
+        closes,
+        async stream(bytes) {
+          const chunk = Buffer.alloc(65_536, 'x')
+          while (!closed && socket.bytesWritten < bytes) {
+            if (!socket.write(chunk))
+              await Promise.race([new Promise((drained) => socket.once('drain', drained)), closes])
+          }
+          return socket.bytesWritten
+        },
+        end: () => socket.end(),
+        destroy: () => socket.destroy(),
+      }),
+    )
+  })
+
+export const until = async (
+  reached: () => boolean | Promise<boolean>,
+  what: string,
+  ms = 10_000,
+): Promise<void> => {
+  const deadline = Date.now() + ms
+  while (!(await reached())) {
+    if (Date.now() > deadline) throw new Error(`not reached: ${what}`)
+    await sleep(5)
+  }
+}
