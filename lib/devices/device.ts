@@ -18,16 +18,33 @@ export interface Device {
   readonly createdAt: number
   readonly updatedAt: number
   readonly lastSeenAt: number | null
+  /** When the device, or its will, last said that it goes offline. */
+  readonly offlineAt: number | null
+  /** When the newest MQTT session that is still open began. */
+  readonly connectedAt: number | null
 }
 
-/** What a new device says of itself. */
-export interface NewDevice {
-  readonly name: string
-  readonly deviceType: string
+/** What describes a device. In a change, what is left out stays as it is. */
+export interface Description {
   readonly description?: string | null | undefined
   readonly location?: string | null | undefined
   readonly firmwareVersion?: string | null | undefined
   readonly hardwareVersion?: string | null | undefined
+}
+
+/** What a new device says of itself. */
+export interface NewDevice extends Description {
+  readonly name: string
+  readonly deviceType: string
+}
+
+/** A change to a device. */
+export interface DeviceChange extends Description {
+  readonly name?: string | undefined
+  readonly deviceType?: string | undefined
+  readonly status?: DeviceStatus | undefined
+  /** Seconds, 1 or more; null takes the default of the settings. */
+  readonly offlineAfterS?: number | null | undefined
 }
 
 const iso = (ms: number) => new Date(ms).toISOString().replace('.000Z', 'Z')
@@ -47,8 +64,18 @@ export const deviceView = (device: Device) => ({
   last_seen: device.lastSeenAt === null ? null : iso(device.lastSeenAt),
 })
 
-/** @param now milliseconds since the epoch. */
-export const isOnline = (device: Device, now: number): boolean =>
-  device.lastSeenAt !== null &&
-  device.status !== 'inactive' &&
-  now - device.lastSeenAt < device.offlineAfterS * 1000
+/** An authorizer lets no connection live longer: a session that began before this has ended, told or not. */
+const maxSessionMs = 86_400_000
+
+/**
+ * Online is a device with an MQTT session that is open, or with a sign of life that is younger than its own limit; what it
+ * last said of going offline counts until the next sign.
+ * @param now milliseconds since the epoch.
+ */
+export function isOnline(device: Device, now: number): boolean {
+  if (device.status === 'inactive') return false
+  const since = (device.offlineAt ?? 0) + 1
+  const { connectedAt, lastSeenAt, offlineAfterS } = device
+  if (connectedAt !== null && connectedAt >= since && now - connectedAt < maxSessionMs) return true
+  return lastSeenAt !== null && lastSeenAt >= since && now - lastSeenAt < offlineAfterS * 1000
+}

@@ -1,11 +1,51 @@
 /** The service of devices and their credentials. */
-import { eq, sql } from 'drizzle-orm'
+import { and, desc, eq, getTableColumns, gt, isNull, like, lt, ne, or, type SQL, sql } from 'drizzle-orm'
 import { AppError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { isUniqueViolation, type RegistryDb } from '../registry/db.ts'
-import { credentials, devices, events } from '../registry/schema.ts'
+import { configurations, credentials, devices, events, sessions } from '../registry/schema.ts'
 import { digestKey, keyPrefix, looksLikeKey, mintKey } from './credentials.ts'
-import type { Device, NewDevice } from './device.ts'
+import type { Device, DeviceChange, DeviceStatus, NewDevice } from './device.ts'
+
+/** An API key as operators see it: never the key itself. */
+export interface Credential {
+  readonly keyPrefix: string
+  /** Milliseconds since the epoch, as all times here. */
+  readonly createdAt: number
+  readonly expiresAt: number | null
+  readonly lastUsedAt: number | null
+  readonly revokedAt: number | null
+}
+
+/** Something that happened to a device. */
+export interface DeviceEvent {
+  readonly id: number
+  readonly kind:
+    | 'registered'
+    | 'updated'
+    | 'status'
+    | 'key_rotated'
+    | 'key_revoked'
+    | 'configuration'
+    | 'configuration_reported'
+    | 'online'
+    | 'offline'
+  readonly detail: Readonly<Record<string, unknown>> | null
+  readonly at: number
+}
+
+/** Who made a change, as events tell it. */
+export type Actor = 'device' | 'admin'
+
+export interface DeviceQuery {
+  readonly status?: DeviceStatus | undefined
+  readonly deviceType?: string | undefined
+  /** Part of the name, the location or the description; capitals do not matter. */
+  readonly q?: string | undefined
+  readonly limit: number
+  /** Id of the last device of the page before. */
+  readonly after?: number | undefined
+}
 
 export interface Devices {
   /**
@@ -18,7 +58,35 @@ export interface Devices {
    * @throws {AppError} UNAUTHORIZED for an unknown, expired or revoked key, FORBIDDEN for an inactive device.
    */
   authenticate(apiKey: string): Promise<Device>
+  /** As {@link authenticate}, with the end of the key: milliseconds since the epoch, null when it has none. */
+  identify(apiKey: string): Promise<{ device: Device; expiresAt: number | null }>
   find(id: number): Promise<Device | undefined>
+  /** @throws {AppError} NOT_FOUND */
+  get(id: number): Promise<Device>
+  /** In order of their ids, with how many there are in all. */
+  list(query: DeviceQuery): Promise<{ devices: Device[]; total: number }>
+  /** @throws {AppError} NOT_FOUND, or CONFLICT when the name is taken. */
+  update(id: number, change: DeviceChange, by: Actor): Promise<{ device: Device; before: Device }>
+  /**
+   * Mints a new key. One other key stays valid until the grace ends: the one that was used to ask, else the newest; all
+   * further ones end at once.
+   * @param graceS 0–604800
+   * @throws {AppError} NOT_FOUND
+   */
+  rotateKey(
+    id: number,
+    options: { graceS: number; usedKey?: string; by: Actor },
+  ): Promise<{ apiKey: string; previousKeyExpiresAt: number | null }>
+  /** Ends all live keys, or those with this prefix. Answers how many there were. @throws {AppError} NOT_FOUND */
+  revokeKeys(id: number, prefix?: string): Promise<number>
+  /** Newest first. */
+  credentials(id: number): Promise<Credential[]>
+  /** Newest first. @param before an event's id: only older ones. */
+  events(id: number, options: { limit: number; before?: number | undefined }): Promise<DeviceEvent[]>
+  /** Deletes the device and all that the registry has of it. @throws {AppError} NOT_FOUND */
+  delete(id: number): Promise<Device>
+  /** Forgets what it keeps in memory of a device: its row was changed elsewhere. */
+  changed(id: number): void
   /** Notes a sign of life; written together with others some seconds later. */
   seen(id: number): void
   /** Writes the signs of life that wait. */
@@ -64,10 +132,40 @@ export function createDevices(options: DevicesOptions): Devices {
   let unwritten = new Set<number>()
   let lastUsed = new Map<number, number>()
 
-  const toDevice = (row: typeof devices.$inferSelect): Device => ({
+  /** A device with what its open sessions say. */
+  const columns = {
+    ...getTableColumns(devices),
+    connectedAt: sql<number | null>`(select max(${sessions.since}) from ${sessions}
+      where ${sessions.deviceId} = ${devices.id} and ${sessions.endedAt} is null)`,
+  }
+  type Row = typeof devices.$inferSelect & { connectedAt?: number | null }
+
+  const toDevice = (row: Row): Device => ({
     ...row,
     offlineAfterS: row.offlineAfterS ?? offlineAfterS,
+    connectedAt: row.connectedAt ?? null,
   })
+
+  const unknownDevice = () => new AppError('NOT_FOUND', 'There is no such device.')
+
+  const changed = (id: number) => {
+    byId.delete(id)
+    for (const [key, known] of byKey) if (known.device.id === id) byKey.delete(key)
+  }
+
+  const read = async (id: number): Promise<Device> => {
+    const [row] = await db.select(columns).from(devices).where(eq(devices.id, id))
+    if (row === undefined) throw unknownDevice()
+    return current(toDevice(row))
+  }
+
+  const note = (deviceId: number, kind: DeviceEvent['kind'], at: number, detail: object) =>
+    db.insert(events).values({ deviceId, kind, at, detail: JSON.stringify(detail) })
+
+  const nameTaken = () =>
+    new AppError('CONFLICT', 'A device with this name is registered already.', {
+      details: [{ path: 'name', message: 'is taken' }],
+    })
 
   /** A device may have been seen since its row was read. */
   const current = (device: Device): Device => {
@@ -85,7 +183,7 @@ export function createDevices(options: DevicesOptions): Devices {
     const cached = byKey.get(keyHash)
     if (cached && cached.until > now()) return cached
     const [row] = await db
-      .select({ device: devices, credential: credentials })
+      .select({ device: columns, credential: credentials })
       .from(credentials)
       .innerJoin(devices, eq(devices.id, credentials.deviceId))
       .where(eq(credentials.keyHash, keyHash))
@@ -134,6 +232,18 @@ export function createDevices(options: DevicesOptions): Devices {
   }, flushEveryMs)
   timer.unref()
 
+  const identify = async (apiKey: string) => {
+    if (!looksLikeKey(apiKey)) throw invalidKey()
+    const known = await lookUp(digestKey(apiKey))
+    const at = now()
+    if (known === undefined || (known.expiresAt !== null && known.expiresAt <= at)) throw invalidKey()
+    if (known.device.status === 'inactive') {
+      throw new AppError('FORBIDDEN', 'The device is inactive: an operator has to activate it.')
+    }
+    lastUsed.set(known.credentialId, at)
+    return { device: current(known.device), expiresAt: known.expiresAt }
+  }
+
   return {
     async register(input) {
       const apiKey = mintKey(keyLength)
@@ -165,36 +275,171 @@ export function createDevices(options: DevicesOptions): Devices {
         if (row === undefined) throw new AppError('INTERNAL', 'The device was not written.')
         return { device: toDevice(row), apiKey }
       } catch (error) {
-        if (isUniqueViolation(error)) {
-          throw new AppError('CONFLICT', 'A device with this name is registered already.', {
-            details: [{ path: 'name', message: 'is taken' }],
-          })
-        }
+        if (isUniqueViolation(error)) throw nameTaken()
         throw error
       }
     },
 
-    async authenticate(apiKey) {
-      if (!looksLikeKey(apiKey)) throw invalidKey()
-      const known = await lookUp(digestKey(apiKey))
-      const at = now()
-      if (known === undefined || (known.expiresAt !== null && known.expiresAt <= at)) throw invalidKey()
-      if (known.device.status === 'inactive') {
-        throw new AppError('FORBIDDEN', 'The device is inactive: an operator has to activate it.')
-      }
-      lastUsed.set(known.credentialId, at)
-      return current(known.device)
-    },
+    authenticate: async (apiKey) => (await identify(apiKey)).device,
+    identify,
 
     async find(id) {
       const cached = byId.get(id)
       if (cached && cached.until > now()) return current(cached.device)
-      const [row] = await db.select().from(devices).where(eq(devices.id, id))
+      const [row] = await db.select(columns).from(devices).where(eq(devices.id, id))
       if (row === undefined) return undefined
       const device = toDevice(row)
       remember(byId, id, { device, until: now() + cacheMs })
       return current(device)
     },
+
+    get: read,
+
+    async list({ status, deviceType, q, limit, after }) {
+      const part = q === undefined ? undefined : `%${q.replace(/[\\%_]/g, '\\$&')}%`
+      const contains = (column: typeof devices.name | typeof devices.location | typeof devices.description) =>
+        sql`${like(column, part ?? '')} escape '\\'`
+      const filters: (SQL | undefined)[] = [
+        status && eq(devices.status, status),
+        deviceType === undefined ? undefined : eq(devices.deviceType, deviceType),
+        part === undefined
+          ? undefined
+          : or(contains(devices.name), contains(devices.location), contains(devices.description)),
+      ]
+      const [rows, [{ total } = { total: 0 }]] = await db.batch([
+        db
+          .select(columns)
+          .from(devices)
+          .where(and(...filters, gt(devices.id, after ?? 0)))
+          .orderBy(devices.id)
+          .limit(limit),
+        db
+          .select({ total: sql<number>`count(*)` })
+          .from(devices)
+          .where(and(...filters)),
+      ])
+      return { devices: rows.map((row) => current(toDevice(row))), total }
+    },
+
+    async update(id, change, by) {
+      const at = now()
+      const before = await read(id)
+      const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
+      if (Object.keys(given).length === 0) return { device: before, before }
+      try {
+        const [row] = await db
+          .update(devices)
+          .set({ ...given, updatedAt: at })
+          .where(eq(devices.id, id))
+          .returning()
+        if (row === undefined) throw unknownDevice()
+      } catch (error) {
+        throw isUniqueViolation(error) ? nameTaken() : error
+      }
+      changed(id)
+      const { status, ...rest } = given as DeviceChange
+      if (Object.keys(rest).length > 0) await note(id, 'updated', at, { by, fields: Object.keys(rest) })
+      if (status !== undefined && status !== before.status)
+        await note(id, 'status', at, { by, from: before.status, to: status })
+      return { device: await read(id), before }
+    },
+
+    async rotateKey(id, { graceS, usedKey, by }) {
+      const device = await read(id)
+      const apiKey = mintKey(keyLength)
+      const at = now()
+      const until = at + graceS * 1000
+      const live = and(
+        eq(credentials.deviceId, id),
+        isNull(credentials.revokedAt),
+        or(isNull(credentials.expiresAt), gt(credentials.expiresAt, at)),
+      )
+      const kept =
+        usedKey === undefined
+          ? sql`(select max(${credentials.id}) from ${credentials} where ${live})`
+          : sql`(select ${credentials.id} from ${credentials} where ${credentials.keyHash} = ${digestKey(usedKey)})`
+      const [, [previous]] = await db.batch([
+        db
+          .update(credentials)
+          .set({ revokedAt: at })
+          .where(and(live, ne(credentials.id, kept))),
+        db
+          .update(credentials)
+          .set({ expiresAt: sql`min(coalesce(${credentials.expiresAt}, ${until}), ${until})` })
+          .where(live)
+          .returning({ expiresAt: credentials.expiresAt }),
+        db.insert(credentials).values({
+          deviceId: device.id,
+          keyHash: digestKey(apiKey),
+          keyPrefix: keyPrefix(apiKey),
+          createdAt: at,
+        }),
+        note(id, 'key_rotated', at, { by, key_prefix: keyPrefix(apiKey), grace_s: graceS }),
+      ])
+      changed(id)
+      return { apiKey, previousKeyExpiresAt: previous?.expiresAt ?? null }
+    },
+
+    async revokeKeys(id, prefix) {
+      await read(id)
+      const at = now()
+      const revoked = await db
+        .update(credentials)
+        .set({ revokedAt: at })
+        .where(
+          and(
+            eq(credentials.deviceId, id),
+            isNull(credentials.revokedAt),
+            prefix === undefined ? undefined : eq(credentials.keyPrefix, prefix),
+          ),
+        )
+        .returning({ prefix: credentials.keyPrefix })
+      changed(id)
+      if (revoked.length > 0)
+        await note(id, 'key_revoked', at, { key_prefixes: revoked.map((key) => key.prefix) })
+      return revoked.length
+    },
+
+    credentials: (id) =>
+      db
+        .select()
+        .from(credentials)
+        .where(eq(credentials.deviceId, id))
+        .orderBy(desc(credentials.id))
+        .limit(100),
+
+    async events(id, { limit, before }) {
+      const rows = await db
+        .select()
+        .from(events)
+        .where(and(eq(events.deviceId, id), before === undefined ? undefined : lt(events.id, before)))
+        .orderBy(desc(events.id))
+        .limit(limit)
+      return rows.map((row) => ({
+        id: row.id,
+        kind: row.kind as DeviceEvent['kind'],
+        detail: row.detail === null ? null : (JSON.parse(row.detail) as Record<string, unknown>),
+        at: row.at,
+      }))
+    },
+
+    async delete(id) {
+      const device = await read(id)
+      // A remote database may not enforce foreign keys for us.
+      await db.batch([
+        db.delete(events).where(eq(events.deviceId, id)),
+        db.delete(sessions).where(eq(sessions.deviceId, id)),
+        db.delete(configurations).where(eq(configurations.deviceId, id)),
+        db.delete(credentials).where(eq(credentials.deviceId, id)),
+        db.delete(devices).where(eq(devices.id, id)),
+      ])
+      changed(id)
+      lastSeen.delete(id)
+      unwritten.delete(id)
+      return device
+    },
+
+    changed,
 
     seen(id) {
       lastSeen.set(id, now())
