@@ -67,6 +67,12 @@ const Settings = z.object({
   DATA_DIR: z.string().min(1).default('.iotflow'),
   DATABASE_URL: z.string().optional(),
   DATABASE_AUTH_TOKEN: z.string().optional(),
+  IOT_ENDPOINT: z
+    .string()
+    .transform((text) => (/^https?:/.test(text) ? text : `https://${text}`))
+    .pipe(z.url({ protocol: /^https?$/, error: 'must be the host of an AWS IoT data plane, or its URL' }))
+    .optional(),
+  AWS_REGION: z.string().optional(),
   RATE_LIMIT_PER_MINUTE: whole(0, 1e9).prefault('60'),
   RATE_LIMIT_TELEMETRY_PER_MINUTE: whole(0, 1e9).prefault('100'),
   RATE_LIMIT_REGISTER_PER_5_MINUTES: whole(0, 1e9).optional(),
@@ -137,6 +143,14 @@ export interface Config {
   /** Absolute path. */
   readonly dataDir: string
   readonly database: { readonly url: string; readonly authToken: string | undefined }
+  /** The data plane of the broker; undefined where there is none. Without credentials those of the environment count. */
+  readonly iot:
+    | {
+        readonly endpoint: string
+        readonly region: string
+        readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string }
+      }
+    | undefined
   /** Requests per window; 0 turns the limit off. */
   readonly limits: {
     readonly devicePerMinute: number
@@ -221,6 +235,7 @@ export function loadConfig(env: Environment = process.env): Config {
       url: s.DATABASE_URL ?? `file:${join(dataDir, 'registry.db')}`,
       authToken: s.DATABASE_AUTH_TOKEN,
     },
+    iot: s.IOT_ENDPOINT ? { endpoint: s.IOT_ENDPOINT, region: s.AWS_REGION ?? 'us-east-1' } : undefined,
     limits: {
       devicePerMinute: s.RATE_LIMIT_PER_MINUTE,
       telemetryPerMinute: s.RATE_LIMIT_TELEMETRY_PER_MINUTE,

@@ -3,9 +3,13 @@
  * carries only what its function asks for.
  */
 import { join } from 'node:path'
+import { type Configurations, createConfigurations } from './commands/configuration.ts'
+import { createMessenger, type Messenger } from './commands/messenger.ts'
+import { createSessions, type Sessions } from './commands/sessions.ts'
 import { type Config, loadConfig } from './config.ts'
 import type { Device } from './devices/device.ts'
 import { createDevices, type Devices } from './devices/devices.ts'
+import { createPresence, type Presence } from './devices/presence.ts'
 import { addressOf } from './http/address.ts'
 import { createGate, type Gate } from './http/auth.ts'
 import { createMemoryLimiter, type Limiter } from './http/limit.ts'
@@ -20,8 +24,20 @@ export interface Given {
   config?: Config
   /** See `DevicesOptions.cacheMs`; only sound where this process is the one that writes the registry. */
   cacheMs?: number
+  /** The ports the broker of this machine really has. */
+  mqttPorts?: () => Pick<Config['ports'], 'mqtt' | 'mqttTls' | 'mqttWs'>
   /** Every route of the system, for answers to unknown ones. */
   routes?: readonly Route[]
+}
+
+/** Where devices find the broker; null for a way that is not open. */
+export interface BrokerAddress {
+  readonly host: string
+  readonly port: number | null
+  readonly tlsPort: number | null
+  /** What a client must name in the TLS handshake. */
+  readonly alpn: string | null
+  readonly webSocketUrl: string | null
 }
 
 export interface Route {
@@ -97,8 +113,9 @@ export function devices(): Promise<Devices> {
 export function telemetry(): Promise<Telemetry> {
   return once('telemetry', async () => {
     const retentionMs = config().retentionDays * 86_400_000
+    const { url, authToken } = config().database
     const store = await openEmbeddedStore({
-      file: join(config().dataDir, 'telemetry.db'),
+      at: url.startsWith('file:') ? { file: join(config().dataDir, 'telemetry.db') } : { url, authToken },
       log: log(),
       retentionMs,
     })
@@ -109,6 +126,59 @@ export function telemetry(): Promise<Telemetry> {
 
 export function deadLetters(): Promise<DeadLetters> {
   return once('deadLetters', async () => createDeadLetters({ db: (await registry()).db }))
+}
+
+/** Undefined where there is no broker to talk to. */
+export function messenger(): Messenger | undefined {
+  return once('messenger', () => {
+    const { iot } = config()
+    if (iot === undefined) return undefined
+    const value = createMessenger(iot)
+    closers.push(() => value.close())
+    return value
+  })
+}
+
+export function presence(): Promise<Presence> {
+  return once('presence', async () => {
+    const service = await devices()
+    return createPresence({ db: (await registry()).db, changed: service.changed })
+  })
+}
+
+export function configurations(): Promise<Configurations> {
+  return once('configurations', async () =>
+    createConfigurations({ db: (await registry()).db, messenger: messenger(), log: log() }),
+  )
+}
+
+export function sessions(): Promise<Sessions> {
+  return once('sessions', async () =>
+    createSessions({ openClients: (await presence()).openClients, messenger: messenger(), log: log() }),
+  )
+}
+
+export function brokerKind(): 'embedded' | 'aws-iot' | 'none' {
+  const { iot } = config()
+  if (iot === undefined) return 'none'
+  return iot.endpoint.startsWith('https:') ? 'aws-iot' : 'embedded'
+}
+
+/** @param hostname under which the caller reached this machine: the broker beside it has the same. */
+export function brokerAddress(hostname: string): BrokerAddress {
+  const { iot, ports } = config()
+  if (iot !== undefined && brokerKind() === 'aws-iot') {
+    const { hostname: host } = new URL(iot.endpoint)
+    return { host, port: null, tlsPort: 443, alpn: 'mqtt', webSocketUrl: `wss://${host}/mqtt` }
+  }
+  const { mqtt, mqttTls, mqttWs } = given.mqttPorts?.() ?? ports
+  return {
+    host: hostname,
+    port: mqtt ?? null,
+    tlsPort: (config().tls && mqttTls) ?? null,
+    alpn: null,
+    webSocketUrl: mqttWs === undefined ? null : `ws://${hostname}:${mqttWs}/mqtt`,
+  }
 }
 
 export function limiter(): Limiter {

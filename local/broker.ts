@@ -2,7 +2,7 @@
  * The MQTT broker of one machine: aedes, held to what AWS IoT Core does. Clients are let in by the authorizer, every
  * step is asked of the policy it returns, and a message is acknowledged only after the rules' functions have taken it.
  */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { createServer as createHttpServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import { type Duplex, Readable } from 'node:stream'
@@ -55,10 +55,6 @@ export interface BrokerOptions {
    * Nothing is dropped; a failure counts as 0.
    */
   throttle?(principalId: string): Promise<number>
-  /** A client of this principal has connected; it may have others. */
-  onConnect?(principalId: string): void
-  /** The last client of this principal has gone. */
-  onDisconnect?(principalId: string): void
   /** A packet has come from this principal. */
   onTraffic?(principalId: string): void
   log(level: 'debug' | 'info' | 'warn' | 'error', msg: string, fields?: Record<string, unknown>): void
@@ -84,8 +80,15 @@ export interface Broker {
    * @throws {Error} when the topic is no topic name or the broker is closed.
    */
   publish(message: BrokerMessage): Promise<void>
-  /** Ends every connection of this principal and returns how many there were. Wills are published. */
-  disconnect(principalId: string): Promise<number>
+  /** A retained message; undefined when there is none. */
+  retained(topic: string): BrokerMessage | undefined
+  /** Topics that have a retained message. */
+  retainedTopics(): string[]
+  /**
+   * Ends the connection of this client id, and its session if that is to be clean.
+   * @returns false when there was neither.
+   */
+  disconnect(clientId: string, options: { cleanSession: boolean; preventWill: boolean }): Promise<boolean>
   /**
    * Stops listening, takes no more messages, waits up to 3 s for those under way and ends every connection. What was
    * not acknowledged by then is not acknowledged at all. Wills are not published.
@@ -115,6 +118,8 @@ const window = 64
 const unreadBytes = 65_536
 /** A client that does not read at all is ended after this. */
 const drainTimeoutMs = 20_000
+/** When the authorizer could not be asked for a connection that is open, it is asked again after this. */
+const refreshAgainMs = 10_000
 const publishWaitMs = 2000
 const closeWaitMs = 3000
 const maxClientIdLength = 128
@@ -153,8 +158,15 @@ interface Connection extends Door {
   connect: { clientId: string; clean: boolean; will: ConnectPacket['will'] | undefined } | undefined
   principalId: string
   policy: Policy | undefined
+  /** What it was let in with: the authorizer is asked again from time to time. */
+  question: AuthorizerEvent | undefined
   /** Milliseconds since the epoch. */
+  refreshAt: number
   endsAt: number
+  /** Of its lifecycle events. */
+  readonly session: { readonly id: string; readonly version: number }
+  /** Why it ended, in the words of AWS IoT Core; undefined until something is known. */
+  endReason: string | undefined
   ready: boolean
   gone: boolean
   /** Messages handed to the parser that have not come out of it. */
@@ -192,7 +204,8 @@ interface Inside {
   _parser: NodeJS.EventEmitter
   _parsingBatch: number
   readonly duplicates: object
-  readonly will: unknown
+  will: unknown
+  readonly _disconnected: boolean
 }
 
 type OutgoingPacket = { cmd?: string; messageId?: number | undefined }
@@ -275,6 +288,7 @@ const keepRetained = (store: Store) => {
     }
   }
   store.createRetainedStreamCombi = (filters) => Readable.from([...find(filters)])
+  return retained
 }
 
 const listen = (server: Server, setting: string, port: number, host: string): Promise<number> =>
@@ -303,7 +317,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const byClient = new WeakMap<Client, Connection>()
   /** Connections that hold their client id in aedes. */
   const live = new Map<string, Connection>()
-  const byPrincipal = new Map<string, Set<Connection>>()
+  /** Connections that are authenticated and have their CONNACK. */
+  const established = new Set<Connection>()
   /** Client ids of persistent sessions by principal, oldest first, and the other way round. */
   const sessions = new Map<string, Set<string>>()
   const owners = new Map<string, string>()
@@ -313,6 +328,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const lines = new Map<string, { count: number; last: Promise<void> }>()
   /** Messages that functions have, oldest first, with what ends them. */
   const invoked = new Map<Slot, (error: Error) => void>()
+  /** Lifecycle events that are being told. */
+  const announcing = new Set<Promise<void>>()
   let closing = false
   let counted = 0
   /** Messages that have come out of the parser and are not done. */
@@ -326,9 +343,57 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     }
   }
 
+  // Lifecycle
+
+  /** As AWS IoT Core does it: an event on a topic that no client may use, for the rules only. Tried three times. */
+  const announce = (connection: Connection, eventType: 'connected' | 'disconnected') => {
+    // Whoever starts the next broker knows that nobody is connected to this one any more.
+    if (closing) return
+    const { client, principalId, session, endReason } = connection
+    const topic = `$aws/events/presence/${eventType}/${client.id}`
+    const matching = rules.filter((rule) => rule.matches(topic))
+    if (matching.length === 0) return
+    const timestamp = Date.now()
+    const message = {
+      topic,
+      payload: Buffer.from(
+        JSON.stringify({
+          clientId: client.id,
+          timestamp,
+          eventType,
+          sessionIdentifier: session.id,
+          principalIdentifier: principalId,
+          versionNumber: session.version,
+          ...(eventType === 'disconnected' ? { disconnectReason: endReason } : {}),
+        }),
+      ),
+      clientId: client.id,
+      receivedAt: timestamp,
+      messageId: options.nextMessageId(),
+    }
+    const call = async (rule: Rule) => {
+      for (const waitMs of [100, 1000, 0]) {
+        try {
+          return await options.invoke(rule.functionName, rule.event(message))
+        } catch (error) {
+          log(waitMs === 0 ? 'error' : 'warn', 'mqtt lifecycle event not taken', {
+            topic: message.topic,
+            error,
+          })
+          await sleep(waitMs)
+        }
+      }
+    }
+    for (const rule of matching) {
+      const told = call(rule).finally(() => announcing.delete(told))
+      announcing.add(told)
+    }
+  }
+
   // Connections
 
   const drop = (connection: Connection, level: 'debug' | 'warn', reason: string) => {
+    connection.endReason ??= 'SERVER_INITIATED_DISCONNECT'
     if (!connection.gone) {
       const device = connection.principalId === '' ? undefined : connection.principalId
       log(level, 'mqtt connection ended', { connection: connection.id, device, reason })
@@ -343,11 +408,12 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     gate.leave(connection.released)
     connection.released = 0
     if (live.get(connection.client.id) === connection) live.delete(connection.client.id)
-    const others = byPrincipal.get(connection.principalId)
-    if (others?.delete(connection) && others.size === 0) {
-      byPrincipal.delete(connection.principalId)
-      tell(options.onDisconnect, connection.principalId)
-    }
+    if (!connection.ready) return
+    established.delete(connection)
+    connection.endReason ??= inside(connection.client)._disconnected
+      ? 'CLIENT_INITIATED_DISCONNECT'
+      : 'CONNECTION_LOST'
+    announce(connection, 'disconnected')
   }
 
   const attach = (stream: Duplex, peer: Peer, protocols: Connection['protocols']) => {
@@ -372,7 +438,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       connect: undefined,
       principalId: '',
       policy: undefined,
+      question: undefined,
+      refreshAt: Number.POSITIVE_INFINITY,
       endsAt: Number.POSITIVE_INFINITY,
+      session: { id: randomUUID(), version: counted },
+      endReason: undefined,
       ready: false,
       gone: false,
       released: 0,
@@ -463,6 +533,31 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     callback(null, true)
   }
 
+  /** Gives a connection its rights, and the times at which they are asked for again and end. */
+  const grant = (connection: Connection, result: AuthorizerResult, policy: Policy) => {
+    const inSeconds = (seconds: number) =>
+      seconds > 0 ? Date.now() + seconds * 1000 : Number.POSITIVE_INFINITY
+    connection.policy = policy
+    connection.published.clear()
+    connection.received.clear()
+    connection.refreshAt = inSeconds(result.refreshAfterInSeconds)
+    connection.endsAt = inSeconds(result.disconnectAfterInSeconds)
+  }
+
+  /** Asks the authorizer again; a connection that would not be let in any more ends. */
+  const refresh = async (connection: Connection) => {
+    connection.refreshAt = Number.POSITIVE_INFINITY
+    try {
+      const result = await options.authorize(connection.question as AuthorizerEvent)
+      if (result?.isAuthenticated === true && result.principalId === connection.principalId)
+        grant(connection, result, compilePolicies(result.policyDocuments ?? []))
+      else drop(connection, 'warn', 'its rights have ended')
+    } catch (error) {
+      log('error', 'mqtt authorizer failed', { connection: connection.id, error })
+      connection.refreshAt = Date.now() + refreshAgainMs
+    }
+  }
+
   /** Resolves with the CONNACK code of a refusal, or undefined when the client is let in. */
   const admission = async (
     connection: Connection,
@@ -475,13 +570,14 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       failures.add(connection.peer.address)
       return refusal.credentials
     }
+    const question: AuthorizerEvent = {
+      protocols: connection.protocols,
+      protocolData: { mqtt: { username, password: password.toString('base64'), clientId } },
+      connectionMetadata: { id: connection.id },
+    }
     let result: AuthorizerResult
     try {
-      result = await options.authorize({
-        protocols: connection.protocols,
-        protocolData: { mqtt: { username, password: password.toString('base64'), clientId } },
-        connectionMetadata: { id: connection.id },
-      })
+      result = await options.authorize(question)
     } catch (error) {
       log('error', 'mqtt authorizer failed', { connection: connection.id, error })
       return refusal.unavailable
@@ -505,9 +601,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       return refusal.unauthorized
     }
     connection.principalId = principalId
-    connection.policy = policy
-    if (result.disconnectAfterInSeconds > 0)
-      connection.endsAt = Date.now() + result.disconnectAfterInSeconds * 1000
+    connection.question = question
+    grant(connection, result, policy)
     if (persistent) await ownSession(clientId, principalId)
     else disown(clientId, principalId)
     return undefined
@@ -527,11 +622,14 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     sessions.set(principalId, own.add(clientId))
     const oldest =
       own.size > maxSessions ? [...own].find((id) => !live.has(id) && id !== clientId) : undefined
-    if (oldest === undefined) return
-    disown(oldest, principalId)
-    await store.cleanSubscriptions({ id: oldest })
-    for await (const packet of store.outgoingStream({ id: oldest })) {
-      await clearOutgoing({ id: oldest }, packet)
+    if (oldest !== undefined) await endSession(oldest, principalId)
+  }
+
+  const endSession = async (clientId: string, principalId: string) => {
+    disown(clientId, principalId)
+    await store.cleanSubscriptions({ id: clientId })
+    for await (const packet of store.outgoingStream({ id: clientId })) {
+      await clearOutgoing({ id: clientId }, packet)
     }
   }
 
@@ -590,8 +688,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     line.count--
     if (line.count === 0) lines.delete(principalId)
     if (line.count === window - 1) {
-      for (const connection of byPrincipal.get(principalId) ?? [])
-        if (connection.guard.waiting()) gate.ask(connection)
+      for (const connection of established)
+        if (connection.principalId === principalId && connection.guard.waiting()) gate.ask(connection)
     }
     await gate.enter()
   }
@@ -758,7 +856,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     },
   })
   const store = (aedes as unknown as { persistence: Store }).persistence
-  keepRetained(store)
+  const retained = keepRetained(store)
   // Wills of brokers that died are none of ours, and after a long sleep of the machine ours would look like those.
   store.streamWill = () => Readable.from([])
   const addSubscriptions = store.addSubscriptions.bind(store)
@@ -782,16 +880,16 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 
   aedes.on('client', (client) => {
     const connection = byClient.get(client)
+    const before = live.get(client.id)
+    if (before && before !== connection) before.endReason ??= 'DUPLICATE_CLIENTID'
     if (connection && !connection.gone) live.set(client.id, connection)
   })
   aedes.on('clientReady', (client) => {
     const connection = byClient.get(client)
     if (connection === undefined || connection.gone || client.closed) return
     connection.ready = true
-    const { principalId } = connection
-    const own = byPrincipal.get(principalId) ?? new Set()
-    byPrincipal.set(principalId, own.add(connection))
-    tell(options.onConnect, principalId)
+    established.add(connection)
+    announce(connection, 'connected')
     if (connection.guard.waiting()) gate.ask(connection)
   })
   aedes.on('clientDisconnect', (client) => {
@@ -902,6 +1000,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       if (connection.policy && since !== undefined && now - since > limits.packetTimeoutMs)
         drop(connection, 'warn', 'a packet was not completed in time')
       else if (now > connection.endsAt) drop(connection, 'debug', 'its time is over')
+      else if (now > connection.refreshAt && connection.ready) void refresh(connection)
     }
   }, sweepMs)
   sweep.unref()
@@ -924,6 +1023,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     // What was acknowledged just now is still to be written; ending before destroying lets it arrive.
     for (const { stream } of connections) stream.end()
     await until(() => connections.size === 0, 250)
+    await Promise.race([Promise.all(announcing), sleep(250)])
     for (const { socket } of peers.values()) socket.destroy()
     await new Promise<void>((resolve) => aedes.close(resolve))
     await Promise.all(closed)
@@ -950,7 +1050,12 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     port: ports.mqtt,
     wsPort: ports.ws,
     tlsPort: ports.tls,
-    connected: () => [...byPrincipal.values()].reduce((sum, own) => sum + own.size, 0),
+    connected: () => established.size,
+    retained: (topic) => {
+      const found = retained.get(topic)
+      return found && { topic, payload: found.payload as Buffer, qos: found.qos === 0 ? 0 : 1, retain: true }
+    },
+    retainedTopics: () => [...retained.keys()],
     async publish({ topic, payload, qos, retain }) {
       if (closing) throw new Error('The MQTT broker is closed.')
       if (!isTopicName(topic)) throw new Error('A message can be published to a topic name only.')
@@ -971,12 +1076,16 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       })
       await Promise.race([done, longEnough]).finally(() => clearTimeout(timer))
     },
-    async disconnect(principalId) {
-      const own = [...connections].filter((connection) => connection.principalId === principalId)
-      await Promise.all(
-        own.map(({ client }) => new Promise<void>((resolve) => client.close(() => resolve()))),
-      )
-      return own.length
+    async disconnect(clientId, { cleanSession, preventWill }) {
+      const connection = live.get(clientId)
+      const owner = owners.get(clientId)
+      if (connection !== undefined) {
+        connection.endReason ??= 'API_INITIATED_DISCONNECT'
+        if (preventWill) inside(connection.client).will = undefined
+        await new Promise<void>((resolve) => connection.client.close(() => resolve()))
+      }
+      if (cleanSession && owner !== undefined) await endSession(clientId, owner)
+      return connection !== undefined || owner !== undefined
     },
     close,
   }

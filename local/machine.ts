@@ -9,6 +9,7 @@ import type { AuthorizerEvent, AuthorizerResult } from '../lib/mqtt/authorizer.t
 import { nextRequestId } from '../lib/request-id.ts'
 import * as runtime from '../lib/runtime.ts'
 import { type Broker, startBroker } from './broker.ts'
+import { openDataPlane } from './data-plane.ts'
 import { loadFunctions } from './functions.ts'
 import { loadRules } from './rules.ts'
 import { openHttpDoor } from './server.ts'
@@ -119,11 +120,27 @@ export async function startMachine(settings: Config): Promise<Machine> {
   try {
     const adminToken =
       settings.adminToken === undefined && stage === 'local' ? await adminTokenFile(dataDir) : undefined
-    const config = adminToken === undefined ? settings : { ...settings, adminToken: adminToken.token }
     const tls = await readTls(settings.tls)
     const functions = await loadFunctions()
-    runtime.configure({ config, cacheMs, routes: functions.routes })
+    const withMqtt =
+      ports.mqtt !== undefined ||
+      ports.mqttWs !== undefined ||
+      (tls !== undefined && ports.mqttTls !== undefined)
+    let broker: Broker | undefined
+    const plane = withMqtt ? await openDataPlane(() => broker) : undefined
+    const config: Config = {
+      ...settings,
+      adminToken: settings.adminToken ?? adminToken?.token,
+      iot: plane && { endpoint: plane.endpoint, region: plane.region, credentials: plane.credentials },
+    }
+    runtime.configure({
+      config,
+      cacheMs,
+      routes: functions.routes,
+      mqttPorts: () => ({ mqtt: broker?.port, mqttWs: broker?.wsPort, mqttTls: broker?.tlsPort }),
+    })
     ending.push(runtime.close)
+    if (plane) ending.push(() => plane.close())
     // At once: one after the other their times of grace would not fit into the 5 s.
     const doors: (() => Promise<void>)[] = []
     ending.push(async () => {
@@ -141,8 +158,9 @@ export async function startMachine(settings: Config): Promise<Machine> {
         : await openHttpDoor({ host, port: ports.http, functions, tls, corsOrigins: config.corsOrigins })
     if (http) doors.push(() => http.close(graceMs))
 
-    let broker: Broker | undefined
-    if (ports.mqtt !== undefined || ports.mqttWs !== undefined || (tls && ports.mqttTls !== undefined)) {
+    if (withMqtt) {
+      // Nobody is connected to a broker that has not started.
+      await (await runtime.presence()).reset(Date.now())
       const gate = await runtime.gate()
       const devices = await runtime.devices()
       const authorize = await functions.event('mqtt-authorize')
@@ -167,6 +185,8 @@ export async function startMachine(settings: Config): Promise<Machine> {
       })
       const running = broker
       doors.push(() => running.close())
+      // This broker keeps its retained messages in memory only.
+      await (await runtime.configurations()).republish()
     }
 
     const scheme = tls ? 'https' : 'http'

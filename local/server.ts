@@ -52,7 +52,9 @@ async function compose(functions: FunctionTable, corsOrigins: readonly string[])
       }),
     )
   }
-  for (const { method, path, functionName } of functions.routes) {
+  // As the gateway decides it: a fixed segment goes before a parameter.
+  const routes = [...functions.routes].sort((a, b) => a.path.split(':').length - b.path.split(':').length)
+  for (const { method, path, functionName } of routes) {
     const target = await (await functions.http(functionName)).app()
     app.on(method, path, (c) => target.fetch(c.req.raw, c.env))
   }

@@ -1,5 +1,5 @@
 /** GET /api/v1/devices/status: what the layer knows of the device that asks. */
-import { type Device, deviceView, isOnline } from '../../lib/devices/device.ts'
+import { type Device, deviceDetails } from '../../lib/devices/device.ts'
 import type { Gate } from '../../lib/http/auth.ts'
 import { endpoint, reply } from '../../lib/http/endpoint.ts'
 import { lambda } from '../../lib/http/lambda.ts'
@@ -20,12 +20,7 @@ export const deviceStatus = ({
     const device = c.get('device')
     return reply(c, 200, {
       status: 'success',
-      device: {
-        ...deviceView(device),
-        telemetry_count: await telemetry.count(device.id),
-        is_online: isOnline(device, Date.now()),
-        offline_after_s: device.offlineAfterS,
-      },
+      device: { ...deviceDetails(device, Date.now()), telemetry_count: await telemetry.count(device.id) },
     })
   })
 

@@ -1,4 +1,5 @@
 /** The custom authorizer of MQTT: may this client connect, and what may it do? Asked by AWS IoT Core and by the local broker. */
+import { onEvent } from '../../lib/built.ts'
 import type { Device } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
@@ -9,7 +10,7 @@ import * as runtime from '../../lib/runtime.ts'
 
 interface Deps {
   log: Log
-  devices: Pick<Devices, 'authenticate'>
+  devices: Pick<Devices, 'identify'>
   /** `arn:aws:iot:<region>:<account>:` of the broker; undefined for the local one. */
   arnPrefix: string | undefined
 }
@@ -32,9 +33,9 @@ export const authorizeMqtt =
   async (event: AuthorizerEvent): Promise<AuthorizerResult> => {
     const { username, password } = event.protocolData?.mqtt ?? {}
     if (username === undefined || password === undefined || !/^[1-9]\d{0,14}$/.test(username)) return denied
-    let device: Device
+    let identified: { device: Device; expiresAt: number | null }
     try {
-      device = await devices.authenticate(Buffer.from(password, 'base64').toString('utf8'))
+      identified = await devices.identify(Buffer.from(password, 'base64').toString('utf8'))
     } catch (error) {
       if (error instanceof AppError && (error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN')) {
         log.info('mqtt connection refused', { reason: error.code })
@@ -42,25 +43,23 @@ export const authorizeMqtt =
       }
       throw error
     }
+    const { device, expiresAt } = identified
     if (String(device.id) !== username) return denied
+    const keyEndsInSeconds =
+      expiresAt === null ? disconnectAfterInSeconds : Math.ceil((expiresAt - Date.now()) / 1000)
     return {
       isAuthenticated: true,
       principalId: String(device.id),
-      disconnectAfterInSeconds,
+      // A connection ends with the key that opened it; AWS takes nothing shorter than it refreshes.
+      disconnectAfterInSeconds: Math.max(
+        refreshAfterInSeconds,
+        Math.min(disconnectAfterInSeconds, keyEndsInSeconds),
+      ),
       refreshAfterInSeconds,
       policyDocuments: devicePolicies(device.id, arnPrefix),
     }
   }
 
-let authorize: Promise<ReturnType<typeof authorizeMqtt>> | undefined
-
-export const handler = async (event: AuthorizerEvent): Promise<AuthorizerResult> => {
-  authorize ??= (async () =>
-    authorizeMqtt({ log: runtime.log(), devices: await runtime.devices(), arnPrefix: undefined }))().catch(
-    (error: unknown) => {
-      authorize = undefined
-      throw error
-    },
-  )
-  return (await authorize)(event)
-}
+export const handler = onEvent(async () =>
+  authorizeMqtt({ log: runtime.log(), devices: await runtime.devices(), arnPrefix: undefined }),
+)

@@ -3,6 +3,7 @@ import type { Device } from '../../lib/devices/device.ts'
 import type { Gate } from '../../lib/http/auth.ts'
 import { endpoint, reply } from '../../lib/http/endpoint.ts'
 import { lambda } from '../../lib/http/lambda.ts'
+import { kept } from '../../lib/kept.ts'
 import type { Log } from '../../lib/log.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { formatMillis } from '../../lib/telemetry/time.ts'
@@ -38,18 +39,15 @@ const probed = async (probe: () => Promise<unknown>): Promise<Check> => {
 }
 
 export const health = ({ log, gate, probes, warnings, showChecks }: Deps) => {
-  let last: { at: number; checks: Promise<Record<string, Check>> } | undefined
-  const checksOf = async (): Promise<Record<string, Check>> => {
+  const checksOf = kept(probeEveryMs, async (): Promise<Record<string, Check>> => {
     const [registry, telemetry] = await Promise.all([probed(probes.registry), probed(probes.telemetry)])
     const noted = Object.entries(warnings).map(
       ([name, message]) => [name, { status: 'warning', message }] as const,
     )
     return { registry, telemetry, ...Object.fromEntries(noted) }
-  }
+  })
   return endpoint(log).get('/health', async (c) => {
-    const now = Date.now()
-    if (last === undefined || now - last.at >= probeEveryMs) last = { at: now, checks: checksOf() }
-    const checks = await last.checks
+    const checks = await checksOf()
     const states = Object.values(checks).map((check) => check.status)
     const status = states.includes('failed')
       ? 'unhealthy'
@@ -60,7 +58,7 @@ export const health = ({ log, gate, probes, warnings, showChecks }: Deps) => {
     return reply(c, status === 'unhealthy' ? 503 : 200, {
       status,
       version,
-      timestamp: formatMillis(now),
+      timestamp: formatMillis(Date.now()),
       ...(detailed ? { checks } : {}),
     })
   })

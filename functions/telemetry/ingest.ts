@@ -1,4 +1,5 @@
 /** By rule from `iotflow/devices/+/telemetry/#`: what devices publish over MQTT. */
+import { onEvent } from '../../lib/built.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
 import { decodeJson } from '../../lib/json.ts'
@@ -66,18 +67,11 @@ export const ingestTelemetry =
     }
   }
 
-let ingest: Promise<ReturnType<typeof ingestTelemetry>> | undefined
-
-export const handler = async (event: TelemetryEvent): Promise<void> => {
-  ingest ??= (async () =>
-    ingestTelemetry({
-      log: runtime.log(),
-      devices: await runtime.devices(),
-      telemetry: await runtime.telemetry(),
-      deadLetters: await runtime.deadLetters(),
-    }))().catch((error: unknown) => {
-    ingest = undefined
-    throw error
-  })
-  await (await ingest)(event)
-}
+export const handler = onEvent(async () =>
+  ingestTelemetry({
+    log: runtime.log(),
+    devices: await runtime.devices(),
+    telemetry: await runtime.telemetry(),
+    deadLetters: await runtime.deadLetters(),
+  }),
+)

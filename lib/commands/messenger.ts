@@ -2,6 +2,7 @@
 import {
   DeleteConnectionCommand,
   IoTDataPlaneClient,
+  ListRetainedMessagesCommand,
   PublishCommand,
 } from '@aws-sdk/client-iot-data-plane'
 
@@ -13,6 +14,8 @@ export interface Messenger {
    * @param clientId as it was at CONNECT.
    */
   disconnect(clientId: string): Promise<void>
+  /** Rejects when the broker does not answer. */
+  check(): Promise<void>
   close(): void
 }
 
@@ -48,6 +51,9 @@ export function createMessenger({ endpoint, region, credentials }: MessengerOpti
       } catch (error) {
         if ((error as { name?: string }).name !== 'ResourceNotFoundException') throw error
       }
+    },
+    async check() {
+      await client.send(new ListRetainedMessagesCommand({ maxResults: 1 }))
     },
     close: () => client.destroy(),
   }

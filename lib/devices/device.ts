@@ -47,7 +47,8 @@ export interface DeviceChange extends Description {
   readonly offlineAfterS?: number | null | undefined
 }
 
-const iso = (ms: number) => new Date(ms).toISOString().replace('.000Z', 'Z')
+/** @param ms milliseconds since the epoch. */
+export const iso = (ms: number) => new Date(ms).toISOString().replace('.000Z', 'Z')
 
 /** The device as every answer shows it. */
 export const deviceView = (device: Device) => ({
@@ -64,8 +65,8 @@ export const deviceView = (device: Device) => ({
   last_seen: device.lastSeenAt === null ? null : iso(device.lastSeenAt),
 })
 
-/** An authorizer lets no connection live longer: a session that began before this has ended, told or not. */
-const maxSessionMs = 86_400_000
+/** An authorizer lets no connection live longer, ms: a session that began before has ended, told or not. */
+export const maxSessionMs = 86_400_000
 
 /**
  * Online is a device with an MQTT session that is open, or with a sign of life that is younger than its own limit; what it
@@ -79,3 +80,10 @@ export function isOnline(device: Device, now: number): boolean {
   if (connectedAt !== null && connectedAt >= since && now - connectedAt < maxSessionMs) return true
   return lastSeenAt !== null && lastSeenAt >= since && now - lastSeenAt < offlineAfterS * 1000
 }
+
+/** The device as its owner and operators see it. @param now milliseconds since the epoch. */
+export const deviceDetails = (device: Device, now: number) => ({
+  ...deviceView(device),
+  is_online: isOnline(device, now),
+  offline_after_s: device.offlineAfterS,
+})

@@ -1,11 +1,32 @@
 /** The service of devices and their credentials. */
-import { and, desc, eq, getTableColumns, gt, isNull, like, lt, ne, or, type SQL, sql } from 'drizzle-orm'
+import {
+  and,
+  desc,
+  eq,
+  getTableColumns,
+  gt,
+  isNotNull,
+  isNull,
+  like,
+  lt,
+  ne,
+  or,
+  type SQL,
+  sql,
+} from 'drizzle-orm'
 import { AppError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { isUniqueViolation, type RegistryDb } from '../registry/db.ts'
 import { configurations, credentials, devices, events, sessions } from '../registry/schema.ts'
 import { digestKey, keyPrefix, looksLikeKey, mintKey } from './credentials.ts'
-import type { Device, DeviceChange, DeviceStatus, NewDevice } from './device.ts'
+import {
+  type Device,
+  type DeviceChange,
+  type DeviceStatus,
+  iso,
+  maxSessionMs,
+  type NewDevice,
+} from './device.ts'
 
 /** An API key as operators see it: never the key itself. */
 export interface Credential {
@@ -47,6 +68,26 @@ export interface DeviceQuery {
   readonly after?: number | undefined
 }
 
+/** The fleet in numbers. */
+export interface Summary {
+  readonly total: number
+  readonly byStatus: Readonly<Record<DeviceStatus, number>>
+  readonly byType: Readonly<Record<string, number>>
+  readonly online: number
+  /** The ten devices that were seen last, newest first. */
+  readonly lastSeen: readonly Device[]
+}
+
+/** A credential as answers show it. @param now milliseconds since the epoch. */
+export const credentialView = (credential: Credential, now: number) => ({
+  key_prefix: credential.keyPrefix,
+  is_active: credential.revokedAt === null && (credential.expiresAt === null || credential.expiresAt > now),
+  created_at: iso(credential.createdAt),
+  expires_at: credential.expiresAt === null ? null : iso(credential.expiresAt),
+  last_used: credential.lastUsedAt === null ? null : iso(credential.lastUsedAt),
+  revoked_at: credential.revokedAt === null ? null : iso(credential.revokedAt),
+})
+
 export interface Devices {
   /**
    * Registers a device and mints its first key, which is shown here and never again.
@@ -83,6 +124,7 @@ export interface Devices {
   credentials(id: number): Promise<Credential[]>
   /** Newest first. @param before an event's id: only older ones. */
   events(id: number, options: { limit: number; before?: number | undefined }): Promise<DeviceEvent[]>
+  summary(): Promise<Summary>
   /** Deletes the device and all that the registry has of it. @throws {AppError} NOT_FOUND */
   delete(id: number): Promise<Device>
   /** Forgets what it keeps in memory of a device: its row was changed elsewhere. */
@@ -121,6 +163,13 @@ interface Known {
 
 const maxCached = 50_000
 const flushChunk = 500
+
+/** What `isOnline` says of each row, 0 or 1. */
+const isOnlineSql = (now: number, offlineAfterS: number) => sql`(${devices.status} <> 'inactive' and (
+  ${now} - coalesce(${devices.lastSeenAt}, 0) < coalesce(${devices.offlineAfterS}, ${offlineAfterS}) * 1000
+    and coalesce(${devices.lastSeenAt}, 0) > coalesce(${devices.offlineAt}, 0)
+  or exists (select 1 from ${sessions} where ${sessions.deviceId} = ${devices.id} and ${sessions.endedAt} is null
+    and ${sessions.since} > coalesce(${devices.offlineAt}, 0) and ${now} - ${sessions.since} < ${maxSessionMs})))`
 
 const invalidKey = () => new AppError('UNAUTHORIZED', 'The API key is not valid.')
 
@@ -421,6 +470,41 @@ export function createDevices(options: DevicesOptions): Devices {
         detail: row.detail === null ? null : (JSON.parse(row.detail) as Record<string, unknown>),
         at: row.at,
       }))
+    },
+
+    async summary() {
+      await flush()
+      const [states, types, newest] = await db.batch([
+        db
+          .select({
+            status: devices.status,
+            count: sql<number>`count(*)`,
+            online: sql<number>`sum(${isOnlineSql(now(), offlineAfterS)})`,
+          })
+          .from(devices)
+          .groupBy(devices.status),
+        db
+          .select({ type: devices.deviceType, count: sql<number>`count(*)` })
+          .from(devices)
+          .groupBy(devices.deviceType)
+          .orderBy(desc(sql`count(*)`))
+          .limit(100),
+        db
+          .select(columns)
+          .from(devices)
+          .where(isNotNull(devices.lastSeenAt))
+          .orderBy(desc(devices.lastSeenAt))
+          .limit(10),
+      ])
+      const byStatus = { active: 0, inactive: 0, maintenance: 0 }
+      for (const { status, count } of states) byStatus[status] = count
+      return {
+        total: states.reduce((sum, { count }) => sum + count, 0),
+        online: states.reduce((sum, { online }) => sum + online, 0),
+        byStatus,
+        byType: Object.fromEntries(types.map(({ type, count }) => [type, count])),
+        lastSeen: newest.map((row) => current(toDevice(row))),
+      }
     },
 
     async delete(id) {

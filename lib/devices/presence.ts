@@ -72,10 +72,7 @@ export function createPresence(options: {
       const isNewer = sql`excluded.session_id <> sessions.session_id and (excluded.version > sessions.version
         or excluded.since > coalesce(sessions.ended_at, sessions.since) + ${versionResetMs})`
       if (kind === 'connected') {
-        await db.batch([
-          db.run(sql`${insert} where ${isNewer}`),
-          note(deviceId, 'online', at, why),
-        ])
+        await db.batch([db.run(sql`${insert} where ${isNewer}`), note(deviceId, 'online', at, why)])
       } else {
         await db.batch([
           // The end may come before the begin: it is kept, so that the begin cannot open the session again.

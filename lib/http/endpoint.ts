@@ -84,13 +84,14 @@ export const errorBody = (error: AppError, requestId: string): ErrorBody => ({
   },
 })
 
-/** An answer with the headers of this call. @param body a value for JSON, or text with its content type. */
+/** An answer with the headers of this call. @param body a value for JSON, text with its content type, or none for 304. */
 export function reply(
   c: Call,
-  status: ContentfulStatusCode,
+  status: ContentfulStatusCode | 304,
   body: unknown,
   contentType = 'application/json',
 ): Response {
+  if (body === undefined) return new Response(null, { status, headers: c.get('headers') })
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   return new Response(text, { status, headers: { ...c.get('headers'), 'Content-Type': contentType } })
 }

@@ -2,6 +2,7 @@
 import type { APIGatewayProxyEventV2, APIGatewayProxyResultV2, Context } from 'aws-lambda'
 import type { Hono } from 'hono'
 import { handle } from 'hono/aws-lambda'
+import { builtOnce } from '../built.ts'
 import type { HttpEnv } from './endpoint.ts'
 
 export interface HttpHandler {
@@ -12,14 +13,7 @@ export interface HttpHandler {
 
 /** Nothing is built while the file is imported: the first call does it, and a failed build is tried again. */
 export function lambda(build: () => Promise<Hono<HttpEnv>>): HttpHandler {
-  let built: Promise<Hono<HttpEnv>> | undefined
-  const app = () => {
-    built ??= build().catch((error: unknown) => {
-      built = undefined
-      throw error
-    })
-    return built
-  }
+  const app = builtOnce(build)
   // The two descriptions of the same event differ in what they call optional.
   type Event = Parameters<ReturnType<typeof handle>>[0]
   const handler = async (event: APIGatewayProxyEventV2, context: Context) =>

@@ -70,6 +70,17 @@ export async function jsonBody<S extends z.ZodType>(c: Call, schema: S): Promise
   return check(schema, body, 'body')
 }
 
+/** As {@link jsonBody}; an empty body counts as an empty object. */
+export async function optionalBody<S extends z.ZodType>(c: Call, schema: S): Promise<z.output<S>> {
+  return check(schema, (await readJson(c)) ?? {}, 'body')
+}
+
+/** The fields of the body, or of the query where there is no body. @throws {AppError} as {@link jsonBody}. */
+export async function bodyOrQuery<S extends z.ZodType>(c: Call, schema: S): Promise<z.output<S>> {
+  const body = await readJson(c)
+  return body === undefined ? queryOf(c, schema) : check(schema, body, 'body')
+}
+
 /** The parameters of the query; of one given twice the first counts. @throws {AppError} VALIDATION_FAILED */
 export const queryOf = <S extends z.ZodType>(c: Call, schema: S): z.output<S> =>
   check(schema, c.req.query(), 'query')

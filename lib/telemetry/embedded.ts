@@ -1,16 +1,21 @@
-/** The embedded telemetry store: a libSQL file, one thread that writes in groups and one that reads. */
+/**
+ * The embedded telemetry store on libSQL: a file, with one thread that writes in groups and one that reads, or the database
+ * of a server.
+ */
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { createClient } from '@libsql/client'
 import { AppError } from '../errors.ts'
 import type { Log } from '../log.ts'
-import type { Answer, Ask } from './embedded-worker.ts'
+import { type Ask, answerOn, codeOf, prepareTables } from './embedded-sql.ts'
+import type { Answer } from './embedded-worker.ts'
 import type { FieldValue, Reading } from './reading.ts'
 import type { TelemetryStore, WriteEntry } from './store.ts'
 
 export interface EmbeddedOptions {
-  /** Path of the database file; its folder is made. */
-  file: string
+  /** Path of the database file, its folder is made; or a server's URL with its token. */
+  at: { file: string } | { url: string; authToken: string | undefined }
   log: Log
   /** 0 keeps readings for ever. */
   retentionMs: number
@@ -45,6 +50,7 @@ class StoreFault extends Error {
   }
 }
 
+/** A connection that answers one thing after the other. */
 interface Thread {
   ask(ask: Ask): Promise<unknown>
   ended: Promise<void>
@@ -93,6 +99,26 @@ async function startThread(file: string): Promise<Thread> {
   }
 }
 
+/** Statements of one server run side by side there; only what writes waits for what wrote before. */
+function connect(url: string, authToken: string | undefined): Thread {
+  const client = createClient({ url, ...(authToken === undefined ? {} : { authToken }), intMode: 'bigint' })
+  const answer = answerOn(client)
+  return {
+    ended: Promise.resolve(),
+    ask: (ask) =>
+      answer(ask).catch((error: unknown) => {
+        throw new StoreFault(codeOf(error))
+      }),
+  }
+}
+
+/** Makes the tables on a server; a file gets them when it is opened. */
+export async function prepareServer(url: string, authToken: string | undefined): Promise<void> {
+  const client = createClient({ url, ...(authToken === undefined ? {} : { authToken }) })
+  await prepareTables(client, false)
+  client.close()
+}
+
 interface Waiting {
   readonly json: string
   readonly count: number
@@ -133,12 +159,13 @@ const only = (reading: Reading, names: readonly string[]): Reading => {
 
 /** @throws {AppError} UNAVAILABLE when the file cannot be opened. */
 export async function openEmbeddedStore(options: EmbeddedOptions): Promise<TelemetryStore> {
-  const { file, log, retentionMs, now = Date.now, pruneEveryMs = 3_600_000 } = options
+  const { at, log, retentionMs, now = Date.now, pruneEveryMs = 3_600_000 } = options
   const { maxWaiting = 20_000, maxWaitingBytes = 64 * 1024 * 1024, maxQueries = 200 } = options
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+  if ('file' in at) await mkdir(dirname(at.file), { recursive: true, mode: 0o700 })
+  const start = async () => ('file' in at ? startThread(at.file) : connect(at.url, at.authToken))
   // The writer makes the tables that the reader needs.
-  let writer = await startThread(file)
-  let reader = await startThread(file)
+  let writer = await start()
+  let reader = 'file' in at ? await start() : writer
 
   let queue: Waiting[] = []
   let waitingReadings = 0
@@ -172,7 +199,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Telem
     } catch (error) {
       failed = new Set(group.keys())
       fault = error as StoreFault
-      if (fault.code.startsWith('THREAD_') && !closed) writer = await startThread(file).catch(() => writer)
+      if (fault.code.startsWith('THREAD_') && !closed) writer = await start().catch(() => writer)
     }
     if (fault) log.error('readings could not be stored', { messages: failed.size, error: fault })
     for (const [at, waiting] of group.entries()) {
@@ -200,7 +227,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Telem
     } catch (error) {
       log.error('a telemetry query failed', { error, op: ask.op })
       if ((error as StoreFault).code.startsWith('THREAD_') && !closed) {
-        reader = await startThread(file).catch(() => reader)
+        reader = await start().catch(() => reader)
       }
       throw unavailable(error)
     } finally {
@@ -311,6 +338,10 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Telem
 
     async countDevices() {
       return Number((await query({ op: 'countDevices' }))[0]?.[0] ?? 0)
+    },
+
+    async countSince(from) {
+      return Number((await query({ op: 'countSince', from }))[0]?.[0] ?? 0)
     },
 
     async check() {

@@ -1,5 +1,6 @@
 /** The parameters and answers that the endpoints of telemetry share. */
 import * as z from 'zod'
+import { given, pageLimit } from '../parameters.ts'
 import type { Reading } from './reading.ts'
 import { aggregations } from './store.ts'
 import { formatTime, parseDuration, parseInstant } from './time.ts'
@@ -24,10 +25,6 @@ const instant = z.string().transform((text, issue) => {
 
 const field = z.string().regex(fieldName, 'must be the name of a field')
 
-/** An empty parameter counts as absent. */
-const given = <S extends z.ZodType>(schema: S) =>
-  z.preprocess((value) => (value === '' ? undefined : value), schema.optional())
-
 export const HistoryParameters = z.object({
   start_time: given(instant),
   end_time: given(instant),
@@ -37,14 +34,7 @@ export const HistoryParameters = z.object({
       .transform((text) => text.split(','))
       .pipe(z.array(field).max(maxFields, `must name at most ${maxFields} fields`)),
   ),
-  limit: given(
-    z
-      .string()
-      .regex(/^\d{1,15}$/, 'must be a whole number from 1')
-      .transform(Number)
-      .refine((limit) => limit >= 1, 'must be a whole number from 1')
-      .transform((limit) => Math.min(limit, maxLimit)),
-  ),
+  limit: given(pageLimit(maxLimit)),
   order: given(z.enum(['asc', 'desc'], 'must be asc or desc')),
   cursor: given(z.string().max(64)),
   format: given(z.enum(['json', 'csv', 'ndjson'], 'must be json, csv or ndjson')),
@@ -64,6 +54,11 @@ export const AggregateParameters = z.object({
     }),
   ),
 })
+
+/** The range a reading can lie in, the end after the last. */
+export const allTime = { from: 0n, to: 2n ** 63n - 1n } as const
+
+export const RemovalRange = z.object({ start_time: instant, stop_time: instant }, 'must be a JSON object')
 
 const dayNs = 86_400_000_000_000n
 

@@ -70,6 +70,8 @@ export interface TelemetryStore {
   count(deviceId: number): Promise<number>
   /** Devices that have telemetry. */
   countDevices(): Promise<number>
+  /** Readings of all devices from this time on, nanoseconds since the epoch. */
+  countSince(from: bigint): Promise<number>
   /** Resolves when it can take writes and answer. @throws {AppError} UNAVAILABLE */
   check(): Promise<void>
   /** Writes what waits, then ends. */

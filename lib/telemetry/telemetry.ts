@@ -2,7 +2,7 @@
 import { AppError, type ErrorDetail } from '../errors.ts'
 import { type Arrival, parsePayload } from './payload.ts'
 import type { Reading, Rejection } from './reading.ts'
-import type { Aggregate, AggregateQuery, HistoryQuery, Latest, TelemetryStore } from './store.ts'
+import type { Aggregate, AggregateQuery, HistoryQuery, Latest, TelemetryStore, TimeRange } from './store.ts'
 
 /** Who sent it, with the tags that are stored with each reading. */
 export interface Sender {
@@ -39,7 +39,12 @@ export interface Telemetry {
   latest(deviceId: number): Promise<Latest | undefined>
   /** @throws {AppError} VALIDATION_FAILED for more than 10,000 windows. */
   aggregate(query: AggregateQuery): Promise<Aggregate[]>
+  /** Deletes the readings of a range. */
+  remove(deviceId: number, range: TimeRange): Promise<void>
   count(deviceId: number): Promise<number>
+  countDevices(): Promise<number>
+  /** @param from nanoseconds since the epoch. */
+  countSince(from: bigint): Promise<number>
   check(): Promise<void>
   readonly backend: TelemetryStore['backend']
 }
@@ -89,7 +94,10 @@ export function createTelemetry(options: { store: TelemetryStore; retentionMs: n
   return {
     backend: store.backend,
     latest: (deviceId) => store.latest(deviceId),
+    remove: (deviceId, range) => store.remove(deviceId, range),
     count: (deviceId) => store.count(deviceId),
+    countDevices: () => store.countDevices(),
+    countSince: (from) => store.countSince(from),
     check: () => store.check(),
 
     async ingest(sender, body, arrival) {

@@ -42,7 +42,9 @@ const authorize = async ({ protocolData }: AuthorizerEvent): Promise<AuthorizerR
   }
 }
 
-const projectRules = await loadRules(fileURLToPath(new URL('../../iot-rules/', import.meta.url)))
+const everyRule = await loadRules(fileURLToPath(new URL('../../iot-rules/', import.meta.url)))
+const projectRules = everyRule.filter(({ name }) => name === 'telemetry_ingest')
+const lifecycleRules = everyRule.filter(({ name }) => name === 'presence_lifecycle')
 const statusRule: Rule = {
   name: 'status',
   functionName: 'status',
@@ -485,8 +487,17 @@ describe('a will', () => {
   test('is published when the broker ends the connection of a device', async () => {
     const setup = await start({ rules: [statusRule] })
     await rawDevice(setup, 5, { will })
-    await setup.broker.disconnect('5')
+    await setup.broker.disconnect('5', { cleanSession: false, preventWill: false })
     await until(() => setup.calls.length === 1, 'the will')
+  })
+
+  test('is not published when whoever ends the connection prevents it', async () => {
+    const setup = await start({ rules: [statusRule] })
+    const device = await rawDevice(setup, 5, { will })
+    await setup.broker.disconnect('5', { cleanSession: true, preventWill: true })
+    await device.closes()
+    await aWhile()
+    expect(setup.calls).toEqual([])
   })
 })
 
@@ -740,12 +751,24 @@ describe('a session', () => {
 })
 
 describe('presence', () => {
-  test('tells of each connection, of the end of the last, and of traffic', async () => {
-    const seen: string[] = []
+  const lifecycleOf = (setup: Setup) =>
+    setup.calls.map(({ functionName, event }) => {
+      expect(functionName).toBe('mqtt-presence')
+      const payload = JSON.parse(Buffer.from(String(event.payload), 'base64').toString()) as {
+        clientId: string
+        eventType: string
+        sessionIdentifier: string
+        versionNumber: number
+        disconnectReason?: string
+      }
+      expect(event.topic).toBe(`$aws/events/presence/${payload.eventType}/${payload.clientId}`)
+      return payload
+    })
+
+  test('tells of each connection, of its end with why, and of traffic', async () => {
     const traffic: string[] = []
     const setup = await start({
-      onConnect: (id) => seen.push(`+${id}`),
-      onDisconnect: (id) => seen.push(`-${id}`),
+      rules: lifecycleRules,
       onTraffic: (id) => {
         traffic.push(id)
         throw new Error('a hook may fail')
@@ -759,15 +782,61 @@ describe('presence', () => {
     await one.got('pingresp')
     expect(traffic).toEqual(['5'])
     one.socket.destroy()
-    await until(() => setup.broker.connected() === 1, 'one has gone')
-    expect(seen).toEqual(['+5', '+5'])
-    expect(await setup.broker.disconnect('5')).toBe(1)
+    await until(() => setup.calls.length === 3, 'one has gone')
+    expect(await setup.broker.disconnect('5-b', { cleanSession: true, preventWill: true })).toBe(true)
     await two.closes()
-    await until(() => seen.length === 3, 'the end')
-    expect(seen).toEqual(['+5', '+5', '-5'])
-    expect(await setup.broker.disconnect('5')).toBe(0)
+    const three = await rawDevice(setup, 5, { clientId: '5-c' })
+    three.send(generate({ cmd: 'disconnect' }))
+    await until(() => setup.calls.length === 6, 'all ends')
+    expect(await setup.broker.disconnect('5-b', { cleanSession: true, preventWill: true })).toBe(false)
     expect(await answerTo(setup, connectPacket(5, { password: Buffer.from('no') }))).toBe(4)
-    expect(seen).toHaveLength(3)
+    const events = lifecycleOf(setup)
+    expect(
+      events.map(({ clientId, eventType, disconnectReason }) => [clientId, eventType, disconnectReason]),
+    ).toEqual([
+      ['5', 'connected', undefined],
+      ['5-b', 'connected', undefined],
+      ['5', 'disconnected', 'CONNECTION_LOST'],
+      ['5-b', 'disconnected', 'API_INITIATED_DISCONNECT'],
+      ['5-c', 'connected', undefined],
+      ['5-c', 'disconnected', 'CLIENT_INITIATED_DISCONNECT'],
+    ])
+    const [first, second, ended] = events
+    expect(ended?.sessionIdentifier).toBe(first?.sessionIdentifier)
+    expect(ended?.versionNumber).toBe(first?.versionNumber)
+    expect(second?.sessionIdentifier).not.toBe(first?.sessionIdentifier)
+    expect(second?.versionNumber).toBeGreaterThan(first?.versionNumber ?? 0)
+  })
+
+  test('tells an event again when it was not taken', async () => {
+    const calls: string[] = []
+    await rawDevice(
+      await start({
+        rules: lifecycleRules,
+        invoke: async (_name, event) => {
+          calls.push(String(event.topic))
+          if (calls.length < 3) throw new Error('not now')
+        },
+      }),
+      5,
+    )
+    await until(() => calls.length === 3, 'the third try')
+    expect(new Set(calls)).toEqual(new Set(['$aws/events/presence/connected/5']))
+  })
+
+  test('asks again for the rights of an open connection, and ends it when they have gone', async () => {
+    let letIn = true
+    const setup = await start({
+      authorize: async (event) => {
+        const result = await authorize(event)
+        return { ...(letIn ? result : denied), refreshAfterInSeconds: 0.05 }
+      },
+    })
+    const device = await rawDevice(setup, 5)
+    await aWhile(1200)
+    expect(setup.broker.connected()).toBe(1)
+    letIn = false
+    await device.closes()
   })
 
   test('a second connection of one client id ends the first', async () => {

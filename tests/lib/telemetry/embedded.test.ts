@@ -12,7 +12,11 @@ const log = createLog('silent')
 
 telemetryStoreContract('embedded', async () => {
   const folder = await temporaryFolder()
-  const store = await openEmbeddedStore({ file: join(folder.path, 'telemetry.db'), log, retentionMs: 0 })
+  const store = await openEmbeddedStore({
+    at: { file: join(folder.path, 'telemetry.db') },
+    log,
+    retentionMs: 0,
+  })
   return {
     store,
     end: async () => {
@@ -31,7 +35,7 @@ describe('embedded store', () => {
   const open = async (options: Partial<Parameters<typeof openEmbeddedStore>[0]> = {}) => {
     const folder = await temporaryFolder()
     const file = join(folder.path, 'telemetry.db')
-    const store = await openEmbeddedStore({ file, log, retentionMs: 0, ...options })
+    const store = await openEmbeddedStore({ at: { file }, log, retentionMs: 0, ...options })
     endings.push(() => folder.remove())
     endings.push(() => store.close())
     return { store, file, folder: folder.path }
@@ -72,7 +76,7 @@ describe('embedded store', () => {
       location: 'Hall 1',
       received_at: 1_700_000_000_123n,
     })
-    const again = await openEmbeddedStore({ file, log, retentionMs: 0 })
+    const again = await openEmbeddedStore({ at: { file }, log, retentionMs: 0 })
     expect(await again.count(7)).toBe(1)
     await again.close()
   })
@@ -101,7 +105,7 @@ describe('embedded store', () => {
     await store.close()
     await Promise.all(writes)
     await expect(write(store, 1000n, { n: 1 })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
-    const again = await openEmbeddedStore({ file, log, retentionMs: 0 })
+    const again = await openEmbeddedStore({ at: { file }, log, retentionMs: 0 })
     expect(await again.count(1)).toBe(500)
     await again.close()
   })
@@ -160,7 +164,7 @@ describe('embedded store', () => {
     const folder = await temporaryFolder()
     endings.push(() => folder.remove())
     // A folder stands where the file should be.
-    await expect(openEmbeddedStore({ file: folder.path, log, retentionMs: 0 })).rejects.toThrow()
+    await expect(openEmbeddedStore({ at: { file: folder.path }, log, retentionMs: 0 })).rejects.toThrow()
   })
 
   it('keeps its files to their owner', async () => {

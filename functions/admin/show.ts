@@ -1,0 +1,45 @@
+/** GET /api/v1/admin/devices/{id}: all that is known of one device. */
+import { type Configurations, configurationView } from '../../lib/commands/configuration.ts'
+import { type Device, deviceDetails } from '../../lib/devices/device.ts'
+import { credentialView, type Devices } from '../../lib/devices/devices.ts'
+import type { Gate } from '../../lib/http/auth.ts'
+import { endpoint, reply } from '../../lib/http/endpoint.ts'
+import { lambda } from '../../lib/http/lambda.ts'
+import { idOf } from '../../lib/http/validate.ts'
+import type { Log } from '../../lib/log.ts'
+import * as runtime from '../../lib/runtime.ts'
+import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
+
+interface Deps {
+  log: Log
+  gate: Gate<Device>
+  devices: Devices
+  configurations: Pick<Configurations, 'read'>
+  telemetry: Pick<Telemetry, 'count'>
+}
+
+export const showDevice = ({ log, gate, devices, configurations, telemetry }: Deps) =>
+  endpoint(log).get('/api/v1/admin/devices/:id', gate.admin(), async (c) => {
+    const device = await devices.get(idOf(c))
+    const [credentials, configuration, stored] = await Promise.all([
+      devices.credentials(device.id),
+      configurations.read(device.id),
+      telemetry.count(device.id),
+    ])
+    return reply(c, 200, {
+      status: 'success',
+      device: { ...deviceDetails(device, Date.now()), telemetry_count: stored },
+      auth_records: credentials.map((credential) => credentialView(credential, Date.now())),
+      configurations: configurationView(configuration),
+    })
+  })
+
+export const handler = lambda(async () =>
+  showDevice({
+    log: runtime.log(),
+    gate: await runtime.gate(),
+    devices: await runtime.devices(),
+    configurations: await runtime.configurations(),
+    telemetry: await runtime.telemetry(),
+  }),
+)
