@@ -3,7 +3,12 @@
  * carries only what its function asks for.
  */
 import { join } from 'node:path'
-import { type Configurations, createConfigurations } from './commands/configuration.ts'
+import {
+  type ConfigurationStore,
+  type Configurations,
+  createConfigurationStore,
+  createConfigurations,
+} from './commands/configuration.ts'
 import { createMessenger, type Messenger } from './commands/messenger.ts'
 import { createSessions, type Sessions } from './commands/sessions.ts'
 import { type Config, loadConfig } from './config.ts'
@@ -144,6 +149,10 @@ export function presence(): Promise<Presence> {
     const service = await devices()
     return createPresence({ db: (await registry()).db, changed: service.changed })
   })
+}
+
+export function configurationStore(): Promise<ConfigurationStore> {
+  return once('configurationStore', async () => createConfigurationStore({ db: (await registry()).db }))
 }
 
 export function configurations(): Promise<Configurations> {

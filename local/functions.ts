@@ -16,6 +16,10 @@ export interface FunctionTable {
   readonly routes: readonly HttpRoute[]
   /** Answers what no route has. */
   readonly fallback: string
+  /** Every function, as serverless.yml names it. */
+  readonly names: readonly string[]
+  /** The source of a function, from the root: `functions/devices/register.ts` for `devices-register`. */
+  file(functionName: string): string
   /** The function as an HTTP handler. @throws {Error} when there is no such function. */
   http(functionName: string): Promise<HttpHandler>
   /** The function as an event handler. @throws {Error} when there is no such function. */
@@ -29,7 +33,7 @@ const Document = z.object({
   functions: z.record(
     z.string(),
     z.object({
-      handler: z.string().regex(/^functions\/[a-z-]+\/[a-z-]+\.handler$/),
+      handler: z.string(),
       events: z.array(z.object({ httpApi: HttpEvent.optional() })).default([]),
     }),
   ),
@@ -51,15 +55,17 @@ export async function loadFunctions(): Promise<FunctionTable> {
       else if (httpApi !== undefined) routes.push(toRoute(httpApi, name))
     }
   }
-  const load = async (name: string): Promise<unknown> => {
-    const known = functions[name]
-    if (known === undefined) throw new Error(`serverless.yml has no function ${name}`)
-    const file = new URL(known.handler.replace(/\.handler$/, '.ts'), root)
-    return ((await import(file.href)) as { handler: unknown }).handler
+  const file = (name: string): string => {
+    if (functions[name] === undefined) throw new Error(`serverless.yml has no function ${name}`)
+    return `functions/${name.replace('-', '/')}.ts`
   }
+  const load = async (name: string): Promise<unknown> =>
+    ((await import(new URL(file(name), root).href)) as { handler: unknown }).handler
   return {
     routes,
     fallback,
+    names: Object.keys(functions),
+    file,
     http: async (name) => (await load(name)) as HttpHandler,
     event: async (name) => (await load(name)) as (event: unknown) => Promise<unknown>,
   }

@@ -57,7 +57,7 @@ const step = async <T>(sentence: string, take: () => Promise<T>): Promise<T> => 
  * @returns what gives the folder back.
  * @throws {Error} one sentence when another process has it, or it cannot be written to.
  */
-async function takeFolder(dataDir: string): Promise<() => void> {
+export async function takeFolder(dataDir: string): Promise<() => void> {
   await step(`DATA_DIR ${dataDir} cannot be made`, () => mkdir(dataDir, { recursive: true, mode: 0o700 }))
   const unusable = `DATA_DIR ${dataDir} cannot be written to`
   return step(unusable, async () => {
@@ -82,7 +82,7 @@ async function takeFolder(dataDir: string): Promise<() => void> {
  * The admin token of a machine whose settings have none: made on the first start, in a file for its owner only.
  * @throws {Error} one sentence when the file is not as it should be.
  */
-async function adminTokenFile(dataDir: string): Promise<NonNullable<Machine['adminToken']>> {
+export async function adminTokenFile(dataDir: string): Promise<NonNullable<Machine['adminToken']>> {
   const file = join(dataDir, 'admin-token')
   try {
     const handle = await open(file, 'wx', 0o600)
@@ -108,6 +108,9 @@ const readTls = async (tls: Config['tls']) => {
     })
   return { cert: await read('TLS_CERT', tls.cert), key: await read('TLS_KEY', tls.key) }
 }
+
+// The data plane here is our own: what the SDK says of AWS and versions of Node is not about it.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'
 
 /** @throws {Error} with one clear sentence when a port is taken or a file cannot be used. */
 export async function startMachine(settings: Config): Promise<Machine> {

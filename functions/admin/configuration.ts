@@ -1,5 +1,5 @@
 /** GET /api/v1/admin/devices/{id}/config: the desired configuration beside the version the device reports. */
-import { type Configurations, configurationView } from '../../lib/commands/configuration.ts'
+import { type ConfigurationStore, configurationView } from '../../lib/commands/configuration.ts'
 import type { Device } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import type { Gate } from '../../lib/http/auth.ts'
@@ -14,7 +14,7 @@ interface Deps {
   log: Log
   gate: Gate<Device>
   devices: Devices
-  configurations: Pick<Configurations, 'read'>
+  configurations: Pick<ConfigurationStore, 'read'>
 }
 
 export const deviceConfiguration = ({ log, gate, devices, configurations }: Deps) =>
@@ -31,6 +31,6 @@ export const handler = lambda(async () =>
     log: runtime.log(),
     gate: await runtime.gate(),
     devices: await runtime.devices(),
-    configurations: await runtime.configurations(),
+    configurations: await runtime.configurationStore(),
   }),
 )

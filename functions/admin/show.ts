@@ -1,5 +1,5 @@
 /** GET /api/v1/admin/devices/{id}: all that is known of one device. */
-import { type Configurations, configurationView } from '../../lib/commands/configuration.ts'
+import { type ConfigurationStore, configurationView } from '../../lib/commands/configuration.ts'
 import { type Device, deviceDetails } from '../../lib/devices/device.ts'
 import { credentialView, type Devices } from '../../lib/devices/devices.ts'
 import type { Gate } from '../../lib/http/auth.ts'
@@ -14,7 +14,7 @@ interface Deps {
   log: Log
   gate: Gate<Device>
   devices: Devices
-  configurations: Pick<Configurations, 'read'>
+  configurations: Pick<ConfigurationStore, 'read'>
   telemetry: Pick<Telemetry, 'count'>
 }
 
@@ -39,7 +39,7 @@ export const handler = lambda(async () =>
     log: runtime.log(),
     gate: await runtime.gate(),
     devices: await runtime.devices(),
-    configurations: await runtime.configurations(),
+    configurations: await runtime.configurationStore(),
     telemetry: await runtime.telemetry(),
   }),
 )

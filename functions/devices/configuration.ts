@@ -1,5 +1,5 @@
 /** GET /api/v1/devices/config: the configuration that is desired of the device that asks. */
-import type { Configurations } from '../../lib/commands/configuration.ts'
+import type { ConfigurationStore } from '../../lib/commands/configuration.ts'
 import type { Device } from '../../lib/devices/device.ts'
 import type { Gate } from '../../lib/http/auth.ts'
 import { endpoint, reply } from '../../lib/http/endpoint.ts'
@@ -11,7 +11,7 @@ import * as runtime from '../../lib/runtime.ts'
 interface Deps {
   log: Log
   gate: Gate<Device>
-  configurations: Pick<Configurations, 'read'>
+  configurations: Pick<ConfigurationStore, 'read'>
 }
 
 export const ownConfiguration = ({ log, gate, configurations }: Deps) =>
@@ -27,6 +27,6 @@ export const handler = lambda(async () =>
   ownConfiguration({
     log: runtime.log(),
     gate: await runtime.gate(),
-    configurations: await runtime.configurations(),
+    configurations: await runtime.configurationStore(),
   }),
 )

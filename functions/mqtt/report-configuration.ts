@@ -1,7 +1,7 @@
 /** By rule from `iotflow/devices/+/config/reported`: the version of the configuration that a device runs. */
 import * as z from 'zod'
 import { onEvent } from '../../lib/built.ts'
-import type { Configurations } from '../../lib/commands/configuration.ts'
+import type { ConfigurationStore } from '../../lib/commands/configuration.ts'
 import { AppError } from '../../lib/errors.ts'
 import { decodeJson } from '../../lib/json.ts'
 import type { Log } from '../../lib/log.ts'
@@ -22,7 +22,7 @@ const Report = z.object({ version: z.int().min(0) })
 
 interface Deps {
   log: Log
-  configurations: Pick<Configurations, 'report'>
+  configurations: Pick<ConfigurationStore, 'report'>
 }
 
 export const reportConfiguration =
@@ -44,6 +44,6 @@ export const reportConfiguration =
 export const handler = onEvent(async () =>
   reportConfiguration({
     log: runtime.log(),
-    configurations: await runtime.configurations(),
+    configurations: await runtime.configurationStore(),
   }),
 )

@@ -33,8 +33,14 @@ export interface Configuration {
 /** Changes by key; null deletes one. */
 export type Changes = Readonly<Record<string, { value: unknown; dataType: DataType } | null>>
 
-export interface Configurations {
+/** What can be done without a broker. */
+export interface ConfigurationStore {
   read(deviceId: number): Promise<Configuration>
+  /** Notes what the device runs; a version that is not ours, or older than noted, is left out. */
+  report(deviceId: number, version: number, at: number): Promise<void>
+}
+
+export interface Configurations {
   /**
    * Applies the changes as one, raises the version and publishes the whole.
    * @param ifVersion the version the change was made from; undefined: whichever it is.
@@ -45,8 +51,6 @@ export interface Configurations {
     changes: Changes,
     options: { by: 'device' | 'admin'; ifVersion?: number | undefined },
   ): Promise<Configuration & { published: boolean }>
-  /** Notes what the device runs; a version that is not ours, or older than noted, is left out. */
-  report(deviceId: number, version: number, at: number): Promise<void>
   /** Publishes every configuration again, for a broker that keeps nothing. */
   republish(): Promise<number>
   /** Takes the retained configuration and status of a deleted device from the broker. */
@@ -115,6 +119,25 @@ export const configurationView = ({ version, entries, reportedVersion, reportedA
   configuration: entries,
 })
 
+export function createConfigurationStore({ db }: { db: RegistryDb }): ConfigurationStore {
+  return {
+    async read(deviceId) {
+      const [row] = await db.select().from(configurations).where(eq(configurations.deviceId, deviceId))
+      return row === undefined ? empty : toConfiguration(row)
+    },
+
+    async report(deviceId, version, at) {
+      await db.batch([
+        db.run(sql`update configurations set reported_version = ${version}, reported_at = ${at}
+          where device_id = ${deviceId} and ${version} <= version and ${version} >= 0
+            and coalesce(reported_at, 0) <= ${at}`),
+        db.run(sql`insert into ${events} (device_id, kind, detail, at)
+          select ${deviceId}, 'configuration_reported', ${JSON.stringify({ version })}, ${at} where changes() > 0`),
+      ])
+    },
+  }
+}
+
 export function createConfigurations(options: {
   db: RegistryDb
   /** Undefined where there is no broker. */
@@ -123,11 +146,7 @@ export function createConfigurations(options: {
   now?: () => number
 }): Configurations {
   const { db, messenger, log, now = Date.now } = options
-
-  const read = async (deviceId: number): Promise<Configuration> => {
-    const [row] = await db.select().from(configurations).where(eq(configurations.deviceId, deviceId))
-    return row === undefined ? empty : toConfiguration(row)
-  }
+  const { read } = createConfigurationStore({ db })
 
   /** Resolves to false when the broker has not taken it; a publish that was overtaken is repeated with the newest. */
   const publish = async (deviceId: number): Promise<boolean> => {
@@ -180,8 +199,6 @@ export function createConfigurations(options: {
   }
 
   return {
-    read,
-
     async change(deviceId, changes, { by, ifVersion }) {
       for (let tries = 0; tries < maxTries; tries += 1) {
         const before = await read(deviceId)
@@ -199,16 +216,6 @@ export function createConfigurations(options: {
       throw new AppError('UNAVAILABLE', 'The configuration is being changed by others: try again.', {
         retryAfterS: 1,
       })
-    },
-
-    async report(deviceId, version, at) {
-      await db.batch([
-        db.run(sql`update configurations set reported_version = ${version}, reported_at = ${at}
-          where device_id = ${deviceId} and ${version} <= version and ${version} >= 0
-            and coalesce(reported_at, 0) <= ${at}`),
-        db.run(sql`insert into ${events} (device_id, kind, detail, at)
-          select ${deviceId}, 'configuration_reported', ${JSON.stringify({ version })}, ${at} where changes() > 0`),
-      ])
     },
 
     async republish() {

@@ -1,0 +1,271 @@
+/**
+ * `npm run dev`: the functions as Lambdas under serverless-offline, with the embedded broker beside them. Its rules and its
+ * authorizer invoke the emulated functions; a change of a source is built and served within seconds.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { type Config, ConfigError, loadConfig, loadEnvFile } from '../lib/config.ts'
+import { createLog } from '../lib/log.ts'
+import type { AuthorizerEvent, AuthorizerResult } from '../lib/mqtt/authorizer.ts'
+import { openRegistry } from '../lib/registry/db.ts'
+import { nextRequestId } from '../lib/request-id.ts'
+import { version } from '../lib/version.ts'
+import { type Broker, startBroker } from './broker.ts'
+import { watchLocal } from './build.ts'
+import { type DataPlane, openDataPlane } from './data-plane.ts'
+import { type FunctionTable, loadFunctions } from './functions.ts'
+import { adminTokenFile, makeDataDir } from './machine.ts'
+import { loadRules } from './rules.ts'
+import { listenFault } from './server.ts'
+
+const help = `IoTFlow ${version}: the functions under serverless-offline, for development.
+
+  npm run dev            runs them; settings come from the environment and from .env, as for npm start
+  npm run dev -- --help  shows this
+
+A change of a source is built and served at once. Ctrl-C ends all of it.
+`
+
+const service = 'iotflow'
+const stage = 'local'
+const root = fileURLToPath(new URL('../', import.meta.url))
+/** As serverless-offline names the account, for policies that carry it. */
+const startMs = 60_000
+const stopMs = 3000
+/** Tries of one event, as AWS does it for a rule: twice again. */
+const retryAfterMs = [500, 2000, 0]
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** A free port of this machine; whoever takes it has to be quick. */
+const freePort = async (host: string, port: number, setting: string): Promise<number> => {
+  const server = createServer()
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, resolve)
+  }).catch((error: NodeJS.ErrnoException) => {
+    throw new Error(listenFault(error, setting, port, host))
+  })
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return typeof address === 'object' && address !== null ? address.port : port
+}
+
+interface Lambda {
+  invoke(functionName: string, event: unknown): Promise<unknown>
+}
+
+/** The Lambda API of serverless-offline. */
+const lambdaAt = (port: number): Lambda => ({
+  async invoke(functionName, event) {
+    const name = `${service}-${stage}-${functionName}`
+    const response = await fetch(`http://127.0.0.1:${port}/2015-03-31/functions/${name}/invocations`, {
+      method: 'POST',
+      headers: { 'X-Amz-Invocation-Type': 'RequestResponse' },
+      body: JSON.stringify(event),
+      signal: AbortSignal.timeout(30_000),
+    })
+    const text = await response.text()
+    const failed = response.headers.get('x-amz-function-error') !== null
+    if (!response.ok || failed) throw new Error(`function ${functionName} failed`)
+    return text === '' ? undefined : (JSON.parse(text) as unknown)
+  },
+})
+
+interface Child {
+  /** Resolves when it serves. */
+  ready: Promise<void>
+  stop(): Promise<void>
+}
+
+const startOffline = (options: {
+  host: string
+  httpPort: number
+  lambdaPort: number
+  environment: Record<string, string>
+}): Child => {
+  const { host, httpPort, lambdaPort, environment } = options
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [
+      'node_modules/serverless/bin/serverless.js',
+      'offline',
+      ...['--stage', stage, '--param', 'dist=dist/local', '--host', host],
+      ...['--httpPort', String(httpPort), '--lambdaPort', String(lambdaPort), '--websocketPort', '0'],
+      ...['--noPrependStageInUrl', '--localEnvironment', '--noTimeout', '--noSponsor'],
+      ...['--terminateIdleLambdaTime', '86400'],
+    ],
+    {
+      cwd: root,
+      // A group of its own: Ctrl-C reaches it through us, after the broker has ended.
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+    },
+  )
+  let stopping = false
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  const ready = new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('serverless-offline did not start in time.')), startMs)
+    let text = ''
+    const read = (chunk: Buffer) => {
+      process.stderr.write(chunk)
+      text = (text + chunk).slice(-2000)
+      if (!/Server ready: http/.test(text)) return
+      clearTimeout(timer)
+      resolve()
+    }
+    child.stdout?.on('data', read)
+    child.stderr?.on('data', read)
+    void exited.then(() => {
+      clearTimeout(timer)
+      if (!stopping) reject(new Error('serverless-offline has ended.'))
+    })
+  })
+  return {
+    ready,
+    async stop() {
+      stopping = true
+      ready.catch(() => undefined)
+      const signal = (name: NodeJS.Signals) => {
+        try {
+          process.kill(-(child.pid ?? 0), name)
+        } catch {
+          // It is gone already.
+        }
+      }
+      signal('SIGTERM')
+      await Promise.race([exited, pause(stopMs)])
+      signal('SIGKILL')
+      await exited
+    },
+  }
+}
+
+/** The broker's questions and events go to the emulated functions. */
+const startLocalBroker = async (config: Config, lambda: Lambda): Promise<Broker> => {
+  const log = createLog(config.logLevel)
+  const { ports, host } = config
+  return startBroker({
+    host,
+    port: ports.mqtt ?? 'none',
+    wsPort: ports.mqttWs ?? 'none',
+    rules: await loadRules(fileURLToPath(new URL('../iot-rules/', import.meta.url))),
+    nextMessageId: nextRequestId,
+    authorize: async (event: AuthorizerEvent) =>
+      (await lambda.invoke('mqtt-authorize', event)) as AuthorizerResult,
+    async invoke(functionName, event) {
+      for (const waitMs of retryAfterMs) {
+        try {
+          await lambda.invoke(functionName, event)
+          return
+        } catch (error) {
+          if (waitMs === 0) throw error
+          await pause(waitMs)
+        }
+      }
+    },
+    log: (level, msg, fields) => log[level](msg, fields),
+  })
+}
+
+const prepare = async (config: Config): Promise<void> => {
+  const registry = await openRegistry(config.database)
+  await registry.migrate()
+  registry.close()
+}
+
+const banner = (functions: FunctionTable, httpUrl: string, broker: Broker | undefined, host: string) => {
+  let text = `\nIoTFlow ${version}, for development: ${functions.names.length} functions under serverless-offline.\n\n`
+  for (const { method, path, functionName } of functions.routes) {
+    text += `  ${method.padEnd(6)} ${path.replaceAll(/:(\w+)/g, '{$1}').padEnd(44)} ${functionName}\n`
+  }
+  text += `\n  HTTP       ${httpUrl}\n`
+  if (broker?.port !== undefined) text += `  MQTT       mqtt://${host}:${broker.port}\n`
+  if (broker?.wsPort !== undefined) text += `  WebSocket  ws://${host}:${broker.wsPort}\n`
+  text += `\nTry it:\n  curl -X POST ${httpUrl}/api/v1/devices/register \\\n    -H 'Content-Type: application/json' -d '{"name":"my-first-device","device_type":"sensor"}'\n`
+  process.stdout.write(`${text}\nA change of a source is served at once. Ctrl-C ends it.\n`)
+}
+
+const main = async () => {
+  if (process.argv.slice(2).some((argument) => argument === '--help' || argument === '-h')) {
+    process.stdout.write(help)
+    return
+  }
+  loadEnvFile('.env')
+  const config = loadConfig()
+  if (config.stage !== 'local') throw new Error(`npm run dev runs stage local only, not ${config.stage}.`)
+  if (config.ports.http === undefined) throw new Error('npm run dev needs a PORT.')
+  await makeDataDir(config.dataDir)
+  const adminToken = config.adminToken ?? (await adminTokenFile(config.dataDir)).token
+  await prepare(config)
+  const functions = await loadFunctions()
+
+  const httpPort = await freePort(config.host, config.ports.http, 'PORT')
+  const lambdaPort = await freePort('127.0.0.1', 0, 'the Lambda port')
+  let broker: Broker | undefined
+  const plane: DataPlane = await openDataPlane(() => broker)
+  broker = await startLocalBroker(config, lambdaAt(lambdaPort))
+
+  const portOf = (port: number | undefined) => (port === undefined ? 'none' : String(port))
+  const environment = {
+    ADMIN_TOKEN: adminToken,
+    DATA_DIR: config.dataDir,
+    STAGE: stage,
+    HOST: config.host,
+    MQTT_PORT: portOf(broker.port),
+    MQTT_WS_PORT: portOf(broker.wsPort),
+    IOT_ENDPOINT: plane.endpoint,
+    AWS_REGION: plane.region,
+    AWS_ACCESS_KEY_ID: plane.credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: plane.credentials.secretAccessKey,
+    AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
+    SLS_TELEMETRY_DISABLED: '1',
+    SLS_NOTIFICATIONS_MODE: 'off',
+  }
+  let child: Child | undefined
+  let ending = false
+  let shown = false
+  /** One restart after the other; what changes meanwhile makes one more. */
+  let wanted = 0
+  let serving: Promise<void> = Promise.resolve()
+  const serve = async (turn: number) => {
+    if (turn !== wanted || ending) return
+    await child?.stop()
+    child = startOffline({ host: config.host, httpPort, lambdaPort, environment })
+    await child.ready
+    if (shown) process.stdout.write('Served anew.\n')
+    else banner(functions, `http://${config.host}:${httpPort}`, broker, config.host)
+    shown = true
+  }
+  const unwatch = await watchLocal((faults) => {
+    if (faults > 0 || ending) return
+    wanted += 1
+    const turn = wanted
+    serving = serving
+      .then(() => serve(turn))
+      .catch((error: Error) => {
+        process.stderr.write(`${error.message}\n`)
+        if (!ending) void end(1)
+      })
+  })
+
+  const end = async (code: number) => {
+    if (ending) return
+    ending = true
+    await broker?.close()
+    await child?.stop()
+    await plane.close()
+    await unwatch()
+    process.exit(code)
+  }
+  process.on('SIGINT', () => void end(0))
+  process.on('SIGTERM', () => void end(0))
+}
+
+main().catch((error: unknown) => {
+  const text = error instanceof ConfigError ? error.problems.join('\n') : (error as Error).message
+  process.stderr.write(`${text}\n`)
+  process.exit(1)
+})
