@@ -81,8 +81,11 @@ export function config(): Config {
   return once('config', () => given.config ?? loadConfig())
 }
 
+/** Put into a bundle by the build, out of serverless.yml. */
+declare const bundledRoutes: readonly Route[] | undefined
+
 export function routes(): readonly Route[] {
-  return given.routes ?? []
+  return given.routes ?? (typeof bundledRoutes === 'undefined' ? [] : bundledRoutes)
 }
 
 export function log(): Log {

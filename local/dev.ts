@@ -108,11 +108,16 @@ const startOffline = (options: {
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const ready = new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error('serverless-offline did not start in time.')), startMs)
-    let text = ''
+    // What it says while it starts is of interest only when it does not.
+    let starting: string | undefined = ''
     const read = (chunk: Buffer) => {
-      process.stderr.write(chunk)
-      text = (text + chunk).slice(-2000)
-      if (!/Server ready: http/.test(text)) return
+      if (starting === undefined) {
+        process.stderr.write(chunk)
+        return
+      }
+      starting += chunk
+      if (!/Server ready: http/.test(starting)) return
+      starting = undefined
       clearTimeout(timer)
       resolve()
     }
@@ -120,7 +125,9 @@ const startOffline = (options: {
     child.stderr?.on('data', read)
     void exited.then(() => {
       clearTimeout(timer)
-      if (!stopping) reject(new Error('serverless-offline has ended.'))
+      if (stopping) return
+      if (starting !== undefined) process.stderr.write(starting)
+      reject(new Error('serverless-offline has ended.'))
     })
   })
   return {
@@ -239,8 +246,8 @@ const main = async () => {
     else banner(functions, `http://${config.host}:${httpPort}`, broker, config.host)
     shown = true
   }
-  const unwatch = await watchLocal((faults) => {
-    if (faults > 0 || ending) return
+  const unwatch = await watchLocal(() => {
+    if (ending) return
     wanted += 1
     const turn = wanted
     serving = serving

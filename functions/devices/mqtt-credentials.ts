@@ -1,7 +1,7 @@
 /** GET /api/v1/devices/mqtt-credentials: where the broker is and what the device may use there. Its password is its key. */
 import type { Device } from '../../lib/devices/device.ts'
 import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
+import { endpoint, hostnameOf, reply } from '../../lib/http/endpoint.ts'
 import { lambda } from '../../lib/http/lambda.ts'
 import type { Log } from '../../lib/log.ts'
 import { deviceTopics } from '../../lib/mqtt/topics.ts'
@@ -18,7 +18,7 @@ export const mqttCredentials = ({ log, gate, brokerAddress }: Deps) =>
   endpoint(log).get('/api/v1/devices/mqtt-credentials', gate.device('requests'), (c) => {
     const { id } = c.get('device')
     const topics = deviceTopics(id)
-    const broker = brokerAddress(new URL(c.req.url).hostname)
+    const broker = brokerAddress(hostnameOf(c))
     return reply(c, 200, {
       status: 'success',
       credentials: {

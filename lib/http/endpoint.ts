@@ -105,6 +105,12 @@ const answerError = (c: Call, error: AppError): Response => {
   return reply(c, status, errorBody(error, c.get('requestId')))
 }
 
+/** The name under which the caller reached this door, without a port; `localhost` when it told none. */
+export function hostnameOf(c: Call): string {
+  const host = `http://${c.req.header('host') ?? 'localhost'}`
+  return URL.canParse(host) ? new URL(host).hostname : 'localhost'
+}
+
 const maxLoggedPath = 200
 
 /** A new endpoint: give it its route and it is a whole function. */
