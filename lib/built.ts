@@ -12,10 +12,16 @@ export function builtOnce<T>(build: () => Promise<T>): () => Promise<T> {
   }
 }
 
+/** What Lambda tells of itself with each event. */
+export interface EventContext {
+  /** `arn:<partition>:lambda:<region>:<account>:function:<name>` */
+  readonly invokedFunctionArn: string
+}
+
 /** A Lambda handler of events that are no HTTP requests. */
 export function onEvent<Event, Answer>(
-  build: () => Promise<(event: Event) => Promise<Answer>>,
-): (event: Event) => Promise<Answer> {
+  build: () => Promise<(event: Event, context?: EventContext) => Promise<Answer>>,
+): (event: Event, context?: EventContext) => Promise<Answer> {
   const handle = builtOnce(build)
-  return async (event) => (await handle())(event)
+  return async (event, context) => (await handle())(event, context)
 }

@@ -44,7 +44,9 @@ export interface BrokerOptions {
   /** Of MQTT over WebSocket; 0 picks a free one. */
   readonly wsPort: number | 'none'
   readonly tls?: { readonly port: number; readonly cert: Buffer | string; readonly key: Buffer | string }
-  /** Asked once per CONNECT. When it throws the client is told that the server is unavailable. */
+  /** `arn:<partition>:iot:<region>:<account>:` that the authorizer's policies name; undefined: the one of a machine. */
+  readonly arnPrefix?: string
+  /** Asked once per CONNECT and again from time to time. When it throws the client is told that the server is unavailable. */
   authorize(event: AuthorizerEvent): Promise<AuthorizerResult>
   readonly rules: readonly Rule[]
   /** Resolves when the message is durable. When it rejects, the client gets no PUBACK and is disconnected. */
@@ -550,7 +552,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     try {
       const result = await options.authorize(connection.question as AuthorizerEvent)
       if (result?.isAuthenticated === true && result.principalId === connection.principalId)
-        grant(connection, result, compilePolicies(result.policyDocuments ?? []))
+        grant(connection, result, compilePolicies(result.policyDocuments ?? [], options.arnPrefix))
       else drop(connection, 'warn', 'its rights have ended')
     } catch (error) {
       log('error', 'mqtt authorizer failed', { connection: connection.id, error })
@@ -587,7 +589,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       return refusal.credentials
     }
     const { principalId } = result
-    const policy = compilePolicies(result.policyDocuments ?? [])
+    const policy = compilePolicies(result.policyDocuments ?? [], options.arnPrefix)
     const persistent = !clean
     const owner = live.get(clientId)?.principalId ?? owners.get(clientId) ?? principalId
     const mayConnect =

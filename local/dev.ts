@@ -15,7 +15,7 @@ import { type Broker, startBroker } from './broker.ts'
 import { watchLocal } from './build.ts'
 import { type DataPlane, openDataPlane } from './data-plane.ts'
 import { type FunctionTable, loadFunctions } from './functions.ts'
-import { adminTokenFile, makeDataDir } from './machine.ts'
+import { adminTokenFile, takeFolder } from './machine.ts'
 import { loadRules } from './rules.ts'
 import { listenFault } from './server.ts'
 
@@ -30,7 +30,6 @@ A change of a source is built and served at once. Ctrl-C ends all of it.
 const service = 'iotflow'
 const stage = 'local'
 const root = fileURLToPath(new URL('../', import.meta.url))
-/** As serverless-offline names the account, for policies that carry it. */
 const startMs = 60_000
 const stopMs = 3000
 /** Tries of one event, as AWS does it for a rule: twice again. */
@@ -204,7 +203,7 @@ const main = async () => {
   const config = loadConfig()
   if (config.stage !== 'local') throw new Error(`npm run dev runs stage local only, not ${config.stage}.`)
   if (config.ports.http === undefined) throw new Error('npm run dev needs a PORT.')
-  await makeDataDir(config.dataDir)
+  await takeFolder(config.dataDir)
   const adminToken = config.adminToken ?? (await adminTokenFile(config.dataDir)).token
   await prepare(config)
   const functions = await loadFunctions()

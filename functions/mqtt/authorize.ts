@@ -1,5 +1,5 @@
 /** The custom authorizer of MQTT: may this client connect, and what may it do? Asked by AWS IoT Core and by the local broker. */
-import { onEvent } from '../../lib/built.ts'
+import { type EventContext, onEvent } from '../../lib/built.ts'
 import type { Device } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
@@ -11,8 +11,6 @@ import * as runtime from '../../lib/runtime.ts'
 interface Deps {
   log: Log
   devices: Pick<Devices, 'identify'>
-  /** `arn:aws:iot:<region>:<account>:` of the broker; undefined for the local one. */
-  arnPrefix: string | undefined
 }
 
 /** AWS refreshes a policy at the earliest after 300 s and ends a connection at the latest after 24 h. */
@@ -27,10 +25,16 @@ const denied: AuthorizerResult = {
   policyDocuments: [],
 }
 
+/** The broker of the account and region that this function runs in; undefined for the one of a machine. */
+const brokerArn = (context: EventContext | undefined): string | undefined => {
+  const match = /^arn:(aws[\w-]*):lambda:([\w-]+):(\d{12}):/.exec(context?.invokedFunctionArn ?? '')
+  return match ? `arn:${match[1]}:iot:${match[2]}:${match[3]}:` : undefined
+}
+
 /** Never throws for a client's fault: a refusal is an answer. */
 export const authorizeMqtt =
-  ({ log, devices, arnPrefix }: Deps) =>
-  async (event: AuthorizerEvent): Promise<AuthorizerResult> => {
+  ({ log, devices }: Deps) =>
+  async (event: AuthorizerEvent, context?: EventContext): Promise<AuthorizerResult> => {
     const { username, password } = event.protocolData?.mqtt ?? {}
     if (username === undefined || password === undefined || !/^[1-9]\d{0,14}$/.test(username)) return denied
     let identified: { device: Device; expiresAt: number | null }
@@ -56,10 +60,10 @@ export const authorizeMqtt =
         Math.min(disconnectAfterInSeconds, keyEndsInSeconds),
       ),
       refreshAfterInSeconds,
-      policyDocuments: devicePolicies(device.id, arnPrefix),
+      policyDocuments: devicePolicies(device.id, brokerArn(context)),
     }
   }
 
 export const handler = onEvent(async () =>
-  authorizeMqtt({ log: runtime.log(), devices: await runtime.devices(), arnPrefix: undefined }),
+  authorizeMqtt({ log: runtime.log(), devices: await runtime.devices() }),
 )

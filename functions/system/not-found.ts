@@ -20,7 +20,6 @@ export const notFound = ({ log, routes }: Deps) => {
     const methods = new Set(
       known.filter(({ pattern }) => pattern.test(c.req.path)).map(({ method }) => method),
     )
-    if (methods.has('GET')) methods.add('HEAD')
     if (methods.size === 0) throw new AppError('NOT_FOUND', 'There is nothing at this address.')
     const allow = [...methods].sort().join(', ')
     c.get('headers').Allow = allow
