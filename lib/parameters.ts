@@ -12,6 +12,12 @@ export const pageLimit = (max: number) =>
   z
     .string()
     .regex(/^\d{1,15}$/, wholeFromOne)
+    .meta({
+      description: `How many at most; a larger number counts as ${max}.`,
+      type: 'integer',
+      minimum: 1,
+      pattern: undefined,
+    })
     .transform(Number)
     .refine((limit) => limit >= 1, wholeFromOne)
     .transform((limit) => Math.min(limit, max))
@@ -20,4 +26,5 @@ export const pageLimit = (max: number) =>
 export const pageCursor = z
   .string()
   .regex(/^\d{1,15}$/, 'is not one that this query gave')
+  .meta({ description: 'Continues behind the page before: its `next_cursor`.' })
   .transform(Number)

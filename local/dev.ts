@@ -75,6 +75,8 @@ const lambdaAt = (port: number): Lambda => ({
 interface Child {
   /** Resolves when it serves. */
   ready: Promise<void>
+  /** Resolves to true when it has ended without being told to. */
+  died: Promise<boolean>
   stop(): Promise<void>
 }
 
@@ -131,6 +133,7 @@ const startOffline = (options: {
   })
   return {
     ready,
+    died: exited.then(() => !stopping),
     async stop() {
       stopping = true
       ready.catch(() => undefined)
@@ -239,14 +242,20 @@ const main = async () => {
   const serve = async (turn: number) => {
     if (turn !== wanted || ending) return
     await child?.stop()
-    child = startOffline({ host: config.host, httpPort, lambdaPort, environment })
-    await child.ready
+    const started = startOffline({ host: config.host, httpPort, lambdaPort, environment })
+    child = started
+    await started.ready
+    // An error that no handler caught ends the emulator; Lambda would begin with a new container, and so do we.
+    void started.died.then((died) => {
+      if (!died || ending) return
+      process.stderr.write('A function has ended serverless-offline with an error: it is started again.\n')
+      serveNext()
+    })
     if (shown) process.stdout.write('Served anew.\n')
     else banner(functions, `http://${config.host}:${httpPort}`, broker, config.host)
     shown = true
   }
-  const unwatch = await watchLocal(() => {
-    if (ending) return
+  const serveNext = () => {
     wanted += 1
     const turn = wanted
     serving = serving
@@ -255,6 +264,9 @@ const main = async () => {
         process.stderr.write(`${error.message}\n`)
         if (!ending) void end(1)
       })
+  }
+  const unwatch = await watchLocal(() => {
+    if (!ending) serveNext()
   })
 
   const end = async (code: number) => {

@@ -6,7 +6,7 @@ import {
   configurationView,
   dataTypeOf,
 } from '../../lib/commands/configuration.ts'
-import { configurationKey } from '../../lib/commands/fields.ts'
+import { configurationKey, jsonValue } from '../../lib/commands/fields.ts'
 import type { Device } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { notAnObject } from '../../lib/devices/fields.ts'
@@ -19,7 +19,7 @@ import type { Log } from '../../lib/log.ts'
 import * as runtime from '../../lib/runtime.ts'
 
 export const Body = z.object(
-  { configuration: z.record(configurationKey, z.json(), 'must be an object of keys and values') },
+  { configuration: z.record(configurationKey, jsonValue, 'must be an object of keys and values') },
   notAnObject,
 )
 

@@ -1,7 +1,7 @@
 /** POST /api/v1/devices/config: sets one key of the configuration that is desired of the device itself. */
 import * as z from 'zod'
 import { type Configurations, dataTypes, typedValue } from '../../lib/commands/configuration.ts'
-import { configurationKey } from '../../lib/commands/fields.ts'
+import { configurationKey, jsonValue } from '../../lib/commands/fields.ts'
 import type { Device } from '../../lib/devices/device.ts'
 import { notAnObject } from '../../lib/devices/fields.ts'
 import { AppError } from '../../lib/errors.ts'
@@ -15,7 +15,7 @@ import * as runtime from '../../lib/runtime.ts'
 export const Body = z.object(
   {
     config_key: configurationKey,
-    config_value: z.json('must be a value of JSON'),
+    config_value: jsonValue,
     data_type: z.enum(dataTypes, `must be one of ${dataTypes.join(', ')}`).default('string'),
   },
   notAnObject,

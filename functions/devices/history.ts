@@ -12,7 +12,7 @@ import { formatTime } from '../../lib/telemetry/time.ts'
 
 const hourNs = 3_600_000_000_000n
 
-const Parameters = HistoryParameters.omit({ format: true })
+export const Parameters = HistoryParameters.omit({ format: true })
 
 export const ownHistory = ({
   log,

@@ -54,6 +54,7 @@ export const health = ({ log, gate, probes, warnings, showChecks }: Deps) => {
       : states.includes('warning')
         ? 'degraded'
         : 'healthy'
+    if (status === 'unhealthy') c.get('headers')['Retry-After'] = String(probeEveryMs / 1000)
     const detailed = c.req.query('detailed') === 'true' && (showChecks || (await gate.isAdmin(c)))
     return reply(c, status === 'unhealthy' ? 503 : 200, {
       status,

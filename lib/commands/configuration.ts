@@ -107,6 +107,8 @@ const toConfiguration = (row: typeof configurations.$inferSelect): Configuration
   reportedAt: row.reportedAt,
 })
 
+const iso = (ms: number) => new Date(ms).toISOString().replace('.000Z', 'Z')
+
 /** Values by key, as devices get them. */
 export const valuesOf = (entries: Configuration['entries']): Record<string, unknown> =>
   Object.fromEntries(Object.entries(entries).map(([key, { value }]) => [key, value]))
@@ -115,7 +117,7 @@ export const valuesOf = (entries: Configuration['entries']): Record<string, unkn
 export const configurationView = ({ version, entries, reportedVersion, reportedAt }: Configuration) => ({
   version,
   reported_version: reportedVersion,
-  reported_at: reportedAt === null ? null : new Date(reportedAt).toISOString(),
+  reported_at: reportedAt === null ? null : iso(reportedAt),
   configuration: entries,
 })
 
@@ -170,7 +172,7 @@ export function createConfigurations(options: {
     for (const [key, change] of Object.entries(changes)) {
       if (change === null) entries.delete(key)
       else {
-        const updated_at = new Date(now()).toISOString()
+        const updated_at = iso(now())
         entries.set(key, { value: change.value, data_type: change.dataType, updated_at })
       }
     }

@@ -1,13 +1,20 @@
 /** What may be written of a device, over whichever endpoint. */
 import * as z from 'zod'
 
-/** One line of text: no control characters, no blanks around it. */
+// What trim() takes off, and what a line may not hold, as every engine of regular expressions reads it.
+const blanks = '\\u0009-\\u000d\\u0020\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff'
+const controls = '\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029'
+const linePattern = `^[${blanks}]*[^${controls}]*[${blanks}]*$`
+const filledPattern = `^[${blanks}]*[^${controls}${blanks}][^${controls}]*[${blanks}]*$`
+
+/** One line of text: no control characters, no blanks around it. The pattern says it of the text before it is trimmed. */
 const line = (max: number) =>
   z
     .string()
     .trim()
     .max(max, `must have at most ${max} characters`)
     .regex(/^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u, 'must not hold control characters')
+    .meta({ pattern: linePattern })
 
 const optional = (max: number) => line(max).nullish()
 
@@ -19,8 +26,8 @@ export const description = {
 }
 
 export const identity = {
-  name: line(128).min(1, 'must not be empty'),
-  device_type: line(64).min(1, 'must not be empty'),
+  name: line(128).min(1, 'must not be empty').meta({ pattern: filledPattern }),
+  device_type: line(64).min(1, 'must not be empty').meta({ pattern: filledPattern }),
 }
 
 export const deviceStatus = z.enum(

@@ -2,11 +2,11 @@
 import { AppError } from '../errors.ts'
 import type { Call } from './endpoint.ts'
 
-/** @param version a whole number that each change raises. */
-export const entityTag = (version: number): string => `"${version}"`
+/** @param version a whole number that each change raises, or a digest of the content. */
+export const entityTag = (version: number | string): string => `"${version}"`
 
 /** True when the client has this version already. */
-export function isUnchanged(c: Call, version: number): boolean {
+export function isUnchanged(c: Call, version: number | string): boolean {
   const given = c.req.header('if-none-match')
   if (given === undefined) return false
   return given

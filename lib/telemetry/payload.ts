@@ -34,20 +34,22 @@ type Details = { path: string; message: string }[]
 
 export const maxBatch = 1000
 export const maxFields = 256
-const maxMetadata = 32
-const maxNameLength = 128
+export const maxMetadata = 32
+export const maxNameLength = 128
 /** Bytes of UTF-8. */
-const maxStringBytes = 4096
-const maxMessageIdLength = 128
-const maxDepth = 16
+export const maxStringBytes = 4096
+export const maxMessageIdLength = 128
+export const maxDepth = 16
 /** Problems named per reading; the rest is counted. */
 const maxDetails = 50
 const futureMs = 86_400_000
 const earliest = BigInt(Date.UTC(2000, 0, 1)) * 1_000_000n
 const nsPerMs = 1_000_000n
 
-const validName = /^[A-Za-z0-9.:-][A-Za-z0-9_.:-]{0,127}$/
-const reserved = new Set([
+/** Of a field, the dots of nested objects included, or of an entry of the metadata. */
+export const validName = /^[A-Za-z0-9.:-][A-Za-z0-9_.:-]{0,127}$/
+/** Names that no field may have; those that begin with `meta_` are reserved too. */
+export const reserved: ReadonlySet<string> = new Set([
   'timestamp',
   'ts',
   'time',
@@ -179,7 +181,8 @@ const metadataOf = (given: unknown, subtopic: string | undefined, details: Detai
   return metadata
 }
 
-const timeKeys = ['timestamp', 'ts', 'time', 'age_ms'] as const
+/** A reading has one of them, or the time of its arrival. */
+export const timeKeys = ['timestamp', 'ts', 'time', 'age_ms'] as const
 
 /** What the digits of a message's id are worth: the last eight if they are hexadecimal, else an FNV-1a hash of it. */
 const seedOf = (messageId: string): number => {

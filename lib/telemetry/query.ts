@@ -1,8 +1,10 @@
 /** The parameters and answers that the endpoints of telemetry share. */
 import * as z from 'zod'
 import { given, pageLimit } from '../parameters.ts'
+import { durationPattern, instantPattern } from './patterns.ts'
 import type { Reading } from './reading.ts'
 import { aggregations } from './store.ts'
+import { cursorPattern } from './telemetry.ts'
 import { formatTime, parseDuration, parseInstant } from './time.ts'
 
 /** Readings of one answer; a larger `limit` is lowered to it. */
@@ -16,14 +18,26 @@ const fieldName = /^[A-Za-z0-9.:-][A-Za-z0-9_.:-]{0,127}$/
 /** Now, in nanoseconds since the epoch. */
 export const nowNs = (): bigint => BigInt(Date.now()) * 1_000_000n
 
-const instant = z.string().transform((text, issue) => {
+const writtenInstant = z.string().meta({
+  id: 'Instant',
+  description:
+    'ISO 8601 (UTC where it names no offset), an epoch in s, ms, µs or ns by its magnitude, or a time back from now such as `-1h`.',
+  pattern: `^(?:${instantPattern})$`,
+  examples: ['-1h', '2026-01-31T12:00:00Z', '1769860800'],
+})
+
+const instant = writtenInstant.transform((text, issue) => {
   const time = parseInstant(text, nowNs())
   if (time !== undefined) return time
   issue.addIssue('must be ISO 8601, an epoch, or a time back from now such as -1h')
   return z.NEVER
 })
 
-const field = z.string().regex(fieldName, 'must be the name of a field')
+const field = z
+  .string()
+  .regex(fieldName, 'must be the name of a field')
+  .meta({ examples: ['temperature'] })
+const fieldPattern = fieldName.source.slice(1, -1)
 
 export const HistoryParameters = z.object({
   start_time: given(instant),
@@ -31,13 +45,31 @@ export const HistoryParameters = z.object({
   fields: given(
     z
       .string()
+      .meta({
+        description: `Only these fields, at most ${maxFields} names with commas between them.`,
+        pattern: `^${fieldPattern}(?:,${fieldPattern}){0,${maxFields - 1}}$`,
+        examples: ['temperature,humidity'],
+      })
       .transform((text) => text.split(','))
       .pipe(z.array(field).max(maxFields, `must name at most ${maxFields} fields`)),
   ),
   limit: given(pageLimit(maxLimit)),
   order: given(z.enum(['asc', 'desc'], 'must be asc or desc')),
-  cursor: given(z.string().max(64)),
+  cursor: given(
+    z.string().max(64).meta({
+      description: 'Continues behind the page before: its `next_cursor`, or the `X-Next-Cursor` header.',
+      pattern: cursorPattern.source,
+      maxLength: undefined,
+    }),
+  ),
   format: given(z.enum(['json', 'csv', 'ndjson'], 'must be json, csv or ndjson')),
+})
+
+const writtenDuration = z.string().meta({
+  id: 'Duration',
+  description: 'How long a window is: a number and `s`, `m`, `h`, `d` or `w`, at most 36,500 days.',
+  pattern: `^(?:${durationPattern})$`,
+  examples: ['1h', '5m'],
 })
 
 export const AggregateParameters = z.object({
@@ -46,7 +78,7 @@ export const AggregateParameters = z.object({
   field: given(z.union([z.literal('*'), field], 'must be the name of a field, or *')),
   aggregation: given(z.enum(aggregations, `must be one of ${aggregations.join(', ')}`)),
   window: given(
-    z.string().transform((text, issue) => {
+    writtenDuration.transform((text, issue) => {
       const duration = parseDuration(text)
       if (duration !== undefined) return duration
       issue.addIssue('must be a duration such as 30s, 5m, 1h, 1d or 1w')

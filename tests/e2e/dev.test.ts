@@ -1,0 +1,115 @@
+import { spawn } from 'node:child_process'
+import { cp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { settingNames } from '../../lib/config.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+/** What `npm run dev` reads: a copy of it may be edited while it runs. */
+const parts = ['functions', 'lib', 'local', 'iot-rules', 'serverless.yml', 'package.json', 'tsconfig.json']
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>
+let child: ReturnType<typeof spawn>
+let out = ''
+
+const until = async <T>(what: string, ask: () => Promise<T | undefined> | T | undefined, ms = 30_000) => {
+  const deadline = Date.now() + ms
+  for (;;) {
+    const found = await ask()
+    if (found !== undefined) return found
+    if (Date.now() > deadline) throw new Error(`not reached: ${what}\n${out.slice(-3000)}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+const url = () => /^ {2}HTTP +(\S+)$/m.exec(out)?.[1] ?? ''
+const get = (path: string) =>
+  fetch(`${url()}${path}`).then(
+    async (response) => ({ status: response.status, text: await response.text() }),
+    () => undefined,
+  )
+const edit = async (file: string, change: (source: string) => string) => {
+  const path = `${folder.path}/${file}`
+  const source = await readFile(path, 'utf8')
+  const changed = change(source)
+  expect(changed).not.toBe(source)
+  await writeFile(path, changed)
+}
+
+beforeAll(async () => {
+  folder = await temporaryFolder()
+  for (const part of parts) await cp(`${root}${part}`, `${folder.path}/${part}`, { recursive: true })
+  await symlink(`${root}node_modules`, `${folder.path}/node_modules`)
+  child = spawn(process.execPath, ['--import', 'tsx', 'local/dev.ts'], {
+    cwd: folder.path,
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      ...Object.fromEntries(settingNames.map((name) => [name, ''])),
+      PORT: '0',
+      MQTT_PORT: '0',
+      MQTT_WS_PORT: 'none',
+      DATA_DIR: `${folder.path}/data`,
+    },
+  })
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk) => {
+      out += chunk
+    })
+  await until('the start', () => (out.includes('Ctrl-C ends it.') ? true : undefined), 60_000)
+}, 90_000)
+
+afterAll(async () => {
+  if (child.exitCode === null) child.kill('SIGKILL')
+  await rm(folder.path, { recursive: true, force: true })
+})
+
+it('prints every route with its function, where MQTT is, and what to try', () => {
+  expect(out).toMatch(/^ {2}POST +\/api\/v1\/devices\/register +devices-register$/m)
+  expect(out).toMatch(/^ {2}MQTT +mqtt:\/\/127\.0\.0\.1:\d+$/m)
+  expect(out).toContain('Try it:')
+  expect(out).not.toContain('http://127.0.0.1:0')
+})
+
+it('serves a change of a function within seconds', async () => {
+  const before = await until('an answer', () => get('/api/v1/mqtt/status'))
+  expect(before.text).not.toContain('changed')
+  const started = Date.now()
+  await edit('functions/mqtt/status.ts', (source) =>
+    source.replace('broker_info: {', "changed: 'yes', broker_info: {"),
+  )
+  await until('the change', async () =>
+    (await get('/api/v1/mqtt/status'))?.text.includes('changed') ? true : undefined,
+  )
+  process.stdout.write(`\nA change was served after ${Date.now() - started} ms.\n`)
+})
+
+it('lives on when a handler throws, when one rejects late, and when a source cannot be built', async () => {
+  const works = await until('an answer', () => get('/health'))
+  expect(works.status).toBe(200)
+  await edit('functions/mqtt/status.ts', (source) =>
+    source.replace(
+      'const connected = await ask()',
+      "setTimeout(() => { throw new Error('late') }, 20)\n    throw new Error('at once')",
+    ),
+  )
+  const failed = await until('the failure', async () => {
+    const answer = await get('/api/v1/mqtt/status')
+    return answer?.status === 500 ? answer : undefined
+  })
+  expect(failed.text).toContain('INTERNAL')
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  expect((await until('an answer', () => get('/health'))).status).toBe(200)
+  await edit('functions/mqtt/status.ts', (source) => `${source}\nconst = broken\n`)
+  await until('the fault is shown', () => (/ERROR/.test(out) ? true : undefined))
+  expect((await until('an answer', () => get('/health'))).status).toBe(200)
+  expect(child.exitCode).toBeNull()
+})
+
+it('ends all of it with Ctrl-C', async () => {
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  const address = url()
+  child.kill('SIGINT')
+  expect(await ended).toBe(0)
+  await expect(fetch(`${address}/health`)).rejects.toThrow()
+})

@@ -1,0 +1,129 @@
+import { execFile } from 'node:child_process'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { buildCloud } from '../../local/build.ts'
+import { loadFunctions } from '../../local/functions.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const run = promisify(execFile)
+
+interface Resource {
+  readonly Type: string
+  // biome-ignore lint/suspicious/noExplicitAny: CloudFormation describes each type elsewhere.
+  readonly Properties: any
+}
+
+const functions = await loadFunctions()
+let sizes: ReadonlyMap<string, number>
+beforeAll(async () => {
+  sizes = await buildCloud()
+}, 60_000)
+
+/** `DevicesDashregister`: the name of a function in the template. */
+const logicalId = (name: string) => name.replace(/^./, (first) => first.toUpperCase()).replaceAll('-', 'Dash')
+
+describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => {
+  let resources: Record<string, Resource>
+  let zips: Map<string, number>
+
+  beforeAll(async () => {
+    const folder = await temporaryFolder()
+    // No credentials and no region: nothing of the packaging asks AWS.
+    await run(
+      process.execPath,
+      ['node_modules/serverless/bin/serverless.js', 'package', '--stage', stage, '--package', folder.path],
+      {
+        cwd: root,
+        env: {
+          PATH: process.env.PATH,
+          HOME: folder.path,
+          SLS_TELEMETRY_DISABLED: '1',
+          SLS_NOTIFICATIONS_MODE: 'off',
+        },
+      },
+    )
+    const template = await readFile(`${folder.path}/cloudformation-template-update-stack.json`, 'utf8')
+    resources = (JSON.parse(template) as { Resources: Record<string, Resource> }).Resources
+    const files = (await readdir(folder.path)).filter((file) => file.endsWith('.zip'))
+    zips = new Map(
+      await Promise.all(
+        files.map(async (file) => [file.slice(0, -4), (await stat(`${folder.path}/${file}`)).size] as const),
+      ),
+    )
+    await folder.remove()
+  }, 90_000)
+
+  const ofType = (type: string) => Object.values(resources).filter((resource) => resource.Type === type)
+
+  it('has every function with its own bundle, and stays far below the 500 resources of a stack', () => {
+    const count = Object.keys(resources).length
+    const table = functions.names.map((name) => {
+      const properties = resources[`${logicalId(name)}LambdaFunction`]?.Properties
+      expect(properties, name).toMatchObject({
+        Handler: `dist/cloud/${name}.handler`,
+        Runtime: 'nodejs24.x',
+        Architectures: ['arm64'],
+      })
+      expect(zips.get(name), name).toBeGreaterThan(10_000)
+      const kb = (bytes: number | undefined) => String(Math.round((bytes ?? 0) / 1024)).padStart(6)
+      return `  ${name.padEnd(28)} ${kb(sizes.get(name))} KB ${kb(zips.get(name))} KB zipped`
+    })
+    process.stdout.write(`\nStage ${stage}: ${count} resources of 500\n${table.join('\n')}\n`)
+    expect(ofType('AWS::Lambda::Function')).toHaveLength(functions.names.length)
+    expect(zips.size).toBe(functions.names.length)
+    expect(count).toBeLessThan(400)
+  })
+
+  it('has every route, and one that takes the rest', () => {
+    const keys = ofType('AWS::ApiGatewayV2::Route').map(({ Properties }) => Properties.RouteKey as string)
+    const wanted = functions.routes.map(
+      ({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`,
+    )
+    expect(keys.sort()).toEqual([...wanted, '$default'].sort())
+  })
+
+  it('has every rule of iot-rules, word for word, with its function', async () => {
+    const rules = ofType('AWS::IoT::TopicRule').map(({ Properties }) => Properties)
+    const files = (await readdir(`${root}iot-rules`)).filter((file) => file.endsWith('.yml'))
+    expect(rules).toHaveLength(files.length)
+    for (const file of files) {
+      const rule = parse(await readFile(`${root}iot-rules/${file}`, 'utf8')) as Record<string, string>
+      const packaged = rules.find(({ RuleName }) => RuleName === `iotflow_${stage}_${rule.name}`)
+      expect(packaged?.TopicRulePayload, file).toMatchObject({
+        Sql: rule.sql,
+        AwsIotSqlVersion: rule.sqlVersion,
+        Actions: [
+          {
+            Lambda: {
+              FunctionArn: { 'Fn::GetAtt': [`${logicalId(rule.function ?? '')}LambdaFunction`, 'Arn'] },
+            },
+          },
+        ],
+      })
+    }
+  })
+
+  it('lets AWS IoT Core ask the authorizer, and nobody else', () => {
+    const authorizer = { 'Fn::GetAtt': ['MqttDashauthorizeLambdaFunction', 'Arn'] }
+    expect(ofType('AWS::IoT::Authorizer')[0]?.Properties).toMatchObject({
+      AuthorizerFunctionArn: authorizer,
+      Status: 'ACTIVE',
+    })
+    const permissions = ofType('AWS::Lambda::Permission').filter(
+      ({ Properties }) => JSON.stringify(Properties.FunctionName) === JSON.stringify(authorizer),
+    )
+    expect(permissions.map(({ Properties }) => Properties.Principal)).toEqual(['iot.amazonaws.com'])
+  })
+
+  it('carries no secret, only where the secrets are', () => {
+    for (const { Properties } of ofType('AWS::Lambda::Function')) {
+      const { Variables } = Properties.Environment
+      expect(Variables.SECRETS_PATH).toBe(`/iotflow/${stage}`)
+      expect(Object.keys(Variables).filter((name) => /TOKEN|KEY|SECRET$/.test(name))).toEqual([])
+    }
+  })
+})
