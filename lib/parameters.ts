@@ -16,6 +16,7 @@ export const pageLimit = (max: number) =>
       description: `How many at most; a larger number counts as ${max}.`,
       type: 'integer',
       minimum: 1,
+      maximum: 999_999_999_999_999,
       pattern: undefined,
     })
     .transform(Number)

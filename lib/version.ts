@@ -1,4 +1,5 @@
+/** Which version of the layer this is. */
 import packageJson from '../package.json' with { type: 'json' }
 
-/** The version of this layer, as health shows it. */
+/** As health shows it. */
 export const version: string = packageJson.version

@@ -72,8 +72,10 @@ export interface Operation {
   readonly description?: string
   readonly who: Who
   readonly parameters?: z.ZodObject
-  /** Headers of the request. */
-  readonly requestHeaders?: Readonly<Record<string, JsonSchema>>
+  /** Parameters that no schema checks, by name. */
+  readonly unchecked?: Readonly<
+    Record<string, { readonly in: 'header' | 'query'; readonly schema: JsonSchema }>
+  >
   readonly body?: RequestBody
   /** Parameters of a request that shows what it is for. */
   readonly example?: Readonly<Record<string, string | number | boolean>>
@@ -176,6 +178,33 @@ const reading = z
   .meta({ id: 'StoredReading', description: 'Beside its time every field under its own name.' })
 
 const port = z.int().min(1).max(65_535).nullable()
+const mqttTopics = z
+  .strictObject({
+    telemetry_publish: z.string(),
+    status_publish: z.string(),
+    status_online: z.string(),
+    status_offline: z.string(),
+    status_heartbeat: z.string(),
+    commands_subscribe: z.string(),
+    commands_response_publish: z.string(),
+    config_subscribe: z.string(),
+    config_reported_publish: z.string(),
+    fleet_notices_subscribe: z.string(),
+  })
+  .meta({ id: 'MqttTopics' })
+const mqttCredentials = z
+  .strictObject({
+    mqtt_host: z.string(),
+    mqtt_port: port,
+    mqtt_tls_port: port,
+    alpn: z.string().nullable().describe('What a client must name in the TLS handshake.'),
+    websocket_url: z.string().nullable(),
+    client_id: z.string(),
+    username: z.string(),
+    topics: mqttTopics,
+  })
+  .meta({ id: 'MqttCredentials', description: 'A way that is not open is null.' })
+
 const ofDevice = { device_id: deviceId, device_name: z.string(), device_type: z.string() }
 const success = z.literal('success')
 const sessionsEnded = z
@@ -224,11 +253,9 @@ const json = (description: string, schema: z.ZodType, ...headers: string[]): Ans
 })
 const unchanged: Answer = { description: 'The caller has this version already.', headers: ['ETag'] }
 const ifNoneMatch = {
-  'If-None-Match': {
-    type: 'string',
-    description: 'The `ETag` of an answer before: 304 when it is still right.',
-  },
-}
+  'If-None-Match': { in: 'header', schema: { type: 'string' } },
+} as const
+const aboutIfNoneMatch = { 'If-None-Match': 'The `ETag` of an answer before: 304 when it is still right.' }
 
 /** Headers of answers, by name. */
 export const headers = {
@@ -270,8 +297,9 @@ export const headers = {
 // ---- Telemetry: lib/telemetry/payload.ts checks it without zod
 
 const word = 'A-Za-z0-9_.:-'
-const reservedNames = [...reserved].join('|')
-const nothing = { type: 'null' }
+/** Names that a field may have, without those that are taken. */
+const fieldNames = (taken: readonly string[]) =>
+  `^(?!(?:${taken.join('|')})$|meta_)${validName.source.slice(1)}`
 const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })
 const each = (names: Iterable<string>, schema: unknown) =>
   Object.fromEntries([...names].map((name) => [name, schema]))
@@ -281,7 +309,6 @@ const oneTime = {
     anyOf: timeKeys.flatMap((a, i) => timeKeys.slice(i + 1).map((b) => ({ required: [a, b] }))),
   },
 }
-const notOnlyNulls = { not: { additionalProperties: nothing } }
 const aboutReading = {
   ...each(
     timeKeys.filter((key) => key !== 'age_ms'),
@@ -309,7 +336,7 @@ export const telemetrySchemas: Readonly<Record<string, JsonSchema>> = {
     anyOf: [
       { type: 'string', pattern: `^(?:${timePattern})$` },
       { type: 'number', minimum: 946_684_800, exclusiveMaximum: 1e17 },
-      nothing,
+      { type: 'null' },
     ],
     examples: ['2026-01-31T12:00:00Z', 1769860800],
   },
@@ -320,21 +347,18 @@ export const telemetrySchemas: Readonly<Record<string, JsonSchema>> = {
       { type: 'string', maxLength: maxStringBytes },
       {
         type: 'object',
-        properties: { api_key: nothing },
-        patternProperties: { [`^[${word}]{1,${maxNameLength - 2}}$`]: ref('TelemetryValue') },
-        additionalProperties: nothing,
-        ...notOnlyNulls,
+        patternProperties: { [`^(?!api_key$)[${word}]{1,${maxNameLength - 2}}$`]: ref('TelemetryValue') },
+        additionalProperties: false,
       },
     ],
   },
   TelemetryValues: {
     description: `At most ${maxFields} fields; names have 1 to ${maxNameLength} letters, digits, _ . - : and begin with no _. Reserved names and arrays are refused.`,
     type: 'object',
-    properties: each(reserved, nothing),
-    patternProperties: { [validName.source]: ref('TelemetryValue'), '^meta_': nothing },
-    additionalProperties: nothing,
+    patternProperties: { [fieldNames([...reserved])]: ref('TelemetryValue') },
+    additionalProperties: false,
     maxProperties: maxFields,
-    ...notOnlyNulls,
+    minProperties: 1,
     examples: [{ temperature: 21.5, humidity: 60 }],
   },
   TelemetryMetadata: {
@@ -343,7 +367,7 @@ export const telemetrySchemas: Readonly<Record<string, JsonSchema>> = {
     patternProperties: {
       [validName.source]: { type: ['number', 'boolean', 'string', 'null'], maxLength: maxStringBytes },
     },
-    additionalProperties: nothing,
+    additionalProperties: false,
     maxProperties: maxMetadata,
   },
   TelemetryReading: {
@@ -373,13 +397,14 @@ export const telemetrySchemas: Readonly<Record<string, JsonSchema>> = {
         title: 'Flat',
         description: 'Reserved names beside the time are not stored.',
         type: 'object',
-        properties: { ...each(reserved, {}), ...aboutReading, data: false, measurements: false },
+        properties: { ...each(reserved, {}), ...aboutReading },
         patternProperties: {
-          [`^(?!(?:${reservedNames}|message_id)$|meta_)${validName.source.slice(1)}`]: ref('TelemetryValue'),
+          [fieldNames([...reserved, 'message_id', 'data', 'measurements'])]: ref('TelemetryValue'),
           '^meta_': {},
         },
-        additionalProperties: nothing,
-        allOf: [oneTime, notOnlyNulls],
+        additionalProperties: false,
+        minProperties: 1,
+        ...oneTime,
       },
     ],
   },
@@ -542,7 +567,8 @@ export const operations: readonly Operation[] = [
     functionName: 'devices-configuration',
     summary: 'Reads the configuration that is desired of the device',
     who: 'device',
-    requestHeaders: ifNoneMatch,
+    unchecked: ifNoneMatch,
+    about: aboutIfNoneMatch,
     answers: {
       200: json(
         'The configuration.',
@@ -596,30 +622,10 @@ export const operations: readonly Operation[] = [
     who: 'device',
     answers: {
       200: json(
-        'Addresses, names and topics. A way that is not open is null.',
+        'Addresses, names and topics.',
         z.strictObject({
           status: success,
-          credentials: z.strictObject({
-            mqtt_host: z.string(),
-            mqtt_port: port,
-            mqtt_tls_port: port,
-            alpn: z.string().nullable().describe('What a client must name in the TLS handshake.'),
-            websocket_url: z.string().nullable(),
-            client_id: z.string(),
-            username: z.string(),
-            topics: z.strictObject({
-              telemetry_publish: z.string(),
-              status_publish: z.string(),
-              status_online: z.string(),
-              status_offline: z.string(),
-              status_heartbeat: z.string(),
-              commands_subscribe: z.string(),
-              commands_response_publish: z.string(),
-              config_subscribe: z.string(),
-              config_reported_publish: z.string(),
-              fleet_notices_subscribe: z.string(),
-            }),
-          }),
+          credentials: mqttCredentials,
         }),
       ),
     },
@@ -966,7 +972,8 @@ export const operations: readonly Operation[] = [
     functionName: 'admin-configuration',
     summary: 'Reads the desired configuration of a device, beside the version it reports',
     who: 'admin',
-    requestHeaders: ifNoneMatch,
+    unchecked: ifNoneMatch,
+    about: aboutIfNoneMatch,
     answers: {
       200: json(
         'The configuration.',
@@ -983,12 +990,11 @@ export const operations: readonly Operation[] = [
     summary: 'Changes the desired configuration of a device',
     description: 'The keys that are named, as one; null deletes a key. A device has at most 128 keys.',
     who: 'admin',
-    requestHeaders: {
-      'If-Match': {
-        type: 'string',
-        pattern: '^(?:\\*|"?[0-9]{1,15}"?)$',
-        description: 'The `ETag` the change was made from: 412 when the configuration has changed since.',
-      },
+    unchecked: {
+      'If-Match': { in: 'header', schema: { type: 'string', pattern: '^(?:\\*|"?[0-9]{1,15}"?)$' } },
+    },
+    about: {
+      'If-Match': 'The `ETag` the change was made from: 412 when the configuration has changed since.',
     },
     body: {
       schema: adminConfigure.Body,
@@ -1116,7 +1122,7 @@ export const operations: readonly Operation[] = [
     functionName: 'system-health',
     summary: 'Tells whether telemetry can be taken',
     who: 'none',
-    parameters: z.object({ detailed: z.string().optional() }),
+    unchecked: { detailed: { in: 'query', schema: { type: 'string' } } },
     example: { detailed: 'true' },
     about: { detailed: '`true` shows each check, to operators and on loopback.' },
     answers: {
@@ -1135,7 +1141,8 @@ export const operations: readonly Operation[] = [
     functionName: 'system-openapi',
     summary: 'Describes this API',
     who: 'none',
-    requestHeaders: ifNoneMatch,
+    unchecked: ifNoneMatch,
+    about: aboutIfNoneMatch,
     answers: {
       200: json(
         'OpenAPI 3.1.',
@@ -1157,10 +1164,25 @@ export const operations: readonly Operation[] = [
     functionName: 'system-docs',
     summary: 'Describes this API for people',
     who: 'none',
-    requestHeaders: ifNoneMatch,
+    unchecked: ifNoneMatch,
+    about: aboutIfNoneMatch,
     answers: {
       200: { description: 'A page.', content: { 'text/html': z.string() }, headers: ['ETag'] },
       304: unchanged,
     },
   },
 ]
+
+/** Statuses of errors that an operation can answer with, in order. */
+export function errorsOf({ who, path, parameters, body, errors: own = [] }: Operation): number[] {
+  const found = new Set([400, 405, 429, 500, 503, ...own])
+  if (who !== 'none') found.add(401)
+  if (who === 'device' || who === 'read') found.add(403)
+  if (path.includes('{id}')) found.add(404)
+  if (parameters !== undefined || body !== undefined) found.add(422)
+  if (body !== undefined) {
+    found.add(413)
+    found.add(415)
+  }
+  return [...found].sort((a, b) => a - b)
+}

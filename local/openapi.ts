@@ -6,6 +6,7 @@ import { version } from '../lib/version.ts'
 import {
   type Answer,
   errorAnswer,
+  errorsOf,
   headers,
   type JsonSchema,
   type Operation,
@@ -94,20 +95,6 @@ const errors: Readonly<Record<number, { name: string; description: string; heade
   },
 }
 
-/** Statuses of errors that an operation can answer with, in order. */
-export function errorsOf({ who, path, parameters, body, errors: own = [] }: Operation): number[] {
-  const found = new Set([400, 405, 429, 500, 503, ...own])
-  if (who !== 'none') found.add(401)
-  if (who === 'device' || who === 'read') found.add(403)
-  if (path.includes('{id}')) found.add(404)
-  if (parameters !== undefined || body !== undefined) found.add(422)
-  if (body !== undefined) {
-    found.add(413)
-    found.add(415)
-  }
-  return [...found].sort((a, b) => a - b)
-}
-
 const always = ['X-Request-Id', 'RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset']
 
 const headersOf = (own: readonly string[] = []) =>
@@ -139,7 +126,7 @@ export function openApiDocument(): JsonSchema {
         }),
   })
 
-  const parametersOf = ({ path, parameters, requestHeaders = {}, example = {}, about = {} }: Operation) => {
+  const parametersOf = ({ path, parameters, unchecked = {}, example = {}, about = {} }: Operation) => {
     const inPath = path.includes('{id}')
       ? [
           {
@@ -163,13 +150,14 @@ export function openApiDocument(): JsonSchema {
         schema: rest,
       }
     })
-    const inHeader = Object.entries(requestHeaders).map(([name, { description, ...schema }]) => ({
+    const more = Object.entries(unchecked).map(([name, { in: place, schema }]) => ({
       name,
-      in: 'header',
-      description,
+      in: place,
+      description: about[name],
+      ...(example[name] === undefined ? {} : { example: example[name] }),
       schema,
     }))
-    return [...inPath, ...inQuery, ...inHeader]
+    return [...inPath, ...inQuery, ...more]
   }
 
   const bodyOf = ({ body, about = {} }: Operation) => {

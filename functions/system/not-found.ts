@@ -15,11 +15,12 @@ const toPattern = (path: string) =>
   new RegExp(`^${path.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/:\w+/g, '[^/]+')}$`)
 
 export const notFound = ({ log, routes }: Deps) => {
-  const known = routes.map(({ method, path }) => ({ method, pattern: toPattern(path) }))
+  const known = routes.map(({ method, path }) => ({ method, path, pattern: toPattern(path) }))
   return endpoint(log).all('*', (c) => {
-    const methods = new Set(
-      known.filter(({ pattern }) => pattern.test(c.req.path)).map(({ method }) => method),
-    )
+    const fitting = known.filter(({ pattern }) => pattern.test(c.req.path))
+    // What is written out is no id: /telemetry/status does not take what /telemetry/:id takes.
+    const exact = fitting.filter(({ path }) => path === c.req.path)
+    const methods = new Set((exact.length > 0 ? exact : fitting).map(({ method }) => method))
     if (methods.size === 0) throw new AppError('NOT_FOUND', 'There is nothing at this address.')
     const allow = [...methods].sort().join(', ')
     c.get('headers').Allow = allow

@@ -11,8 +11,8 @@ const filledPattern = `^[${blanks}]*[^${controls}${blanks}][^${controls}]*[${bla
 const line = (max: number) =>
   z
     .string()
-    .trim()
     .max(max, `must have at most ${max} characters`)
+    .trim()
     .regex(/^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u, 'must not hold control characters')
     .meta({ pattern: linePattern })
 

@@ -115,7 +115,7 @@ const ofType = (schema: Schema, type: string): Part => {
     if (schema.format === 'date-time') return 'time'
     return maxLength === undefined ? 'text' : `text, at most ${maxLength.toLocaleString('en')} characters`
   }
-  if (type === 'array' && items) return html`list of ${typeOf(items)}`
+  if (type === 'array' && items) return items.properties ? 'list of objects' : html`list of ${typeOf(items)}`
   if (type === 'object' && !properties && typeof additionalProperties === 'object')
     return html`${typeOf(additionalProperties)} by name`
   return nameOfType[type] ?? type
@@ -147,15 +147,23 @@ interface Row {
   readonly needed: boolean
 }
 
+const isEmpty = (schema: Schema) =>
+  [schema.$ref, schema.type, schema.anyOf, schema.enum, schema.const, schema.description].every(
+    (part) => part === undefined,
+  )
+
 /** The fields of an object, those of objects and lists within it too, unless they have a name of their own. */
 const rowsOf = (schema: Schema, prefix = ''): Row[] =>
   Object.entries(schema.properties ?? {}).flatMap(([name, part]) => {
-    if (typeof part === 'boolean' || (part.type === 'null' && part.description === undefined)) return []
+    // What may not be there is no field.
+    if (typeof part === 'boolean' || part.type === 'null' || isEmpty(part)) return []
     const row = { name: prefix + name, schema: part, needed: schema.required?.includes(name) ?? false }
-    const inside = part.items?.properties
-      ? rowsOf(part.items, `${prefix}${name}[].`)
-      : rowsOf(part, `${prefix}${name}.`)
-    return [row, ...inside]
+    const inner = part.items ?? part
+    const at = `${prefix}${name}${part.items ? '[]' : ''}.`
+    const { additionalProperties: more, description } = inner
+    const any = inner.properties && typeof more === 'object' ? more : undefined
+    const rest = any && { name: `${at}…`, schema: description ? { ...any, description } : any, needed: true }
+    return [row, ...rowsOf(inner, at), ...(rest ? [rest] : [])]
   })
 
 /** @param marks `asked`: what has to be sent is marked; `answered`: what may be left out is. */
@@ -175,7 +183,7 @@ ${rows.map(
     name,
     schema: part,
     needed,
-  }) => html`<tr><th scope="row"><code>${name}</code>${mark(needed)}</th><td><span class="type">${typeOf(part)}</span>${part.default === undefined ? '' : html` <span class="type">if left out: <code>${JSON.stringify(part.default)}</code></span>`}${part.description ? html`<br>${prose(part.description)}` : ''}</td></tr>
+  }) => html`<tr><th scope="row"><code>${name}</code>${mark(needed)}</th><td><span class="type">${typeOf(part)}</span>${part.default === undefined ? '' : html`<span class="type">; <code>${JSON.stringify(part.default)}</code> if left out</span>`}${part.description ? html`<br>${prose(part.description)}` : ''}</td></tr>
 `,
 )}${
   typeof more === 'object'
@@ -321,7 +329,7 @@ table{width:100%;border-collapse:collapse;font-size:.95rem}
 th,td{padding:.4rem .75rem .4rem 0;border-top:1px solid var(--line);text-align:left;vertical-align:top;overflow-wrap:anywhere}
 tr:first-child>*{border-top:0}
 th{width:36%;font-weight:400}
-pre{margin:.35rem 0;padding:.75rem 1rem;background:var(--panel);border:1px solid var(--line);border-radius:.4rem;overflow-x:auto;line-height:1.45}
+pre{margin:.35rem 0;padding:.75rem 1rem;background:var(--panel);border:1px solid var(--line);border-radius:.4rem;white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.45}
 summary{cursor:pointer}
 details{margin:.35rem 0}
 .status{font-variant-numeric:tabular-nums}
@@ -329,11 +337,11 @@ nav{font-size:.9rem}
 nav ul{list-style:none;margin:0 0 .9rem;padding:0}
 nav li{padding:.1rem 0;overflow-wrap:anywhere;line-height:1.35}
 nav strong{display:block;margin:.2rem 0}
-nav .method{border:0;min-width:3.6em;padding:0;text-align:left;font-size:.68rem}
-nav summary{font-weight:600;padding:.5rem 0}
-@media(max-width:69.99rem){nav{max-width:54rem;margin:1rem 0 0;padding:0 1.25rem}}
+nav .method{border:0;min-width:4.4em;padding:0;text-align:left;font-size:.68rem}
+@media(max-width:69.99rem){nav{max-height:15rem;margin:1.25rem;padding:.75rem 1rem;overflow-y:auto;border:1px solid var(--line);border-radius:.6rem;background:var(--panel)}}
 @media(min-width:70rem){body{display:grid;grid-template-columns:21rem minmax(0,1fr);grid-template-rows:auto 1fr}
-nav{grid-row:1/3;position:sticky;top:0;height:100vh;overflow-y:auto;padding:1.5rem 1rem 2rem 1.5rem;border-right:1px solid var(--line);background:var(--panel)}
+header,main{grid-column:2}
+nav{grid-row:1/3;grid-column:1;position:sticky;top:0;height:100vh;overflow-y:auto;padding:1.5rem 1rem 2rem 1.5rem;border-right:1px solid var(--line);background:var(--panel)}
 header,main{padding-left:2.5rem;padding-right:2.5rem}}
 @media(max-width:34rem){article{padding:.9rem .9rem .75rem}table,tbody,tr,th,td{display:block;width:100%}th{padding-bottom:0}td{border-top:0;padding-top:.1rem}}
 main{padding-bottom:4rem}
@@ -359,7 +367,12 @@ export function apiPage(document: ApiDocument, origin: string): string {
 <style>${raw(pageStyle)}</style>
 </head>
 <body>
-<nav aria-label="Operations"><details open><summary>Operations</summary>
+<header>
+<h1>${info.title} <small>${info.version}</small></h1>
+<p>${prose(info.summary)}</p>
+<p>${prose(info.description)} The same for programs: <a href="/openapi.json">openapi.json</a>.</p>
+</header>
+<nav aria-label="Operations">
 ${tags.map(
   ({ name }) => html`<strong><a href="#${name}">${name}</a></strong><ul>
 ${of(name).map(
@@ -371,12 +384,7 @@ ${of(name).map(
 `,
 )}</ul>
 `,
-)}<ul><li><a href="#errors">Errors</a></li><li><a href="#shapes">Shapes</a></li></ul></details></nav>
-<header>
-<h1>${info.title} <small>${info.version}</small></h1>
-<p>${prose(info.summary)}</p>
-<p>${prose(info.description)} The same for programs: <a href="/openapi.json">openapi.json</a>.</p>
-</header>
+)}<ul><li><a href="#errors">Errors</a></li><li><a href="#shapes">Shapes</a></li></ul></nav>
 <main>
 <h2 id="callers">Who may call</h2>
 <table>
@@ -406,7 +414,7 @@ ${Object.entries(components.responses).map(
     .filter((header) => !always.has(header))
     .map(
       (header) =>
-        html` <code>${header}</code> ${prose(components.headers[header]?.description?.replace(/^./, (first) => first.toLowerCase()))}`,
+        html` <code>${header}</code>${prose(components.headers[header]?.description?.replace(/^./, (first) => `: ${first.toLowerCase()}`))}`,
     )}</td></tr>
 `,
 )}</table>

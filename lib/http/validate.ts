@@ -72,13 +72,19 @@ export async function jsonBody<S extends z.ZodType>(c: Call, schema: S): Promise
 
 /** As {@link jsonBody}; an empty body counts as an empty object. */
 export async function optionalBody<S extends z.ZodType>(c: Call, schema: S): Promise<z.output<S>> {
-  return check(schema, (await readJson(c)) ?? {}, 'body')
+  const body = await readJson(c)
+  return check(schema, body === undefined ? {} : body, 'body')
 }
 
-/** The fields of the body, or of the query where there is no body. @throws {AppError} as {@link jsonBody}. */
-export async function bodyOrQuery<S extends z.ZodType>(c: Call, schema: S): Promise<z.output<S>> {
+/**
+ * The fields of the body, or of the query where there is no body; beside a body what the query says has to be valid too.
+ * @throws {AppError} as {@link jsonBody}.
+ */
+export async function bodyOrQuery<S extends z.ZodObject>(c: Call, schema: S): Promise<z.output<S>> {
   const body = await readJson(c)
-  return body === undefined ? queryOf(c, schema) : check(schema, body, 'body')
+  if (body === undefined) return queryOf(c, schema)
+  queryOf(c, schema.partial())
+  return check(schema, body, 'body')
 }
 
 /** The parameters of the query; of one given twice the first counts. @throws {AppError} VALIDATION_FAILED */

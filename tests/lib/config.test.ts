@@ -1,0 +1,162 @@
+import { resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { ConfigError, loadConfig } from '../../lib/config.ts'
+
+const problems = (env: Record<string, string>): string[] => {
+  try {
+    loadConfig(env)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems
+  }
+  throw new Error('the settings were taken')
+}
+
+describe('without settings', () => {
+  it('everything has the default of the contract', () => {
+    expect(loadConfig({})).toEqual({
+      stage: 'local',
+      host: '127.0.0.1',
+      loopback: true,
+      ports: { http: 5000, mqtt: 1883, mqttWs: 9001, mqttTls: 8883 },
+      tls: undefined,
+      trustProxy: [],
+      dataDir: resolve('.iotflow'),
+      database: { url: `file:${resolve('.iotflow/registry.db')}`, authToken: undefined },
+      iot: undefined,
+      limits: { devicePerMinute: 60, telemetryPerMinute: 100, registerPer5Minutes: 1000, ipPerMinute: 300 },
+      upstash: undefined,
+      adminToken: undefined,
+      enrollmentKeys: [],
+      openRegistration: true,
+      publicTelemetryReads: true,
+      corsOrigins: [],
+      apiKeyLength: 32,
+      retentionDays: 30,
+      offlineAfterS: 300,
+      logLevel: 'info',
+    })
+  })
+
+  it('an empty setting is none', () => {
+    expect(loadConfig({ PORT: '', ADMIN_TOKEN: '', STAGE: '', OPEN_REGISTRATION: '' })).toEqual(
+      loadConfig({}),
+    )
+  })
+})
+
+describe('what is open', () => {
+  const open = (env: Record<string, string>) => {
+    const { openRegistration, publicTelemetryReads } = loadConfig(env)
+    return [openRegistration, publicTelemetryReads]
+  }
+
+  it.each(['127.0.0.1', '127.9.9.9', 'localhost', '::1'])('is so in local on %s', (HOST) => {
+    expect(open({ HOST })).toEqual([true, true])
+  })
+
+  it.each([
+    { HOST: '0.0.0.0' },
+    { HOST: '192.168.1.5' },
+    { HOST: '::' },
+    { STAGE: 'dev' },
+    { STAGE: 'prod' },
+  ])('is closed with %j, until it is opened', (env) => {
+    expect(open(env)).toEqual([false, false])
+    expect(open({ ...env, OPEN_REGISTRATION: 'true', PUBLIC_TELEMETRY_READS: 'yes' })).toEqual([true, true])
+  })
+
+  it('can be closed anywhere', () => {
+    expect(open({ OPEN_REGISTRATION: 'false', PUBLIC_TELEMETRY_READS: '0' })).toEqual([false, false])
+  })
+
+  it('lets fewer devices register in deployed stages', () => {
+    expect(loadConfig({ STAGE: 'prod' }).limits.registerPer5Minutes).toBe(10)
+    expect(
+      loadConfig({ STAGE: 'prod', RATE_LIMIT_REGISTER_PER_5_MINUTES: '7' }).limits.registerPer5Minutes,
+    ).toBe(7)
+  })
+})
+
+describe('a setting', () => {
+  it('is read in its own form', () => {
+    const config = loadConfig({
+      PORT: '0',
+      MQTT_PORT: 'none',
+      TRUST_PROXY: '10.0.0.0/8, ::1',
+      CORS_ORIGINS: 'https://a.example, http://localhost:3000',
+      ENROLLMENT_KEY: 'first-enrolment-key,second-enrolment-key',
+      DATABASE_URL: 'libsql://registry.example',
+      DATABASE_AUTH_TOKEN: 'token',
+      IOT_ENDPOINT: 'abc-ats.iot.eu-central-1.amazonaws.com',
+      AWS_REGION: 'eu-central-1',
+      RETENTION_DAYS: '0',
+    })
+    expect(config).toMatchObject({
+      ports: { http: 0, mqtt: undefined },
+      trustProxy: ['10.0.0.0/8', '::1'],
+      corsOrigins: ['https://a.example', 'http://localhost:3000'],
+      enrollmentKeys: ['first-enrolment-key', 'second-enrolment-key'],
+      database: { url: 'libsql://registry.example', authToken: 'token' },
+      iot: { endpoint: 'https://abc-ats.iot.eu-central-1.amazonaws.com', region: 'eu-central-1' },
+      retentionDays: 0,
+    })
+  })
+
+  it.each([
+    ['STAGE', 'production'],
+    ['PORT', '70000'],
+    ['PORT', 'abc'],
+    ['MQTT_PORT', '-1'],
+    ['TRUST_PROXY', 'proxy.example'],
+    ['TRUST_PROXY', '10.0.0.0/64'],
+    ['CORS_ORIGINS', 'example.com'],
+    ['DATABASE_URL', 'postgres://x'],
+    ['ADMIN_TOKEN', 'short'],
+    ['ENROLLMENT_KEY', 'short'],
+    ['ENROLLMENT_KEY', 'a-long-enough-key-1,a-long-enough-key-2,a-long-enough-key-3'],
+    ['OPEN_REGISTRATION', 'maybe'],
+    ['API_KEY_LENGTH', '23'],
+    ['API_KEY_LENGTH', '65'],
+    ['RETENTION_DAYS', '-1'],
+    ['RETENTION_DAYS', '1.5'],
+    ['OFFLINE_AFTER_S', '0'],
+    ['RATE_LIMIT_PER_MINUTE', 'many'],
+    ['RATE_LIMIT_IP_PER_MINUTE', '-5'],
+    ['LOG_LEVEL', 'loud'],
+    ['TLS_CERT', 'cert.pem'],
+    ['UPSTASH_REDIS_REST_URL', 'https://x.upstash.io'],
+    ['UPSTASH_REDIS_REST_TOKEN', 'token'],
+  ])('%s=%s is refused in one sentence that names it', (name, value) => {
+    const found = problems({ [name]: value })
+    expect(found).toHaveLength(1)
+    expect(found[0]).toContain(name)
+    expect(found[0]).toMatch(/\.$/)
+  })
+
+  it('that is secret is not shown in what is wrong with it', () => {
+    const found = problems({ ADMIN_TOKEN: 'hunter2', ENROLLMENT_KEY: 'hunter3' })
+    expect(found).toHaveLength(2)
+    expect(found.join()).not.toMatch(/hunter/)
+  })
+
+  it('that is bad does not hide another', () => {
+    expect(problems({ PORT: 'x', STAGE: 'y', LOG_LEVEL: 'z' }).map((text) => text.split(' ')[0])).toEqual(
+      expect.arrayContaining(['PORT', 'STAGE', 'LOG_LEVEL']),
+    )
+  })
+
+  it.each([
+    ['MQTT_HOST', 'localhost'],
+    ['DATABASE_URL', 'sqlite:///iotflow.db'],
+    ['FLASK_ENV', 'production'],
+  ])('of the predecessor, %s, is answered with what takes its place', (name, value) => {
+    expect(problems({ [name]: value })[0]).toMatch(/use |HOST says/)
+  })
+
+  it.each(['INFLUXDB_URL', 'MQTT_URL', 'REDIS_URL', 'SPOOL_QUEUE_URL'])(
+    '%s is not passed over in silence',
+    (name) => {
+      expect(problems({ [name]: 'http://127.0.0.1:1' })[0]).toContain(name)
+    },
+  )
+})

@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest'
+import { AppError } from '../../lib/errors.ts'
+import { createLog } from '../../lib/log.ts'
+
+const logged = (level: Parameters<typeof createLog>[0], use: (log: ReturnType<typeof createLog>) => void) => {
+  let text = ''
+  const log = createLog(level, (lines) => {
+    text += lines
+  })
+  use(log)
+  log.flush()
+  return {
+    text,
+    lines:
+      text === ''
+        ? []
+        : text
+            .trimEnd()
+            .split('\n')
+            .map((line) => JSON.parse(line)),
+  }
+}
+
+describe('a log line', () => {
+  it('is one line of JSON with time, level and message', () => {
+    const { lines, text } = logged('info', (log) =>
+      log.info('request', { path: '/a\nb', count: 5n, nothing: undefined }),
+    )
+    expect(text.endsWith('\n')).toBe(true)
+    expect(lines).toEqual([
+      {
+        time: expect.stringMatching(/^\d{4}-.*Z$/),
+        level: 'info',
+        msg: 'request',
+        path: '/a\nb',
+        count: '5',
+      },
+    ])
+  })
+
+  it.each([
+    ['debug', 4],
+    ['info', 3],
+    ['warn', 2],
+    ['error', 1],
+    ['silent', 0],
+  ] as const)('is written from level %s on', (level, count) => {
+    const { lines } = logged(level, (log) => {
+      for (const name of ['debug', 'info', 'warn', 'error'] as const) {
+        expect(log.enabled(name)).toBe(['debug', 'info', 'warn', 'error'].indexOf(name) >= 4 - count)
+        log[name]('text')
+      }
+    })
+    expect(lines).toHaveLength(count)
+  })
+
+  it.each([
+    'api_key',
+    'apiKey',
+    'X-API-Key',
+    'authorization',
+    'password',
+    'token',
+    'secret',
+    'cookie',
+    'payload',
+    'ADMIN_TOKEN',
+  ])('never holds the value of %s', (name) => {
+    const { text } = logged('info', (log) =>
+      log.info('text', { [name]: 'hunter2', deeper: { list: [{ [name]: 'hunter2' }] } }),
+    )
+    expect(text).not.toContain('hunter2')
+    expect(text).toContain('[redacted]')
+  })
+
+  it('tells of an error its kind, its code and its place, and not its words', () => {
+    const cause = Object.assign(new Error('INSERT INTO devices VALUES (hunter2)'), { code: 'SQLITE_FULL' })
+    const { text, lines } = logged('info', (log) =>
+      log.error('failed', { error: new AppError('UNAVAILABLE', 'hunter2', { cause }), nested: { cause } }),
+    )
+    expect(text).not.toMatch(/hunter2|INSERT|node_modules/)
+    expect(lines[0].error).toMatchObject({
+      name: 'AppError',
+      code: 'UNAVAILABLE',
+      cause: { code: 'SQLITE_FULL' },
+    })
+  })
+
+  it('comes in the order it was written, many at once', async () => {
+    const written: string[] = []
+    const log = createLog('info', (lines) => written.push(lines))
+    for (let i = 0; i < 2000; i += 1) log.info('text', { i, filler: 'x'.repeat(50) })
+    await new Promise((resolve) => setImmediate(resolve))
+    const lines = written
+      .join('')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).i)
+    expect(lines).toEqual(Array.from({ length: 2000 }, (_, i) => i))
+    expect(written.length).toBeLessThan(20)
+  })
+})
