@@ -30,8 +30,8 @@ export interface Machine {
   close(): Promise<void>
 }
 
-/** How long a registry row may be answered from memory: this process is the one that changes it. */
-const cacheMs = 5000
+/** How long a registry row may be answered from memory, ms: a file is changed by this process only, a server by others too. */
+const cacheMs = { file: 60_000, server: 5000 } as const
 /** What requests under way get to finish when the layer is told to end. */
 const graceMs = 2500
 
@@ -138,7 +138,7 @@ export async function startMachine(settings: Config): Promise<Machine> {
     }
     runtime.configure({
       config,
-      cacheMs,
+      cacheMs: config.database.url.startsWith('file:') ? cacheMs.file : cacheMs.server,
       routes: functions.routes,
       mqttPorts: () => ({ mqtt: broker?.port, mqttWs: broker?.wsPort, mqttTls: broker?.tlsPort }),
     })

@@ -96,21 +96,31 @@ interface Walk {
   count: number
 }
 
+const refuseField = ({ details, at }: Walk, name: string, message: string): void => {
+  details.push({ path: at + shown(name), message })
+}
+
 const take = (walk: Walk, name: string, value: unknown): void => {
-  const refuse = (message: string) => walk.details.push({ path: walk.at + shown(name), message })
   walk.count += 1
-  if (!validName.test(name)) refuse(nameRule)
-  else if (Object.hasOwn(walk.fields, name)) refuse('is given twice, nested and with a dot')
+  if (!validName.test(name)) refuseField(walk, name, nameRule)
+  else if (Object.hasOwn(walk.fields, name)) refuseField(walk, name, 'is given twice, nested and with a dot')
   else if (typeof value === 'number') {
-    if (!Number.isFinite(value)) refuse('must be a finite number')
+    if (!Number.isFinite(value)) refuseField(walk, name, 'must be a finite number')
     // JSON has a negative zero, and no store keeps it.
     else walk.fields[name] = value === 0 ? 0 : value
   } else if (typeof value === 'boolean') walk.fields[name] = value
   else if (typeof value === 'string') {
     const fault = stringFault(value)
     if (fault === undefined) walk.fields[name] = value
-    else refuse(fault)
-  } else refuse('is an array: only numbers, booleans, strings and objects of them are stored')
+    else refuseField(walk, name, fault)
+  } else
+    refuseField(walk, name, 'is an array: only numbers, booleans, strings and objects of them are stored')
+}
+
+/** Refuses what {@link take} has not counted. */
+const refuseUncounted = (walk: Walk, name: string, message: string): void => {
+  walk.count += 1
+  refuseField(walk, name, message)
 }
 
 /** Adds the values of an object to the reading, nested ones as `a.b`; ends early when there are too many. */
@@ -120,15 +130,11 @@ const flatten = (walk: Walk, values: Json, prefix: string, depth: number): void 
     const value = values[key]
     if (value === null) continue
     const name = prefix + key
-    const problem = (message: string) => {
-      walk.count += 1
-      walk.details.push({ path: walk.at + shown(name), message })
-    }
     if ((prefix === '' && isAboutMessage(name, walk.onReserved)) || holdsKey(name)) {
-      if (walk.onReserved === 'refuse') problem('is a reserved name')
+      if (walk.onReserved === 'refuse') refuseUncounted(walk, name, 'is a reserved name')
     } else if (!isObject(value)) take(walk, name, value)
-    else if (name.length > maxNameLength) problem(nameRule)
-    else if (depth === maxDepth) problem(`is nested deeper than ${maxDepth} levels`)
+    else if (name.length > maxNameLength) refuseUncounted(walk, name, nameRule)
+    else if (depth === maxDepth) refuseUncounted(walk, name, `is nested deeper than ${maxDepth} levels`)
     else flatten(walk, value, `${name}.`, depth + 1)
   }
 }
