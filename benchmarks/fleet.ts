@@ -39,7 +39,7 @@ const payloadOf = (at: number): string => {
   return (
     `{"data":{"temperature":23.${digits},"humidity":65.${digits},"pressure":1013.${digits},` +
     `"battery_level":87,"signal_strength":-52},` +
-    `"metadata":{"location":"Living Room, window","sensor_status":"active","unit":"SI"}}`
+    `"metadata":{"location":"Living Room, at window","sensor_status":"active","unit":"SI"}}`
   )
 }
 

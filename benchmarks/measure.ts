@@ -1,5 +1,7 @@
 /** What one run of a load found, and what several runs say together. */
 
+import { cpus } from 'node:os'
+
 /** One run against one server. */
 export interface Run {
   /** Acknowledged while the clock ran. */
@@ -35,6 +37,8 @@ export interface Result {
   /** µs per acknowledgement. */
   readonly serverCpu: number
   readonly loadCpu: number
+  /** Share of the machine that was used by neither the server nor the load. */
+  readonly others: number
 }
 
 /** The measurement itself went wrong: its figures would mean nothing. The message is for the person who started it. */
@@ -51,6 +55,26 @@ export const median = (values: readonly number[]): number => {
   return (quantile(sorted, 0.5) + (sorted[Math.ceil(sorted.length / 2) - 1] ?? Number.NaN)) / 2
 }
 
+/** µs since the machine started, all processors together. */
+const machineTimes = (): { busy: number; all: number } => {
+  let busy = 0
+  let idle = 0
+  for (const { times } of cpus()) {
+    busy += times.user + times.nice + times.sys + times.irq
+    idle += times.idle
+  }
+  return { busy: busy * 1000, all: (busy + idle) * 1000 }
+}
+
+interface Measured {
+  readonly run: Run
+  /** Of the server, µs. */
+  readonly cpu: number
+  /** Of the machine, µs. */
+  readonly busy: number
+  readonly all: number
+}
+
 const checked = (name: string, run: Run): Run => {
   if (run.errors.size > 0) {
     const found = [...run.errors].map(([what, count]) => `${count} × ${what}`).join('; ')
@@ -58,6 +82,24 @@ const checked = (name: string, run: Run): Run => {
   }
   if (run.completed === 0) throw new BenchError(`${name}: nothing was acknowledged in ${run.seconds} s`)
   return run
+}
+
+const resultOf = (name: string, measured: readonly Measured[]): Result => {
+  const sum = (of: (one: Measured) => number) => measured.reduce((all, one) => all + of(one), 0)
+  const rates = measured.map(({ run }) => run.completed / run.seconds)
+  const latencies = measured.flatMap(({ run }) => run.latencies).sort((a, b) => a - b)
+  const acknowledged = sum(({ run }) => run.acknowledged)
+  const [serverCpu, loadCpu] = [sum(({ cpu }) => cpu), sum(({ run }) => run.loadCpu)]
+  return {
+    name,
+    rates,
+    medianRate: median(rates),
+    p50: quantile(latencies, 0.5),
+    p99: quantile(latencies, 0.99),
+    serverCpu: serverCpu / acknowledged,
+    loadCpu: loadCpu / acknowledged,
+    others: Math.max(0, sum(({ busy }) => busy) - serverCpu - loadCpu) / sum(({ all }) => all),
+  }
 }
 
 /**
@@ -70,30 +112,17 @@ export async function interleave(
   { rounds, seconds, warmUp }: { rounds: number; seconds: number; warmUp: number },
   onRun: (contender: Contender, run: Run, round: number) => void,
 ): Promise<Result[]> {
-  const runs = new Map<Contender, { run: Run; cpu: number }[]>(contenders.map((one) => [one, []]))
+  const measured = new Map<Contender, Measured[]>(contenders.map((one) => [one, []]))
   for (let round = 0; round <= rounds; round++) {
     for (const contender of contenders) {
-      const before = await contender.cpu()
+      const before = { cpu: await contender.cpu(), ...machineTimes() }
       const run = checked(contender.name, await contender.run(round === 0 ? warmUp : seconds))
-      const cpu = (await contender.cpu()) - before
+      const after = machineTimes()
+      const cpu = (await contender.cpu()) - before.cpu
       onRun(contender, run, round)
-      if (round > 0) runs.get(contender)?.push({ run, cpu })
+      const one = { run, cpu, busy: after.busy - before.busy, all: after.all - before.all }
+      if (round > 0) measured.get(contender)?.push(one)
     }
   }
-  return contenders.map((contender) => {
-    const own = runs.get(contender) ?? []
-    const sum = (of: (one: { run: Run; cpu: number }) => number) => own.reduce((all, one) => all + of(one), 0)
-    const rates = own.map(({ run }) => run.completed / run.seconds)
-    const latencies = own.flatMap(({ run }) => run.latencies).sort((a, b) => a - b)
-    const acknowledged = sum(({ run }) => run.acknowledged)
-    return {
-      name: contender.name,
-      rates,
-      medianRate: median(rates),
-      p50: quantile(latencies, 0.5),
-      p99: quantile(latencies, 0.99),
-      serverCpu: sum(({ cpu }) => cpu) / acknowledged,
-      loadCpu: sum(({ run }) => run.loadCpu) / acknowledged,
-    }
-  })
+  return contenders.map((contender) => resultOf(contender.name, measured.get(contender) ?? []))
 }

@@ -1,17 +1,17 @@
-/** The floor of MQTT: aedes with nothing around it, which hands every message to one listener in the process. */
+/** The floor of MQTT: aedes with nothing around it, one listener hears every message. Asked anything, it says how many. */
 import { type AddressInfo, createServer } from 'node:net'
 import { Aedes } from 'aedes'
 import { type PortFacts, serve } from '../process.ts'
 
 serve(async () => {
   const aedes = await Aedes.createBroker()
-  let bytes = 0
+  let messages = 0
   aedes.on('publish', (packet, client) => {
-    if (client !== null) bytes += packet.payload.length
+    if (client !== null && packet.payload.length > 0) messages += 1
   })
   const server = createServer({ noDelay: true }, aedes.handle)
   const facts = await new Promise<PortFacts>((resolve) => {
     server.listen(0, '127.0.0.1', () => resolve({ port: (server.address() as AddressInfo).port }))
   })
-  return { facts, ask: async () => bytes }
+  return { facts, ask: async () => messages }
 })

@@ -22,7 +22,6 @@ serve(async () => {
       RATE_LIMIT_TELEMETRY_PER_MINUTE: outOfReach,
       RATE_LIMIT_REGISTER_PER_5_MINUTES: outOfReach,
       RATE_LIMIT_IP_PER_MINUTE: outOfReach,
-      LOG_LEVEL: process.env.BENCH_LOG ?? 'info',
     }),
   )
   const facts: LayerFacts = { httpPort: machine.ports.http ?? 0, mqttPort: machine.ports.mqtt ?? 0 }
