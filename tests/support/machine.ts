@@ -98,6 +98,9 @@ const run = ({ settings = {}, prefix = [], uid }: StartOptions) => {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...noSettings, ...freePorts, ...settings },
     ...(uid === undefined ? {} : { uid }),
   })
+  // A test run that is broken off leaves nothing running.
+  const killNow = () => child.kill('SIGKILL')
+  process.once('exit', killNow)
   let [out, err] = ['', '']
   child.stdout.on('data', (chunk) => {
     out += chunk
@@ -105,10 +108,12 @@ const run = ({ settings = {}, prefix = [], uid }: StartOptions) => {
   child.stderr.on('data', (chunk) => {
     err += chunk
   })
-  const ended = once(child, 'close').then(
-    ([code, signal]): Ended => ({ code, signal, out, err }),
-    (error: unknown): Ended => ({ code: null, signal: null, out, err: `${err}${String(error)}` }),
-  )
+  const ended = once(child, 'close')
+    .then(
+      ([code, signal]): Ended => ({ code, signal, out, err }),
+      (error: unknown): Ended => ({ code: null, signal: null, out, err: `${err}${String(error)}` }),
+    )
+    .finally(() => process.off('exit', killNow))
   return { child, ended, out: () => out, err: () => err }
 }
 
