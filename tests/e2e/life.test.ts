@@ -90,12 +90,11 @@ describe.concurrent('a start is refused', () => {
     const closed = anotherFolder()
     await mkdir(closed)
     await chmod(closed, 0o555)
-    await chmod(folder.path, 0o755)
-    // Nothing is closed to root.
-    const user = process.getuid?.() === 0 ? { uid: 65_534 } : {}
+    // Nothing is closed to root, unless it gives up that right.
+    const prefix = process.getuid?.() === 0 ? ['setpriv', '--bounding-set', '-dac_override'] : []
     const [unwritable, unmakeable, noFolder] = await Promise.all(
       [closed, `${closed}/below`, '/etc/hostname'].map((DATA_DIR) =>
-        runMachine({ ...user, settings: { DATA_DIR } }),
+        runMachine({ prefix, settings: { DATA_DIR } }),
       ),
     )
     expect(sentencesOf(unwritable as Ended)).toEqual([`DATA_DIR ${closed} cannot be written to (EACCES).`])

@@ -43,8 +43,6 @@ export interface StartOptions {
   readonly settings?: Readonly<Record<string, string>>
   /** Goes before the command: `strace` and the like. */
   readonly prefix?: readonly string[]
-  /** User of the process, by number. */
-  readonly uid?: number
 }
 
 export interface Machine {
@@ -91,12 +89,11 @@ const command = (): string[] => {
 const noSettings = Object.fromEntries(settingNames.map((name) => [name, '']))
 const freePorts = { PORT: '0', MQTT_PORT: '0', MQTT_WS_PORT: '0' }
 
-const run = ({ settings = {}, prefix = [], uid }: StartOptions) => {
+const run = ({ settings = {}, prefix = [] }: StartOptions) => {
   const [program = '', ...args] = [...prefix, ...command()]
   const child = spawn(program, args, {
     cwd: root,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...noSettings, ...freePorts, ...settings },
-    ...(uid === undefined ? {} : { uid }),
   })
   // A test run that is broken off leaves nothing running.
   const killNow = () => child.kill('SIGKILL')
