@@ -1,5 +1,8 @@
+import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import document from '../../lib/openapi.json' with { type: 'json' }
 import { errorAnswer, errorsOf, headers, type Operation, operations } from '../../local/api.ts'
+import { loadFunctions } from '../../local/functions.ts'
 import { type Answer, type Machine, startMachine } from '../support/machine.ts'
 
 /** One request of an operation, and what it has to be answered with. */
@@ -297,6 +300,26 @@ it.each(operations.map((operation) => [`${operation.method} ${operation.path}`, 
     }
   },
 )
+
+it('has no route without a function, an operation, and answers that were compared', async () => {
+  const { routes, file } = await loadFunctions()
+  const rows = routes.map(({ method, path, functionName }) => {
+    const template = path.replaceAll(/:(\w+)/g, '{$1}')
+    const operation = operations.find((one) => one.method === method && one.path === template)
+    const described = (document.paths as Record<string, Record<string, { operationId: string }>>)[template]
+    return [
+      `${method} ${template}`,
+      existsSync(file(functionName)) ? file(functionName) : '',
+      described?.[method.toLowerCase()]?.operationId ?? '',
+      [...((operation && seen.get(idOf(operation))) ?? [])].sort().join(' '),
+    ]
+  })
+  const table = [['route', 'function', 'operation', 'answers compared with the document'], ...rows]
+  const widths = [50, 38, 30, 0]
+  console.log(table.map((row) => row.map((text, at) => text.padEnd(widths[at] ?? 0)).join(' ')).join('\n'))
+  expect(rows.length).toBe(operations.length)
+  expect(rows.filter((row) => row.includes('') || !/\b20[0-4]\b/.test(row[3] ?? ''))).toEqual([])
+})
 
 it('was seen to answer with every status that is documented, but those that take a fault or a crowd', () => {
   const missing = operations.flatMap((operation) => {
