@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { type Config, ConfigError, loadConfig, loadEnvFile } from '../lib/config.ts'
+import { createPresence } from '../lib/devices/presence.ts'
 import { createLog } from '../lib/log.ts'
 import type { AuthorizerEvent, AuthorizerResult } from '../lib/mqtt/authorizer.ts'
 import { openRegistry } from '../lib/registry/db.ts'
@@ -182,6 +183,8 @@ const startLocalBroker = async (config: Config, lambda: Lambda): Promise<Broker>
 const prepare = async (config: Config): Promise<void> => {
   const registry = await openRegistry(config.database)
   await registry.migrate()
+  // Nobody is connected to a broker that has not started.
+  await createPresence({ db: registry.db, changed: () => {} }).reset(Date.now())
   registry.close()
 }
 

@@ -69,10 +69,19 @@ export function createPresence(options: {
         on conflict do update set session_id = excluded.session_id, version = excluded.version,
           ended_at = excluded.ended_at,
           since = iif(excluded.session_id = sessions.session_id, sessions.since, excluded.since)`
-      const isNewer = sql`excluded.session_id <> sessions.session_id and (excluded.version > sessions.version
+      const isNewer = sql`excluded.session_id <> sessions.session_id and (
+        excluded.version > sessions.version and excluded.since > sessions.since - ${versionResetMs}
         or excluded.since > coalesce(sessions.ended_at, sessions.since) + ${versionResetMs})`
       if (kind === 'connected') {
-        await db.batch([db.run(sql`${insert} where ${isNewer}`), note(deviceId, 'online', at, why)])
+        await db.batch([
+          db.run(sql`${insert} where ${isNewer}`),
+          note(deviceId, 'online', at, why),
+          // What was told of the session before, and told first, says nothing of this one.
+          db.run(sql`update devices set offline_at = ${at - 1}
+            where id = ${deviceId} and offline_at between ${at} and ${at + takeoverMs}
+              and exists (select 1 from sessions where device_id = ${deviceId} and session_id = ${sessionId}
+                          and ended_at is null)`),
+        ])
       } else {
         await db.batch([
           // The end may come before the begin: it is kept, so that the begin cannot open the session again.
@@ -115,7 +124,8 @@ export function createPresence(options: {
     },
 
     async reset(at) {
-      await db.run(sql`update sessions set ended_at = ${at} where ended_at is null`)
+      // The broker counts its connections anew, too: any version that it gives is newer.
+      await db.run(sql`update sessions set ended_at = coalesce(ended_at, ${at}), version = -1`)
     },
   }
 }

@@ -118,6 +118,27 @@ it('keeps its admin token in a file for its owner, and says it nowhere else', as
     expect((await stat(`${machine.dataDir}/${name}`)).isFile()).toBe(true)
 })
 
+it('cuts off a device that is made inactive, also when it was connected before a new start', async () => {
+  const settings = { DATA_DIR: anotherFolder(), ADMIN_TOKEN: 'an-admin-token-of-the-tests' }
+  const first = await startMachine({ settings })
+  const device = await first.register()
+  for (let times = 0; times < 3; times++) await (await first.mqtt(device)).endAsync()
+  await first.stop()
+  const second = await startMachine({ settings })
+  try {
+    const client = await second.mqtt(device)
+    const closed = new Promise((resolve) => client.once('close', resolve))
+    const { body } = await second.request('PUT', `/api/v1/admin/devices/${device.id}/status`, {
+      headers: { Authorization: `Bearer ${settings.ADMIN_TOKEN}` },
+      body: { status: 'inactive' },
+    })
+    expect(body.sessions_ended).toBe(1)
+    await closed
+  } finally {
+    await second.stop()
+  }
+})
+
 const unlimited = {
   RATE_LIMIT_PER_MINUTE: '0',
   RATE_LIMIT_TELEMETRY_PER_MINUTE: '0',

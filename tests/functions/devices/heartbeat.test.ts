@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type CallOptions, type Layer, openLayer } from '../../support/layer.ts'
+import { itIsForActiveDevices } from './refusals.ts'
+
+const noon = Date.parse('2026-03-01T12:00:00Z')
+
+let layer: Layer
+beforeAll(async () => {
+  vi.setSystemTime(noon)
+  layer = await openLayer({ OFFLINE_AFTER_S: '120' })
+})
+beforeEach(() => {
+  vi.setSystemTime(noon)
+})
+afterAll(async () => {
+  await layer.close()
+  vi.useRealTimers()
+})
+
+const heartbeat = (options: CallOptions) =>
+  layer.call('devices-heartbeat', 'POST', '/api/v1/devices/heartbeat', options)
+
+const status = async (key: string) =>
+  (await layer.call('devices-status', 'GET', '/api/v1/devices/status', { key })).json.device
+
+describe('a heartbeat', () => {
+  itIsForActiveDevices(() => layer, heartbeat)
+
+  it('is answered with the device and the time', async () => {
+    const { id, key } = await layer.register()
+    vi.setSystemTime(noon + 250)
+    const answer = await heartbeat({ key })
+    expect(answer.status).toBe(200)
+    expect(answer.json).toEqual({
+      message: 'Heartbeat received',
+      device_id: id,
+      timestamp: '2026-03-01T12:00:00.250Z',
+      status: 'online',
+    })
+  })
+
+  it('makes the device online until it was silent for too long', async () => {
+    const { key } = await layer.register()
+    expect(await status(key)).toMatchObject({ is_online: false, last_seen: null })
+    await heartbeat({ key })
+    vi.setSystemTime(noon + 119_999)
+    expect(await status(key)).toMatchObject({ is_online: true, last_seen: '2026-03-01T12:00:00Z' })
+    vi.setSystemTime(noon + 120_000)
+    expect(await status(key)).toMatchObject({ is_online: false, last_seen: '2026-03-01T12:00:00Z' })
+  })
+
+  it('is one of the device alone', async () => {
+    const one = await layer.register()
+    const other = await layer.register()
+    await heartbeat({ key: one.key })
+    expect(await status(other.key)).toMatchObject({ is_online: false, last_seen: null })
+  })
+
+  it.each([
+    ['broken', { body: '{"status":' }],
+    ['of no JSON', { body: 'alive', headers: { 'Content-Type': 'text/plain' } }],
+  ])('is not read: one that is %s is taken too', async (_what, options) => {
+    const { key } = await layer.register()
+    expect((await heartbeat({ key, ...options })).status).toBe(200)
+  })
+})

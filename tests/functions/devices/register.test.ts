@@ -1,0 +1,137 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { CallOptions, Layer } from '../../support/layer.ts'
+
+let layer: Layer
+/** Functions keep what they were built with: other settings need other modules. */
+const open = async (settings: Record<string, string>) => {
+  vi.resetModules()
+  layer = await (await import('../../support/layer.ts')).openLayer(settings)
+}
+
+const register = (options: CallOptions) =>
+  layer.call('devices-register', 'POST', '/api/v1/devices/register', options)
+
+const status = async (key: string) =>
+  (await layer.call('devices-status', 'GET', '/api/v1/devices/status', { key })).json?.device
+
+beforeAll(() => {
+  vi.setSystemTime(Date.parse('2026-03-01T12:00:00Z'))
+})
+afterAll(() => {
+  vi.useRealTimers()
+})
+
+describe('a registration', () => {
+  beforeAll(() => open({ API_KEY_LENGTH: '40' }))
+  afterAll(() => layer.close())
+  const total = async () =>
+    (await layer.call('admin-list', 'GET', '/api/v1/admin/devices', { admin: true })).json.total_devices
+
+  it('is answered with the device and a key that opens it', async () => {
+    const answer = await register({
+      body: { name: ' greenhouse-1 ', device_type: 'climate', location: 'Greenhouse', surplus: true },
+    })
+    expect(answer.status).toBe(201)
+    expect(answer.json).toEqual({
+      message: 'Device registered successfully',
+      device: {
+        id: expect.any(Number),
+        name: 'greenhouse-1',
+        api_key: expect.stringMatching(/^[A-Za-z0-9]{40}$/),
+        description: null,
+        device_type: 'climate',
+        status: 'active',
+        location: 'Greenhouse',
+        firmware_version: null,
+        hardware_version: null,
+        created_at: '2026-03-01T12:00:00Z',
+        updated_at: '2026-03-01T12:00:00Z',
+        last_seen: null,
+      },
+    })
+    const { api_key: key, ...device } = answer.json.device
+    expect(await status(key)).toMatchObject(device)
+  })
+
+  it('of a taken name is refused and leaves the device as it is', async () => {
+    const { id, key } = await layer.register({ name: 'pump', location: 'Cellar' })
+    const before = await total()
+    const answer = await register({ body: { name: 'pump ', device_type: 'other', location: 'Roof' } })
+    expect(answer.status).toBe(409)
+    expect(answer.json.error).toMatchObject({
+      code: 'CONFLICT',
+      details: [{ path: 'name', message: 'is taken' }],
+    })
+    expect(answer.text).not.toContain('api_key')
+    expect(await status(key)).toMatchObject({ id, device_type: 'sensor', location: 'Cellar' })
+    expect(await total()).toBe(before)
+  })
+
+  it.each<[string, CallOptions, number, string, string[]]>([
+    ['no body', {}, 400, 'MALFORMED_JSON', []],
+    ['broken JSON', { body: '{"name":' }, 400, 'MALFORMED_JSON', []],
+    [
+      'another content type',
+      { body: 'name=a', headers: { 'Content-Type': 'application/x-www-form-urlencoded' } },
+      415,
+      'UNSUPPORTED_MEDIA_TYPE',
+      [],
+    ],
+    ['a list', { body: [] }, 422, 'VALIDATION_FAILED', ['']],
+    ['nothing it needs', { body: {} }, 422, 'VALIDATION_FAILED', ['name', 'device_type']],
+    [
+      'texts it cannot keep',
+      {
+        body: {
+          name: '  ',
+          device_type: 'a\nb',
+          description: 'x'.repeat(1025),
+          location: 7,
+          firmware_version: 'x'.repeat(65),
+        },
+      },
+      422,
+      'VALIDATION_FAILED',
+      ['name', 'device_type', 'description', 'location', 'firmware_version'],
+    ],
+  ])('with %s is refused', async (_what, options, status, code, paths) => {
+    const before = await total()
+    const answer = await register(options)
+    const { error } = answer.json
+    expect([answer.status, error.code]).toEqual([status, code])
+    const named = (error.details ?? []).map(({ path }: { path: string }) => path)
+    expect(named.sort()).toEqual([...paths].sort())
+    expect(await total()).toBe(before)
+  })
+})
+
+describe('who may register', () => {
+  afterEach(() => layer.close())
+  const body = { name: 'a', device_type: 'sensor' }
+
+  it('is nobody while neither a key nor openness is set', async () => {
+    await open({ OPEN_REGISTRATION: 'false' })
+    const answer = await register({ body, headers: { 'X-Enrollment-Key': '' }, admin: true })
+    expect([answer.status, answer.json.error.code]).toEqual([503, 'ENROLLMENT_DISABLED'])
+    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
+  })
+
+  it('is whoever has one of two enrolment keys', async () => {
+    const [one, two] = ['first-key-of-many', 'second-key-of-many']
+    await open({ OPEN_REGISTRATION: 'false', ENROLLMENT_KEY: `${one}, ${two}` })
+    const statuses: number[] = []
+    for (const [name, key] of Object.entries({ a: one, b: two, c: `${one}, ${two}`, d: 'x', e: '' }))
+      statuses.push(
+        (await register({ body: { ...body, name }, headers: { 'X-Enrollment-Key': key } })).status,
+      )
+    expect([...statuses, (await register({ body })).status]).toEqual([201, 201, 401, 401, 401, 401])
+  })
+
+  it('is limited per address', async () => {
+    await open({ RATE_LIMIT_REGISTER_PER_5_MINUTES: '1' })
+    const first = await register({ body })
+    expect([first.status, first.headers.get('ratelimit-remaining')]).toEqual([201, '0'])
+    const second = await register({ body: { ...body, name: 'b' } })
+    expect([second.status, second.json.error.code]).toEqual([429, 'RATE_LIMITED'])
+  })
+})
