@@ -42,7 +42,7 @@ const codeOf = (error: unknown): string | undefined => {
 }
 
 /** A step of the start. @throws {Error} the sentence and a code: a library's words may hold addresses and SQL. */
-const step = async <T>(sentence: string, take: () => Promise<T>): Promise<T> => {
+export const step = async <T>(sentence: string, take: () => Promise<T>): Promise<T> => {
   try {
     return await take()
   } catch (error) {

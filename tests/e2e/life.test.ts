@@ -127,7 +127,7 @@ it('cuts off a device that is made inactive, also when it was connected before a
   const second = await startMachine({ settings })
   try {
     const client = await second.mqtt(device)
-    const closed = new Promise((resolve) => client.once('close', resolve))
+    const closed = new Promise<void>((resolve) => client.once('close', () => resolve()))
     const { body } = await second.request('PUT', `/api/v1/admin/devices/${device.id}/status`, {
       headers: { Authorization: `Bearer ${settings.ADMIN_TOKEN}` },
       body: { status: 'inactive' },
