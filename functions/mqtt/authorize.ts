@@ -17,6 +17,9 @@ interface Deps {
 const refreshAfterInSeconds = 300
 const disconnectAfterInSeconds = 86_400
 
+/** A device's id; on AWS a client may name the authorizer behind it. */
+const userName = /^([1-9]\d{0,14})(?:\?x-amz-customauthorizer-[!-~]*)?$/
+
 const denied: AuthorizerResult = {
   isAuthenticated: false,
   principalId: 'nobody',
@@ -36,7 +39,8 @@ export const authorizeMqtt =
   ({ log, devices }: Deps) =>
   async (event: AuthorizerEvent, context?: EventContext): Promise<AuthorizerResult> => {
     const { username, password } = event.protocolData?.mqtt ?? {}
-    if (username === undefined || password === undefined || !/^[1-9]\d{0,14}$/.test(username)) return denied
+    const [, id] = userName.exec(username ?? '') ?? []
+    if (id === undefined || password === undefined) return denied
     let identified: { device: Device; expiresAt: number | null }
     try {
       identified = await devices.identify(Buffer.from(password, 'base64').toString('utf8'))
@@ -48,7 +52,7 @@ export const authorizeMqtt =
       throw error
     }
     const { device, expiresAt } = identified
-    if (String(device.id) !== username) return denied
+    if (String(device.id) !== id) return denied
     const keyEndsInSeconds =
       expiresAt === null ? disconnectAfterInSeconds : Math.ceil((expiresAt - Date.now()) / 1000)
     return {
