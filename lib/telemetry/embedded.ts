@@ -6,12 +6,12 @@ import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { createClient } from '@libsql/client'
-import { AppError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { type Ask, answerOn, codeOf, prepareTables } from './embedded-sql.ts'
 import type { Answer } from './embedded-worker.ts'
 import type { FieldValue, Reading } from './reading.ts'
-import type { TelemetryStore, WriteEntry } from './store.ts'
+import { maxAggregates, type TelemetryStore, tooManyValues, type WriteEntry } from './store.ts'
+import { createWriteQueue, unavailable } from './write-queue.ts'
 
 export interface EmbeddedOptions {
   /** Path of the database file, its folder is made; or a server's URL with its token. */
@@ -29,17 +29,6 @@ export interface EmbeddedOptions {
   /** Milliseconds since the epoch. */
   now?: () => number
 }
-
-/** Characters of one group: large enough to share one flush to disk, small enough to keep the wait short. */
-const maxGroupCharacters = 1_000_000
-/** Values that one aggregation may answer. */
-const maxAggregates = 200_000
-
-const unavailable = (cause?: unknown) =>
-  new AppError('UNAVAILABLE', 'The telemetry store cannot take or give readings at the moment.', {
-    retryAfterS: 2,
-    cause,
-  })
 
 class StoreFault extends Error {
   override readonly name = 'StoreFault'
@@ -119,13 +108,6 @@ export async function prepareServer(url: string, authToken: string | undefined):
   client.close()
 }
 
-interface Waiting {
-  readonly json: string
-  readonly count: number
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
-}
-
 const toJson = (entry: WriteEntry): string => {
   const tags = `${entry.receivedAt},${JSON.stringify(entry.deviceType)},${JSON.stringify(entry.location)}]`
   let json = ''
@@ -160,64 +142,30 @@ const only = (reading: Reading, names: readonly string[]): Reading => {
 /** @throws {AppError} UNAVAILABLE when the file cannot be opened. */
 export async function openEmbeddedStore(options: EmbeddedOptions): Promise<TelemetryStore> {
   const { at, log, retentionMs, now = Date.now, pruneEveryMs = 3_600_000 } = options
-  const { maxWaiting = 20_000, maxWaitingBytes = 64 * 1024 * 1024, maxQueries = 200 } = options
+  const { maxWaiting, maxWaitingBytes, maxQueries = 200 } = options
   if ('file' in at) await mkdir(dirname(at.file), { recursive: true, mode: 0o700 })
   const start = async () => ('file' in at ? startThread(at.file) : connect(at.url, at.authToken))
   // The writer makes the tables that the reader needs.
   let writer = await start()
   let reader = 'file' in at ? await start() : writer
 
-  let queue: Waiting[] = []
-  let waitingReadings = 0
-  let waitingBytes = 0
-  let writing: Promise<void> | undefined
   let queries = 0
   let closed = false
 
-  const nextGroup = (): Waiting[] => {
-    let characters = 0
-    let end = 0
-    while (end < queue.length && (end === 0 || characters < maxGroupCharacters)) {
-      characters += queue[end]?.json.length ?? 0
-      end += 1
-    }
-    const group = queue.slice(0, end)
-    queue = queue.slice(end)
-    return group
-  }
-
-  const writeGroup = async (group: Waiting[]) => {
-    let failed = new Set<number>()
-    let fault: StoreFault | undefined
+  const write = async (groups: readonly string[]) => {
     try {
-      const result = (await writer.ask({ op: 'write', groups: group.map((waiting) => waiting.json) })) as {
+      const written = (await writer.ask({ op: 'write', groups: [...groups] })) as {
         failed: number[]
         code: string
       }
-      failed = new Set(result.failed)
-      if (failed.size > 0) fault = new StoreFault(result.code)
+      return new Map(written.failed.map((at) => [at, unavailable(new StoreFault(written.code))]))
     } catch (error) {
-      failed = new Set(group.keys())
-      fault = error as StoreFault
+      const fault = error as StoreFault
       if (fault.code.startsWith('THREAD_') && !closed) writer = await start().catch(() => writer)
-    }
-    if (fault) log.error('readings could not be stored', { messages: failed.size, error: fault })
-    for (const [at, waiting] of group.entries()) {
-      waitingReadings -= waiting.count
-      waitingBytes -= waiting.json.length
-      if (failed.has(at)) waiting.reject(unavailable(fault))
-      else waiting.resolve()
+      return new Map(groups.map((_, at) => [at, unavailable(fault)]))
     }
   }
-
-  /** Writes group after group while there are any; what comes meanwhile makes the next group. */
-  const writeAll = async () => {
-    // Everything that this turn of the event loop brings belongs to the first group.
-    await new Promise((resolve) => setImmediate(resolve))
-    while (queue.length > 0) await writeGroup(nextGroup())
-    // In the same turn as the last look at the queue: a write in between would wait for ever.
-    writing = undefined
-  }
+  const queue = createWriteQueue({ write, log, maxWaiting, maxWaitingBytes })
 
   const query = async (ask: Ask): Promise<unknown[][]> => {
     if (queries >= maxQueries || closed) throw unavailable()
@@ -259,16 +207,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Telem
 
     write(entry) {
       const json = toJson(entry)
-      const count = entry.readings.length
-      if (closed || waitingReadings + count > maxWaiting || waitingBytes + json.length > maxWaitingBytes) {
-        return Promise.reject(unavailable())
-      }
-      waitingReadings += count
-      waitingBytes += json.length
-      return new Promise((resolve, reject) => {
-        queue.push({ json, count, resolve, reject })
-        writing ??= writeAll()
-      })
+      return queue.add({ value: json, count: entry.readings.length, characters: json.length })
     },
 
     async history({ deviceId, from, to, fields, limit, order }) {
@@ -307,11 +246,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Telem
         limit: maxAggregates + 1,
       } as const
       const found = (await query(ask)) as [bigint, string, number | bigint][]
-      if (found.length > maxAggregates) {
-        throw new AppError('VALIDATION_FAILED', 'That is too many values for one answer: ask for less.', {
-          details: [{ path: 'window', message: 'is too small for all fields of this range' }],
-        })
-      }
+      if (found.length > maxAggregates) throw tooManyValues()
       const windows: { time: bigint; values: Record<string, number> }[] = []
       for (const [time, name, value] of found) {
         let last = windows.at(-1)
@@ -355,7 +290,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Telem
       if (closed) return
       closed = true
       clearInterval(pruneTimer)
-      await writing
+      await queue.close()
       await pruning
       const over = { op: 'close' } as const
       await Promise.all([writer.ask(over), reader.ask(over)].map((closing) => closing.catch(() => undefined)))

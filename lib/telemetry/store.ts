@@ -1,4 +1,5 @@
 /** What a time-series database must do for us. Every implementation passes one contract suite. */
+import { AppError } from '../errors.ts'
 import type { FieldValue, Reading } from './reading.ts'
 
 export const aggregations = ['mean', 'sum', 'count', 'min', 'max', 'first', 'last', 'median'] as const
@@ -49,6 +50,14 @@ export interface Aggregate {
   readonly time: bigint
   readonly values: Readonly<Record<string, number>>
 }
+
+/** Values that one aggregation may answer. */
+export const maxAggregates = 200_000
+
+export const tooManyValues = () =>
+  new AppError('VALIDATION_FAILED', 'That is too many values for one answer: ask for less.', {
+    details: [{ path: 'window', message: 'is too small for all fields of this range' }],
+  })
 
 export interface TelemetryStore {
   /** What it is, as health and status show it. */
