@@ -122,6 +122,58 @@ export function telemetryStoreContract(
       expect(await store.count(id)).toBe(1)
     })
 
+    it('takes another type for a field, also at the same instant: the last written', async () => {
+      const id = device()
+      await write(id, at(start, { v: 1, w: 'on' }), at(start + 1n, { v: 'text' }))
+      await write(id, at(start, { v: true }), at(start + 1n, { v: 2 }))
+      await write(id, at(start + 2n, { v: false }), at(start + 3n, { v: 4 }))
+      expect(await history(id)).toEqual([
+        at(start, { v: true, w: 'on' }),
+        at(start + 1n, { v: 2 }),
+        at(start + 2n, { v: false }),
+        at(start + 3n, { v: 4 }),
+      ])
+      expect(await history(id, { fields: ['v'], limit: 2 })).toEqual([
+        at(start, { v: true }),
+        at(start + 1n, { v: 2 }),
+      ])
+      expect(await store.latest(id)).toEqual({ time: start + 3n, fields: { v: 4, w: 'on' } })
+      const ask = { deviceId: id, aggregation: 'sum', window: hour, ...all } as const
+      const expected = [{ time: start, values: { v: 6 } }]
+      expect(await store.aggregate({ ...ask, field: 'v' })).toEqual(expected)
+      expect(await store.aggregate({ ...ask, field: undefined })).toEqual(expected)
+    })
+
+    it('gives one history and right sums of a device whose tags changed in between', async () => {
+      const id = device()
+      const moved = (location: string | null, ...readings: Reading[]) =>
+        store.write({ ...entry(id, readings), location, receivedAt: Date.now() + (location?.length ?? 9) })
+      await moved('a', at(start, { v: 1, only: 1 }, { m: '1' }), at(start + minute, { v: 2 }))
+      await moved('bc', at(start + minute, { v: 20 }, { n: '2' }), at(start + 2n * minute, { v: 30 }))
+      await moved('C:\\', at(start + 3n * minute, { v: 400 }))
+      await moved(null, at(start + 4n * minute, { v: 5000 }))
+      expect(await history(id)).toEqual([
+        at(start, { v: 1, only: 1 }, { m: '1' }),
+        at(start + minute, { v: 20 }, { n: '2' }),
+        at(start + 2n * minute, { v: 30 }),
+        at(start + 3n * minute, { v: 400 }),
+        at(start + 4n * minute, { v: 5000 }),
+      ])
+      expect(await history(id, { order: 'desc', limit: 2 })).toEqual([
+        at(start + 4n * minute, { v: 5000 }),
+        at(start + 3n * minute, { v: 400 }),
+      ])
+      expect(await store.count(id)).toBe(5)
+      expect(await store.latest(id)).toEqual({ time: start + 4n * minute, fields: { v: 5000, only: 1 } })
+      const ask = { deviceId: id, field: 'v', window: hour, ...all } as const
+      expect(await store.aggregate({ ...ask, aggregation: 'sum' })).toEqual([
+        { time: start, values: { v: 5451 } },
+      ])
+      expect(await store.aggregate({ ...ask, aggregation: 'count' })).toEqual([
+        { time: start, values: { v: 5 } },
+      ])
+    })
+
     it('gives the newest value of every field, also of a rare one and of readings that came late', async () => {
       const id = device()
       expect(await store.latest(id)).toBeUndefined()
@@ -262,6 +314,7 @@ export function telemetryStoreContract(
         fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => (n === 0 ? 0 : n)),
         fc.boolean(),
         fc.string({ unit: 'grapheme', maxLength: 40 }),
+        fc.string({ unit: fc.constantFrom(...'\r\n\t\0"\\,= \uE00D01|\u2028'), maxLength: 12 }),
       )
       const reading = fc.record({
         offset: fc.bigInt({ min: 0n, max: 20n }),
@@ -297,6 +350,14 @@ export function telemetryStoreContract(
         ),
       )
       for (const id of ids) expect(await store.count(id)).toBe(50)
+    })
+
+    it('counts what is new enough, of all devices', async () => {
+      const id = device()
+      const from = start + 8n * day
+      const before = await store.countSince(from)
+      await write(id, at(from - 1n, { a: 1 }), at(from, { a: 1 }), at(from + 1n, { a: 'x' }))
+      expect(await store.countSince(from)).toBe(before + 2)
     })
 
     it('is found usable', async () => {

@@ -1,0 +1,155 @@
+/**
+ * Readings as points of InfluxDB, and back. InfluxDB fixes the type of a field for all devices by its first write: a
+ * number stands under the field's own name, a string under `<name>|s`, a boolean under `<name>|b`, so that none can clash.
+ */
+import { Point } from '@influxdata/influxdb-client'
+import type { FieldValue, Reading } from './reading.ts'
+import type { WriteEntry } from './store.ts'
+
+export const measurement = 'device_telemetry'
+/** Milliseconds since the epoch, one in each point: by it points are counted, and put in the order of their arrival. */
+export const receivedField = 'received_at'
+const metadataPrefix = 'meta_'
+
+export type Kind = 'n' | 's' | 'b'
+const kinds: Record<'number' | 'string' | 'boolean', Kind> = { number: 'n', string: 's', boolean: 'b' }
+/** Says which kind was written last, for a name that has values of several. */
+const lastKindSuffix = '|k'
+
+const keyOf = (name: string, kind: Kind) => (kind === 'n' ? name : `${name}|${kind}`)
+
+/** Every key under which values of a field may stand. */
+export const keysOf = (name: string): string[] => [name, `${name}|s`, `${name}|b`, name + lastKindSuffix]
+
+/** The field and the kind of a key; undefined for a key that is none of a field's values. */
+export const nameOf = (key: string): { name: string; kind: Kind } | undefined => {
+  if (key === receivedField || key.startsWith(metadataPrefix)) return undefined
+  const bar = key.indexOf('|')
+  if (bar === -1) return { name: key, kind: 'n' }
+  const kind = key.slice(bar + 1)
+  return kind === 's' || kind === 'b' ? { name: key.slice(0, bar), kind } : undefined
+}
+
+/** A backslash at the end would escape what follows in line protocol, and control characters end a line there. */
+const tagValue = (text: string) => text.replace(/\p{Cc}/gu, ' ').replace(/\\+$/, '')
+
+/**
+ * Answers of InfluxDB are CSV with CRLF, also for a newline inside a value, and a carriage return inside one is lost:
+ * it is stored as two characters, the first from the private use area of Unicode.
+ */
+const encodeText = (text: string) =>
+  /[\r\uE00D]/.test(text) ? text.replace(/\uE00D/g, '\uE00D1').replace(/\r/g, '\uE00D0') : text
+
+export const decodeText = (text: string): string =>
+  /[\r\uE00D]/.test(text)
+    ? text
+        .replace(/\r\n/g, '\n')
+        .replace(/\uE00D0/g, '\r')
+        .replace(/\uE00D1/g, '\uE00D')
+    : text
+
+/**
+ * The points of a message, as line protocol.
+ * @param isMixed notes the kind of a field and answers whether values of others are known.
+ */
+export function toLines(
+  { deviceId, deviceType, location, receivedAt, readings }: WriteEntry,
+  isMixed: (name: string, kind: Kind) => boolean,
+): string[] {
+  return readings.map(({ time, fields, metadata }) => {
+    const point = new Point(measurement)
+      .tag('device_id', String(deviceId))
+      .tag('device_type', tagValue(deviceType))
+      .intField(receivedField, receivedAt)
+      .timestamp(String(time))
+    if (location !== null) point.tag('location', tagValue(location))
+    for (const [name, value] of Object.entries(fields)) {
+      const kind = kinds[typeof value as keyof typeof kinds]
+      const key = keyOf(name, kind)
+      if (typeof value === 'number') point.floatField(key, value)
+      else if (typeof value === 'boolean') point.booleanField(key, value)
+      else point.stringField(key, encodeText(value))
+      if (isMixed(name, kind)) point.stringField(name + lastKindSuffix, kind)
+    }
+    for (const [name, value] of Object.entries(metadata ?? {}))
+      point.stringField(metadataPrefix + name, encodeText(value))
+    return point.toLineProtocol() ?? ''
+  })
+}
+
+/** One value of one point. */
+export interface Row {
+  /** Nanoseconds since the epoch. */
+  readonly time: bigint
+  readonly key: string
+  readonly value: FieldValue
+  /** Which of the device's series it is in: its other tags, as one string. */
+  readonly series: string
+}
+
+type Values = Map<string, FieldValue>
+
+/** The fields of one point: of a name with several kinds the one written last. */
+const fieldsOf = (values: Values): Record<string, FieldValue> => {
+  const fields: Record<string, FieldValue> = {}
+  for (const [key, value] of values) {
+    const { name, kind } = nameOf(key) ?? {}
+    if (name === undefined) continue
+    const last = values.get(name + lastKindSuffix)
+    if (last === undefined || last === kind || !values.has(keyOf(name, last as Kind))) fields[name] = value
+  }
+  return fields
+}
+
+const metadataOf = (values: Values): Record<string, string> | undefined => {
+  let metadata: Record<string, string> | undefined
+  for (const [key, value] of values) {
+    if (!key.startsWith(metadataPrefix)) continue
+    metadata ??= {}
+    metadata[key.slice(metadataPrefix.length)] = String(value)
+  }
+  return metadata
+}
+
+/** Collects rows in any order and makes readings of them. */
+export interface Collector {
+  add(row: Row): void
+  has(time: bigint): boolean
+  /** The times that have a value of a field, ascending. */
+  times(): bigint[]
+  /**
+   * The reading of a time. Points of one time are in different series when the device's tags changed in between: the one
+   * that arrived last wins, field by field.
+   */
+  reading(time: bigint): Reading
+}
+
+export function createCollector(): Collector {
+  const points = new Map<bigint, Map<string, Values>>()
+  const times = new Set<bigint>()
+  return {
+    add({ time, key, value, series }) {
+      const bySeries = points.get(time) ?? new Map<string, Values>()
+      points.set(time, bySeries)
+      const values = bySeries.get(series) ?? new Map<string, FieldValue>()
+      bySeries.set(series, values)
+      values.set(key, value)
+      if (nameOf(key) !== undefined) times.add(time)
+    },
+    has: (time) => times.has(time),
+    times: () => [...times].sort((one, other) => (one < other ? -1 : one > other ? 1 : 0)),
+    reading(time) {
+      const arrived = [...(points.get(time)?.values() ?? [])].sort(
+        (one, other) => Number(one.get(receivedField) ?? 0) - Number(other.get(receivedField) ?? 0),
+      )
+      const fields: Record<string, FieldValue> = {}
+      let metadata: Record<string, string> | undefined
+      for (const values of arrived) {
+        Object.assign(fields, fieldsOf(values))
+        const newer = metadataOf(values)
+        if (newer) metadata = { ...metadata, ...newer }
+      }
+      return { time, fields, metadata }
+    },
+  }
+}

@@ -1,0 +1,527 @@
+/** The telemetry store on InfluxDB 2. Every Flux script is made by its tagged template; nothing a device sent is in one. */
+import { Agent as HttpAgent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
+import {
+  type FluxTableMetaData,
+  flux,
+  fluxDuration,
+  fluxExpression,
+  fluxInteger,
+  HttpError,
+  InfluxDB,
+  type ParameterizedQuery,
+  setLogger,
+} from '@influxdata/influxdb-client'
+import { BucketsAPI, DeleteAPI, OrgsAPI } from '@influxdata/influxdb-client-apis'
+import { AppError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import {
+  type Collector,
+  createCollector,
+  decodeText,
+  type Kind,
+  keysOf,
+  measurement,
+  nameOf,
+  type Row,
+  receivedField,
+  toLines,
+} from './influx-points.ts'
+import type { FieldValue } from './reading.ts'
+import {
+  type Aggregate,
+  type AggregateQuery,
+  type Aggregation,
+  type HistoryQuery,
+  type Latest,
+  maxAggregates,
+  type TelemetryStore,
+  type TimeRange,
+  tooManyValues,
+} from './store.ts'
+import { formatTime, parseTime } from './time.ts'
+import { createWriteQueue, unavailable } from './write-queue.ts'
+
+export interface InfluxConnection {
+  /** http or https, without `/api/v2`. */
+  readonly url: string
+  readonly token: string
+  readonly org: string
+  readonly bucket: string
+}
+
+export interface InfluxOptions {
+  at: InfluxConnection
+  log: Log
+  /** Readings that may wait to be written, in all. */
+  maxWaiting?: number | undefined
+  /** Characters that may wait to be written. */
+  maxWaitingBytes?: number | undefined
+  /** Queries that may be under way. */
+  maxQueries?: number
+  /** Milliseconds of silence after which a request is given up. */
+  timeoutMs?: { write?: number; query?: number }
+  /** How old the knowledge of the fields of others may be, ms. */
+  fieldsMaxAgeMs?: number
+}
+
+/** Both below the 10 s that a function has. */
+const timeouts = { write: 5000, query: 8000 }
+/** Lines of fewer bytes are not worth compressing. */
+const gzipThreshold = 1000
+/** The last nanosecond InfluxDB can store. */
+const maxTime = 2n ** 63n - 2n
+/** Fields that the newest values are given of. */
+const maxLatest = 1000
+
+// The library writes what it was sent, values and all, to the console.
+setLogger({ error: () => undefined, warn: () => undefined })
+
+/** What the log shows of a failure: `HTTP_503`, `ECONNREFUSED`; the words of the server can hold values. */
+class InfluxFault extends Error {
+  override readonly name = 'InfluxFault'
+  readonly code: string
+  constructor(error: unknown) {
+    const { code, name } = error as { code?: unknown; name?: string }
+    const word = error instanceof HttpError ? `HTTP_${error.statusCode}` : String(code ?? name ?? 'UNKNOWN')
+    super(`InfluxDB: ${word}`)
+    this.code = word
+  }
+}
+
+const faultOf = (error: unknown): AppError => {
+  const waitMs = error instanceof HttpError ? error.retryAfter() : 0
+  return unavailable(new InfluxFault(error), Math.max(2, Math.ceil(waitMs / 1000)))
+}
+
+/** Answers by which InfluxDB refuses what was sent, and not the sender: the same again would be refused again. */
+const isRefusal = (error: unknown) => error instanceof HttpError && [400, 413, 422].includes(error.statusCode)
+
+const refused = (error: unknown) =>
+  new AppError('VALIDATION_FAILED', 'The telemetry store refused the reading.', {
+    cause: new InfluxFault(error),
+  })
+
+const agentOf = (url: string) =>
+  url.startsWith('https:') ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true })
+
+const clientOf = ({ url, token }: InfluxConnection, agent: HttpAgent, timeout: number) =>
+  new InfluxDB({ url, token, timeout, transportOptions: { agent } })
+
+/** Makes the bucket, or sets its retention. @throws {AppError} UNAVAILABLE */
+export async function prepareInflux(at: InfluxConnection, retentionMs: number, log: Log): Promise<void> {
+  const agent = agentOf(at.url)
+  const client = clientOf(at, agent, timeouts.query)
+  const everySeconds = Math.round(retentionMs / 1000)
+  const retentionRules = [{ type: 'expire' as const, everySeconds }]
+  try {
+    const buckets = new BucketsAPI(client)
+    const found = await buckets.getBuckets({ org: at.org, name: at.bucket }).catch((error: unknown) => {
+      if (error instanceof HttpError && error.statusCode === 404) return { buckets: [] }
+      throw error
+    })
+    const [bucket] = found.buckets ?? []
+    if (bucket?.id === undefined) {
+      const { orgs } = await new OrgsAPI(client).getOrgs({ org: at.org })
+      const orgID = orgs?.[0]?.id ?? ''
+      await buckets.postBuckets({ body: { orgID, name: at.bucket, retentionRules } })
+      log.info('bucket made', { bucket: at.bucket, retention_s: everySeconds })
+    } else if ((bucket.retentionRules[0]?.everySeconds ?? 0) !== everySeconds) {
+      await buckets.patchBucketsID({ bucketID: bucket.id, body: { retentionRules } })
+      log.info('retention of the bucket changed', { bucket: at.bucket, retention_s: everySeconds })
+    }
+  } catch (error) {
+    throw faultOf(error)
+  } finally {
+    agent.destroy()
+  }
+}
+
+const windowed: Record<Aggregation, string> = {
+  mean: 'mean',
+  sum: 'sum',
+  count: 'count',
+  min: 'min',
+  max: 'max',
+  first: 'first',
+  last: 'last',
+  median: '(column, tables=<-) => tables |> median(column: column, method: "exact_mean")',
+}
+
+const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
+
+/** Of values in the order of their times; at least one. */
+const aggregated: Record<Aggregation, (values: readonly number[]) => number> = {
+  mean: (values) => sum(values) / values.length,
+  sum,
+  count: (values) => values.length,
+  min: (values) => values.reduce((least, value) => Math.min(least, value)),
+  max: (values) => values.reduce((most, value) => Math.max(most, value)),
+  first: (values) => values[0] as number,
+  last: (values) => values.at(-1) as number,
+  median: (values) => {
+    const sorted = values.toSorted((one, other) => one - other)
+    const [low, high] = [sorted[(sorted.length - 1) >> 1] as number, sorted[sorted.length >> 1] as number]
+    return (low + high) / 2
+  },
+}
+
+const floor = (time: bigint, window: bigint) => time - (time % window)
+
+/** Values by window and field, given out with the newest window first. */
+const createWindows = () => {
+  const windows = new Map<bigint, Record<string, number>>()
+  let count = 0
+  return {
+    set(time: bigint, name: string, value: number) {
+      const values = windows.get(time) ?? {}
+      windows.set(time, values)
+      values[name] = value
+      count += 1
+      if (count > maxAggregates) throw tooManyValues()
+    },
+    list: (): Aggregate[] =>
+      [...windows]
+        .sort(([one], [other]) => (one < other ? 1 : -1))
+        .map(([time, values]) => ({ time, values })),
+  }
+}
+
+export function openInfluxStore(options: InfluxOptions): TelemetryStore {
+  const { at, log, maxWaiting, maxWaitingBytes, maxQueries = 200, fieldsMaxAgeMs = 60_000 } = options
+  const { org, bucket } = at
+  const agent = agentOf(at.url)
+  const timeoutMs = { ...timeouts, ...options.timeoutMs }
+  const writer = clientOf(at, agent, timeoutMs.write)
+  const reader = clientOf(at, agent, timeoutMs.query)
+  const queries = reader.getQueryApi(org)
+  let underWay = 0
+
+  /** Hands each row of the answer to `each`. @throws {AppError} UNAVAILABLE */
+  const query = async (
+    script: ParameterizedQuery,
+    each: (get: (column: string) => unknown) => void,
+  ): Promise<void> => {
+    if (underWay >= maxQueries) throw unavailable()
+    underWay += 1
+    try {
+      await new Promise<void>((resolve, reject) => {
+        queries.queryRows(script, {
+          next: (values: string[], meta: FluxTableMetaData) =>
+            each((column) => meta.get(values, column) as unknown),
+          error: reject,
+          complete: resolve,
+        })
+      })
+    } catch (error) {
+      if (error instanceof AppError) throw error
+      const fault = faultOf(error)
+      log.error('a telemetry query failed', { error: fault.cause })
+      throw fault
+    } finally {
+      underWay -= 1
+    }
+  }
+
+  const instant = (time: bigint) => fluxExpression(`time(v: ${fluxInteger(String(time))})`)
+
+  /** What one device, or all, have in a range; undefined for a range that holds nothing. */
+  const source = ({ from, to }: TimeRange, deviceId?: number): ParameterizedQuery | undefined => {
+    const start = from < 0n ? 0n : from
+    const stop = to > maxTime ? maxTime : to
+    if (start >= stop) return undefined
+    const device = deviceId === undefined ? flux`` : flux` and r.device_id == ${String(deviceId)}`
+    return flux`from(bucket: ${bucket}) |> range(start: ${instant(start)}, stop: ${instant(stop)})
+      |> filter(fn: (r) => r._measurement == ${measurement}${device})`
+  }
+
+  const toRow = (get: (column: string) => unknown): Row => {
+    const value = get('_value') as FieldValue
+    return {
+      time: parseTime(get('_time')) ?? 0n,
+      key: String(get('_field')),
+      value: typeof value === 'string' ? decodeText(value) : value,
+      series: JSON.stringify([get('device_type') ?? null, get('location') ?? null]),
+    }
+  }
+  const columns = fluxExpression('columns: ["_time", "_field", "_value", "device_type", "location"]')
+
+  const collect = async (script: ParameterizedQuery, collector: Collector, only?: Set<bigint>) => {
+    await query(flux`${script} |> keep(${columns})`, (get) => {
+      const row = toRow(get)
+      if (only === undefined || only.has(row.time)) collector.add(row)
+    })
+    return collector
+  }
+
+  const oneOf = (keys: readonly string[]) =>
+    fluxExpression(
+      `filter(fn: (r) => ${keys.map((key) => flux`r._field == ${key}`.toString()).join(' or ')})`,
+    )
+  const noValue = fluxExpression('filter(fn: (r) => r._field =~ /^(meta_.*|received_at)$/)')
+
+  // --- Fields with values of several kinds ---------------------------------------------------------------------
+
+  const known = new Map<string, Set<Kind>>()
+  let knownAt = Number.NEGATIVE_INFINITY
+  let learning: Promise<void> | undefined
+  const note = (name: string, kind: Kind): Set<Kind> => {
+    const seen = known.get(name) ?? new Set<Kind>()
+    known.set(name, seen)
+    return seen.add(kind)
+  }
+  const learnFields = async () => {
+    const script = flux`import "influxdata/influxdb/schema"
+      schema.measurementFieldKeys(bucket: ${bucket}, measurement: ${measurement}, start: ${instant(0n)})`
+    await query(script, (get) => {
+      const found = nameOf(String(get('_value')))
+      if (found) note(found.name, found.kind)
+    })
+    knownAt = performance.now()
+  }
+  /** Resolves when the fields are known that others wrote before; later looks do not hold up the writes. */
+  const fieldsKnown = async () => {
+    const first = knownAt === Number.NEGATIVE_INFINITY
+    if (performance.now() - knownAt < fieldsMaxAgeMs) return
+    learning ??= learnFields().finally(() => {
+      learning = undefined
+    })
+    if (first) await learning
+    else learning.catch(() => undefined)
+  }
+
+  // --- Writing --------------------------------------------------------------------------------------------------
+
+  const send = async (lines: readonly string[]) => {
+    const batch = { batchSize: lines.length + 1, maxBatchBytes: Number.MAX_SAFE_INTEGER }
+    // Whoever sent the reading tries again: waiting here would only hold up the others.
+    const api = writer.getWriteApi(org, bucket, 'ns', {
+      ...batch,
+      flushInterval: 0,
+      maxRetries: 0,
+      gzipThreshold,
+    })
+    api.writeRecords([...lines])
+    await api.flush()
+  }
+
+  /** Halves a group that is refused until what is at fault is alone. */
+  const writeMessages = async (
+    messages: readonly (readonly string[])[],
+    from: number,
+    failed: Map<number, AppError>,
+  ): Promise<void> => {
+    try {
+      await send(messages.flat())
+    } catch (error) {
+      const half = messages.length >> 1
+      if (half > 0 && isRefusal(error)) {
+        await writeMessages(messages.slice(0, half), from, failed)
+        await writeMessages(messages.slice(half), from + half, failed)
+        return
+      }
+      const fault = isRefusal(error) ? refused(error) : faultOf(error)
+      for (const at of messages.keys()) failed.set(from + at, fault)
+    }
+  }
+
+  const queue = createWriteQueue<readonly string[]>({
+    log,
+    maxWaiting,
+    maxWaitingBytes,
+    async write(messages) {
+      const failed = new Map<number, AppError>()
+      await writeMessages(messages, 0, failed)
+      return failed
+    },
+  })
+
+  // --- Reading --------------------------------------------------------------------------------------------------
+
+  /** How many series a device's points are in, and whether a field has values of several kinds. */
+  const shapeOf = async (range: ParameterizedQuery) => {
+    const series = new Set<string>()
+    const names = new Set<string>()
+    let mixed = false
+    await query(flux`${range} |> first() |> keep(${columns})`, (get) => {
+      const row = toRow(get)
+      series.add(row.series)
+      const { name } = nameOf(row.key) ?? {}
+      if (name === undefined) return
+      // The same name in two series is no mixture, but then points have to be merged anyway.
+      mixed ||= names.has(name)
+      names.add(name)
+    })
+    return { plain: series.size <= 1 && !mixed }
+  }
+
+  /** Windows over points that have to be merged first. */
+  const aggregateMerged = async (range: ParameterizedQuery, ask: AggregateQuery): Promise<Aggregate[]> => {
+    const { field, window, aggregation } = ask
+    const script = field === undefined ? range : flux`${range} |> ${oneOf([...keysOf(field), receivedField])}`
+    const collector = await collect(script, createCollector())
+    const groups = new Map<bigint, Map<string, number[]>>()
+    for (const time of collector.times()) {
+      const start = floor(time, window)
+      const group = groups.get(start) ?? new Map<string, number[]>()
+      groups.set(start, group)
+      for (const [name, value] of Object.entries(collector.reading(time).fields)) {
+        if (typeof value !== 'number') continue
+        const values = group.get(name)
+        if (values) values.push(value)
+        else group.set(name, [value])
+      }
+    }
+    const windows = createWindows()
+    for (const [time, group] of groups)
+      for (const [name, values] of group) windows.set(time, name, aggregated[aggregation](values))
+    return windows.list()
+  }
+
+  const countPoints = async (range: ParameterizedQuery | undefined): Promise<number> => {
+    if (range === undefined) return 0
+    const points = flux`${range} |> ${oneOf([receivedField])}`
+    let [series, count] = [0, 0]
+    await query(flux`${points} |> count()`, (get) => {
+      series += 1
+      count += Number(get('_value'))
+    })
+    if (series <= 1) return count
+    count = 0
+    const distinct = flux`${points} |> group() |> distinct(column: "_time") |> toInt() |> count()`
+    await query(distinct, (get) => {
+      count += Number(get('_value'))
+    })
+    return count
+  }
+
+  return {
+    backend: 'influxdb',
+
+    async write(entry) {
+      await fieldsKnown()
+      const lines = toLines(entry, (name, kind) => note(name, kind).size > 1)
+      const characters = lines.reduce((total, line) => total + line.length + 1, 0)
+      await queue.add({ value: lines, count: lines.length, characters })
+    },
+
+    async history({ deviceId, fields, limit, order, ...range }: HistoryQuery) {
+      const all = source(range, deviceId)
+      if (all === undefined) return []
+      const wanted = fields === undefined ? all : flux`${all} |> ${oneOf(fields.flatMap(keysOf))}`
+      // The first points of each series hold those of the first readings.
+      const sorted = order === 'asc' ? wanted : flux`${wanted} |> sort(columns: ["_time"], desc: true)`
+      const collector = await collect(flux`${sorted} |> limit(n: ${limit})`, createCollector())
+      const found = collector.times()
+      const times = (order === 'asc' ? found : found.reverse()).slice(0, limit)
+      const [first, last] = [times[0], times.at(-1)]
+      if (first === undefined || last === undefined) return []
+      if (fields !== undefined) {
+        const [from, to] = first < last ? [first, last] : [last, first]
+        const rest = source({ from, to: to + 1n }, deviceId)
+        if (rest) await collect(flux`${rest} |> ${noValue}`, collector, new Set(times))
+      }
+      return times.map((time) => collector.reading(time))
+    },
+
+    async latest(deviceId): Promise<Latest | undefined> {
+      const all = source({ from: 0n, to: maxTime }, deviceId)
+      if (all === undefined) return undefined
+      const collector = await collect(flux`${all} |> last()`, createCollector())
+      // From the newest back: the first value of a field that is met is its newest.
+      const times = collector.times().reverse()
+      const newest = times[0]
+      if (newest === undefined) return undefined
+      const fields: Record<string, FieldValue> = {}
+      let count = 0
+      for (const time of times) {
+        const at = Object.entries(collector.reading(time).fields).sort(([one], [other]) =>
+          one < other ? -1 : 1,
+        )
+        for (const [name, value] of at) {
+          if (Object.hasOwn(fields, name) || count === maxLatest) continue
+          fields[name] = value
+          count += 1
+        }
+      }
+      return { time: newest, fields }
+    },
+
+    async aggregate(ask) {
+      const { deviceId, field, aggregation, window } = ask
+      const range = source(ask, deviceId)
+      if (range === undefined) return []
+      const asked = field === undefined ? range : flux`${range} |> ${oneOf(keysOf(field))}`
+      if (!(await shapeOf(asked)).plain) return aggregateMerged(range, ask)
+      const numbers =
+        field === undefined
+          ? flux`${range} |> filter(fn: (r) => r._field !~ /^(meta_.*|received_at|.*[|].*)$/)`
+          : flux`${range} |> ${oneOf([field])}`
+      const windows = createWindows()
+      const script = flux`${numbers}
+        |> aggregateWindow(every: ${fluxDuration(`${window}ns`)}, fn: ${fluxExpression(windowed[aggregation])},
+             createEmpty: false, timeSrc: "_start")
+        |> keep(columns: ["_time", "_field", "_value"])`
+      await query(script, (get) => {
+        // The first window begins where the range does.
+        const time = floor(parseTime(get('_time')) ?? 0n, window)
+        windows.set(time, String(get('_field')), Number(get('_value')))
+      })
+      return windows.list()
+    },
+
+    async remove(deviceId, { from, to }) {
+      const [start, stop] = [from < 0n ? 0n : from, to > maxTime ? maxTime : to]
+      if (start >= stop) return
+      const body = {
+        start: formatTime(start),
+        stop: formatTime(stop - 1n),
+        predicate: `_measurement="${measurement}" AND device_id="${Number(deviceId)}"`,
+      }
+      try {
+        await new DeleteAPI(writer).postDelete({ org, bucket, body })
+      } catch (error) {
+        throw faultOf(error)
+      }
+    },
+
+    count: (deviceId) => countPoints(source({ from: 0n, to: maxTime }, deviceId)),
+
+    async countDevices() {
+      const all = source({ from: 0n, to: maxTime })
+      if (all === undefined) return 0
+      const devices = new Set<string>()
+      const script = flux`${all} |> ${oneOf([receivedField])} |> last() |> keep(columns: ["device_id"])`
+      await query(script, (get) => devices.add(String(get('device_id'))))
+      return devices.size
+    },
+
+    async countSince(from) {
+      const all = source({ from, to: maxTime })
+      if (all === undefined) return 0
+      const devices = new Map<number, { series: number; count: number }>()
+      const script = flux`${all} |> ${oneOf([receivedField])} |> count() |> keep(columns: ["device_id", "_value"])`
+      await query(script, (get) => {
+        const id = Number(get('device_id'))
+        const device = devices.get(id) ?? { series: 0, count: 0 }
+        devices.set(id, { series: device.series + 1, count: device.count + Number(get('_value')) })
+      })
+      let total = 0
+      for (const [id, { series, count }] of devices)
+        total += series === 1 ? count : await countPoints(source({ from, to: maxTime }, id))
+      return total
+    },
+
+    async check() {
+      const now = BigInt(Date.now()) * 1_000_000n
+      const last = source({ from: now - 1_000_000_000n, to: now }, 0)
+      if (last) await query(flux`${last} |> limit(n: 1)`, () => undefined)
+    },
+
+    async close() {
+      await queue.close()
+      await learning?.catch(() => undefined)
+      agent.destroy()
+    },
+  }
+}
