@@ -79,6 +79,19 @@ const Settings = z.object({
   RATE_LIMIT_IP_PER_MINUTE: whole(0, 1e9).prefault('300'),
   UPSTASH_REDIS_REST_URL: z.url('must be an https URL').optional(),
   UPSTASH_REDIS_REST_TOKEN: z.string().optional(),
+  REDIS_URL: z.url({ protocol: /^rediss?$/, error: 'must be a redis: or rediss: URL' }).optional(),
+  INFLUXDB_URL: z.url({ protocol: /^https?$/, error: 'must be an http: or https: URL' }).optional(),
+  INFLUXDB_TOKEN: z.string().optional(),
+  INFLUXDB_ORG: z.string().default('iotflow'),
+  INFLUXDB_BUCKET: z.string().default('telemetry'),
+  MQTT_URL: z
+    .union(
+      [z.literal('none'), z.url({ protocol: /^(mqtts?|wss?)$/ })],
+      'must be an mqtt:, mqtts:, ws: or wss: URL, or none',
+    )
+    .optional(),
+  MQTT_USERNAME: z.string().optional(),
+  MQTT_PASSWORD: z.string().optional(),
   ADMIN_TOKEN: secret(24, '').optional(),
   ENROLLMENT_KEY: list
     .refine((keys) => keys.length <= 2, 'takes one key, or two separated by a comma')
@@ -102,9 +115,6 @@ const Settings = z.object({
 
 /** Settings of the contract that this version does not serve yet: set, they would be ignored in silence. */
 const unserved: Record<string, string> = {
-  INFLUXDB_URL: 'telemetry is kept in the embedded store',
-  MQTT_URL: 'the embedded broker is the only one',
-  REDIS_URL: 'request limits are kept in memory, or in Upstash by UPSTASH_REDIS_REST_URL',
   SPOOL_QUEUE_URL: 'the embedded store needs no queue',
 }
 
@@ -112,7 +122,9 @@ const unserved: Record<string, string> = {
 const predecessors = (env: Environment): string[] => {
   const found: string[] = []
   if (env.MQTT_HOST)
-    found.push('MQTT_HOST is the old name: the broker is embedded, HOST says where it listens.')
+    found.push(
+      'MQTT_HOST is the old name: use MQTT_URL for a broker of your own, or leave it out: one is embedded at HOST.',
+    )
   if (env.DATABASE_URL?.startsWith('sqlite:')) {
     found.push('DATABASE_URL is an SQLAlchemy address: use file:path/to/registry.db, or leave it out.')
   }
@@ -159,6 +171,14 @@ export interface Config {
     readonly ipPerMinute: number
   }
   readonly upstash: { readonly url: string; readonly token: string } | undefined
+  /** redis: or rediss:, where `upstash` is not set. */
+  readonly redisUrl: string | undefined
+  /** Undefined: telemetry is kept beside the registry. */
+  readonly influx:
+    | { readonly url: string; readonly token: string; readonly org: string; readonly bucket: string }
+    | undefined
+  /** A broker of one's own; undefined: the embedded one, `none`: no MQTT. */
+  readonly mqtt: MqttConnection | 'none' | undefined
   readonly adminToken: string | undefined
   readonly enrollmentKeys: readonly string[]
   readonly openRegistration: boolean
@@ -171,6 +191,14 @@ export interface Config {
   /** Default per device, seconds. */
   readonly offlineAfterS: number
   readonly logLevel: LogLevel
+}
+
+/** A broker beside the layer, with the layer's own account there. */
+export interface MqttConnection {
+  /** mqtt, mqtts, ws or wss. */
+  readonly url: string
+  readonly username: string
+  readonly password: string
 }
 
 const isLoopback = (host: string) =>
@@ -207,6 +235,13 @@ export function loadConfig(env: Environment = process.env): Config {
   }
   if ((s.UPSTASH_REDIS_REST_URL === undefined) !== (s.UPSTASH_REDIS_REST_TOKEN === undefined)) {
     problems.push('UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN go together: one of them is missing.')
+  }
+  if (s.UPSTASH_REDIS_REST_URL && s.REDIS_URL) {
+    problems.push('UPSTASH_REDIS_REST_URL and REDIS_URL are both set: requests are counted in one place.')
+  }
+  if (s.INFLUXDB_URL && !s.INFLUXDB_TOKEN) problems.push('INFLUXDB_TOKEN is missing: INFLUXDB_URL needs it.')
+  if (s.MQTT_URL && s.MQTT_URL !== 'none' && !(s.MQTT_USERNAME && s.MQTT_PASSWORD)) {
+    problems.push('MQTT_USERNAME and MQTT_PASSWORD are missing: MQTT_URL needs them.')
   }
   if (s.TRUST_PROXY.some((proxy) => !isAddressRange(proxy))) {
     problems.push('TRUST_PROXY must be IP addresses or CIDR ranges separated by commas.')
@@ -246,6 +281,20 @@ export function loadConfig(env: Environment = process.env): Config {
       s.UPSTASH_REDIS_REST_URL && s.UPSTASH_REDIS_REST_TOKEN
         ? { url: s.UPSTASH_REDIS_REST_URL, token: s.UPSTASH_REDIS_REST_TOKEN }
         : undefined,
+    redisUrl: s.REDIS_URL,
+    influx:
+      s.INFLUXDB_URL && s.INFLUXDB_TOKEN
+        ? {
+            url: s.INFLUXDB_URL.replace(/\/+$/, ''),
+            token: s.INFLUXDB_TOKEN,
+            org: s.INFLUXDB_ORG,
+            bucket: s.INFLUXDB_BUCKET,
+          }
+        : undefined,
+    mqtt:
+      s.MQTT_URL === undefined || s.MQTT_URL === 'none'
+        ? s.MQTT_URL
+        : { url: s.MQTT_URL, username: s.MQTT_USERNAME ?? '', password: s.MQTT_PASSWORD ?? '' },
     adminToken: s.ADMIN_TOKEN,
     enrollmentKeys: s.ENROLLMENT_KEY,
     openRegistration: s.OPEN_REGISTRATION ?? open,

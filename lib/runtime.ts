@@ -23,6 +23,7 @@ import { createLog, type Log } from './log.ts'
 import { openRegistry, type Registry } from './registry/db.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
 import { openEmbeddedStore } from './telemetry/embedded.ts'
+import { openInfluxStore } from './telemetry/influx.ts'
 import { createTelemetry, type Telemetry } from './telemetry/telemetry.ts'
 
 export interface Given {
@@ -120,13 +121,19 @@ export function devices(): Promise<Devices> {
 
 export function telemetry(): Promise<Telemetry> {
   return once('telemetry', async () => {
+    const { influx } = config()
     const retentionMs = config().retentionDays * 86_400_000
     const { url, authToken } = config().database
-    const store = await openEmbeddedStore({
-      at: url.startsWith('file:') ? { file: join(config().dataDir, 'telemetry.db') } : { url, authToken },
-      log: log(),
-      retentionMs,
-    })
+    const store =
+      influx === undefined
+        ? await openEmbeddedStore({
+            at: url.startsWith('file:')
+              ? { file: join(config().dataDir, 'telemetry.db') }
+              : { url, authToken },
+            log: log(),
+            retentionMs,
+          })
+        : openInfluxStore({ at: influx, log: log() })
     closers.push(() => store.close())
     return createTelemetry({ store, retentionMs })
   })

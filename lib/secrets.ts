@@ -9,6 +9,7 @@ export const secretSettings = [
   'ENROLLMENT_KEY',
   'DATABASE_AUTH_TOKEN',
   'UPSTASH_REDIS_REST_TOKEN',
+  'INFLUXDB_TOKEN',
 ] as const
 
 const timeoutMs = 4000
