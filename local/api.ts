@@ -697,6 +697,8 @@ export const operations: readonly Operation[] = [
           status: z.enum(['healthy', 'degraded', 'unavailable']),
           backend: z.enum(['embedded', 'influxdb']),
           influxdb_available: z.boolean(),
+          bucket: z.string().optional(),
+          organization: z.string().optional(),
           devices_with_telemetry: z.int().min(0).nullable().describe('Null while it is unavailable.'),
         }),
       ),

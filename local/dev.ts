@@ -15,6 +15,7 @@ import { version } from '../lib/version.ts'
 import { type Broker, startBroker } from './broker.ts'
 import { watchLocal } from './build.ts'
 import { type DataPlane, openDataPlane } from './data-plane.ts'
+import { prepareForStart } from './databases.ts'
 import { type FunctionTable, loadFunctions } from './functions.ts'
 import { adminTokenFile, takeFolder } from './machine.ts'
 import { loadRules } from './rules.ts'
@@ -181,8 +182,8 @@ const startLocalBroker = async (config: Config, lambda: Lambda): Promise<Broker>
 }
 
 const prepare = async (config: Config): Promise<void> => {
+  await prepareForStart(config, createLog(config.logLevel))
   const registry = await openRegistry(config.database)
-  await registry.migrate()
   // Nobody is connected to a broker that has not started.
   await createPresence({ db: registry.db, changed: () => {} }).reset(Date.now())
   registry.close()

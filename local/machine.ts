@@ -10,9 +10,11 @@ import { nextRequestId } from '../lib/request-id.ts'
 import * as runtime from '../lib/runtime.ts'
 import { type Broker, startBroker } from './broker.ts'
 import { openDataPlane } from './data-plane.ts'
+import { prepareForStart } from './databases.ts'
 import { loadFunctions } from './functions.ts'
 import { loadRules } from './rules.ts'
 import { openHttpDoor } from './server.ts'
+import { codeOf, step } from './step.ts'
 
 export interface Machine {
   readonly httpUrl: string | undefined
@@ -34,22 +36,6 @@ export interface Machine {
 const cacheMs = { file: 60_000, server: 5000 } as const
 /** What requests under way get to finish when the layer is told to end. */
 const graceMs = 2500
-
-const codeOf = (error: unknown): string | undefined => {
-  if (!(error instanceof Error)) return undefined
-  const { code } = error as { code?: unknown }
-  return typeof code === 'string' && /^[A-Z][A-Z_]+$/.test(code) ? code : codeOf(error.cause)
-}
-
-/** A step of the start. @throws {Error} the sentence and a code: a library's words may hold addresses and SQL. */
-export const step = async <T>(sentence: string, take: () => Promise<T>): Promise<T> => {
-  try {
-    return await take()
-  } catch (error) {
-    const code = codeOf(error)
-    throw new Error(`${sentence}${code ? ` (${code})` : ''}.`, { cause: error })
-  }
-}
 
 /**
  * Takes the folder for this process: a second one would answer from memory what this one changes. The lock is the
@@ -150,10 +136,7 @@ export async function startMachine(settings: Config): Promise<Machine> {
       await Promise.all(doors.map((close) => close()))
     })
     const log = runtime.log()
-    const { url } = config.database
-    await step(`The registry ${url.startsWith('file:') ? url : 'of DATABASE_URL'} cannot be used`, async () =>
-      (await runtime.registry()).migrate(),
-    )
+    ending.push(await prepareForStart(config, log))
     await step(`The telemetry of ${dataDir} cannot be used`, runtime.telemetry)
     const http =
       ports.http === undefined

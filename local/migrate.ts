@@ -1,22 +1,20 @@
 /** `npm run db:migrate`: brings the databases of the settings up to date; a step of every deploy. */
 import { ConfigError, loadConfig, loadEnvFile } from '../lib/config.ts'
-import { openRegistry } from '../lib/registry/db.ts'
-import { prepareServer } from '../lib/telemetry/embedded.ts'
-import { step, takeFolder } from './machine.ts'
+import { createLog } from '../lib/log.ts'
+import { prepareDatabases } from './databases.ts'
+import { takeFolder } from './machine.ts'
 
 const main = async () => {
   loadEnvFile('.env')
-  const { database, dataDir, stage } = loadConfig()
+  const config = loadConfig()
+  const { database, dataDir, stage } = config
   const isFile = database.url.startsWith('file:')
   if (isFile && stage !== 'local')
     throw new Error(`Stage ${stage} has no disk of its own: set DATABASE_URL to a libSQL server.`)
   const giveBack = isFile ? await takeFolder(dataDir) : () => {}
-  await step('The database of DATABASE_URL cannot be brought up to date', async () => {
-    const registry = await openRegistry(database)
-    await registry.migrate()
-    registry.close()
-    if (!isFile) await prepareServer(database.url, database.authToken)
-  })
+  const log = createLog(config.logLevel)
+  await prepareDatabases(config, log)
+  log.flush()
   giveBack()
   process.stdout.write(`The databases of stage ${stage} are up to date.\n`)
 }

@@ -12,12 +12,14 @@ interface Deps {
   log: Log
   gate: Gate<Device>
   telemetry: Pick<Telemetry, 'backend' | 'check' | 'countDevices'>
+  /** Where InfluxDB keeps it. */
+  influx: { readonly bucket: string; readonly org: string } | undefined
 }
 
 /** The store is asked at most this often, ms. */
 const askEveryMs = 15_000
 
-export const telemetryStatus = ({ log, gate, telemetry }: Deps) => {
+export const telemetryStatus = ({ log, gate, telemetry, influx }: Deps) => {
   const ask = kept(askEveryMs, async () => {
     try {
       await telemetry.check()
@@ -32,6 +34,7 @@ export const telemetryStatus = ({ log, gate, telemetry }: Deps) => {
       status,
       backend: telemetry.backend,
       influxdb_available: telemetry.backend === 'influxdb' && status === 'healthy',
+      ...(influx && { bucket: influx.bucket, organization: influx.org }),
       devices_with_telemetry: devices,
     })
   })
@@ -42,5 +45,6 @@ export const handler = lambda(async () =>
     log: runtime.log(),
     gate: await runtime.gate(),
     telemetry: await runtime.telemetry(),
+    influx: runtime.config().influx,
   }),
 )

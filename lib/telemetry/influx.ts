@@ -78,7 +78,7 @@ const maxLatest = 1000
 setLogger({ error: () => undefined, warn: () => undefined })
 
 /** What the log shows of a failure: `HTTP_503`, `ECONNREFUSED`; the words of the server can hold values. */
-class InfluxFault extends Error {
+export class InfluxFault extends Error {
   override readonly name = 'InfluxFault'
   readonly code: string
   constructor(error: unknown) {
@@ -108,7 +108,10 @@ const agentOf = (url: string) =>
 const clientOf = ({ url, token }: InfluxConnection, agent: HttpAgent, timeout: number) =>
   new InfluxDB({ url, token, timeout, transportOptions: { agent } })
 
-/** Makes the bucket, or sets its retention. @throws {AppError} UNAVAILABLE */
+/**
+ * Makes the bucket, or sets its retention; a token that may not change it leaves it as it is, with a warning.
+ * @throws {InfluxFault}
+ */
 export async function prepareInflux(at: InfluxConnection, retentionMs: number, log: Log): Promise<void> {
   const agent = agentOf(at.url)
   const client = clientOf(at, agent, timeouts.query)
@@ -127,11 +130,16 @@ export async function prepareInflux(at: InfluxConnection, retentionMs: number, l
       await buckets.postBuckets({ body: { orgID, name: at.bucket, retentionRules } })
       log.info('bucket made', { bucket: at.bucket, retention_s: everySeconds })
     } else if ((bucket.retentionRules[0]?.everySeconds ?? 0) !== everySeconds) {
-      await buckets.patchBucketsID({ bucketID: bucket.id, body: { retentionRules } })
-      log.info('retention of the bucket changed', { bucket: at.bucket, retention_s: everySeconds })
+      await buckets.patchBucketsID({ bucketID: bucket.id, body: { retentionRules } }).then(
+        () => log.info('retention of the bucket changed', { bucket: at.bucket, retention_s: everySeconds }),
+        (error: unknown) => {
+          if (!(error instanceof HttpError && [401, 403].includes(error.statusCode))) throw error
+          log.warn('the token may not change the retention of the bucket', { bucket: at.bucket })
+        },
+      )
     }
   } catch (error) {
-    throw faultOf(error)
+    throw new InfluxFault(error)
   } finally {
     agent.destroy()
   }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Door, type DoorName, doors } from '../support/doors.ts'
+import { type Door, type DoorName, doors, type Settings } from '../support/doors.ts'
 import { findSqld } from '../support/sqld.ts'
 
 const needed = process.env.REQUIRE_BACKENDS === '1'
@@ -25,7 +25,7 @@ const eventually = async (check: () => Promise<void>, ms = 15_000) => {
   }
 }
 
-const suite = (name: DoorName) => {
+const suite = (name: DoorName, settings: Settings = {}) => {
   let door: Door
   const clients: MqttClient[] = []
   let device: { id: number; api_key: string }
@@ -59,7 +59,7 @@ const suite = (name: DoorName) => {
   }
 
   beforeAll(async () => {
-    door = await doors[name]()
+    door = await doors[name](settings)
   }, 120_000)
   afterAll(async () => {
     for (const client of clients) await client.endAsync(true)
@@ -302,4 +302,13 @@ const suite = (name: DoorName) => {
 for (const name of Object.keys(doors) as DoorName[]) {
   const left = name === 'cloud bundles' && withoutSqld && !needed
   describe.skipIf(left)(`the journey of a device through ${name}`, () => suite(name))
+}
+
+const { INFLUXDB_URL = '', INFLUXDB_TOKEN = '', INFLUXDB_ORG = 'iotflow' } = process.env
+for (const name of Object.keys(doors) as DoorName[]) {
+  const left = INFLUXDB_URL === '' || (name === 'cloud bundles' && withoutSqld && !needed)
+  const INFLUXDB_BUCKET = `journey-${process.pid}-${name.replaceAll(' ', '-')}`
+  describe.skipIf(left)(`the journey of a device through ${name}, telemetry in InfluxDB`, () =>
+    suite(name, { INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG, INFLUXDB_BUCKET }),
+  )
 }

@@ -2,13 +2,13 @@
 import { spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { settingNames } from '../../lib/config.ts'
+import { loadConfig, settingNames } from '../../lib/config.ts'
+import { createLog } from '../../lib/log.ts'
 import type { AuthorizerResult } from '../../lib/mqtt/authorizer.ts'
-import { openRegistry } from '../../lib/registry/db.ts'
-import { prepareServer } from '../../lib/telemetry/embedded.ts'
 import { startBroker } from '../../local/broker.ts'
 import { buildCloud } from '../../local/build.ts'
 import { openDataPlane } from '../../local/data-plane.ts'
+import { prepareDatabases } from '../../local/databases.ts'
 import { loadFunctions } from '../../local/functions.ts'
 import { loadRules } from '../../local/rules.ts'
 import { account, region, startGateway, startLambda } from './lambda.ts'
@@ -92,10 +92,7 @@ const openCloud = async (settings: Settings): Promise<Door> => {
   bundles ??= buildCloud()
   await bundles
   const sqld = await startSqld()
-  const registry = await openRegistry({ url: sqld.url })
-  await registry.migrate()
-  registry.close()
-  await prepareServer(sqld.url, undefined)
+  await prepareDatabases(loadConfig({ ...settings, DATABASE_URL: sqld.url }), createLog('silent'))
 
   const functions = await loadFunctions()
   let broker: Awaited<ReturnType<typeof startBroker>> | undefined
