@@ -84,6 +84,8 @@ const Settings = z.object({
   INFLUXDB_TOKEN: z.string().optional(),
   INFLUXDB_ORG: z.string().default('iotflow'),
   INFLUXDB_BUCKET: z.string().default('telemetry'),
+  SPOOL_MAX_BYTES: whole(1_000_000, 1e13).prefault(String(1024 ** 3)),
+  SPOOL_MAX_AGE_S: whole(60, 31_536_000).prefault(String(14 * 86_400)),
   MQTT_URL: z
     .union(
       [z.literal('none'), z.url({ protocol: /^(mqtts?|wss?)$/ })],
@@ -177,6 +179,8 @@ export interface Config {
   readonly influx:
     | { readonly url: string; readonly token: string; readonly org: string; readonly bucket: string }
     | undefined
+  /** What waits while InfluxDB is away: at most so many bytes, and nothing older. */
+  readonly spool: { readonly maxBytes: number; readonly maxAgeS: number }
   /** A broker of one's own; undefined: the embedded one, `none`: no MQTT. */
   readonly mqtt: MqttConnection | 'none' | undefined
   readonly adminToken: string | undefined
@@ -291,6 +295,7 @@ export function loadConfig(env: Environment = process.env): Config {
             bucket: s.INFLUXDB_BUCKET,
           }
         : undefined,
+    spool: { maxBytes: s.SPOOL_MAX_BYTES, maxAgeS: s.SPOOL_MAX_AGE_S },
     mqtt:
       s.MQTT_URL === undefined || s.MQTT_URL === 'none'
         ? s.MQTT_URL

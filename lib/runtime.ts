@@ -20,10 +20,16 @@ import { createGate, type Gate } from './http/auth.ts'
 import { createMemoryLimiter, type Limiter } from './http/limit.ts'
 import { createUpstashLimiter } from './http/limit-upstash.ts'
 import { createLog, type Log } from './log.ts'
+import { deviceTopics } from './mqtt/topics.ts'
 import { openRegistry, type Registry } from './registry/db.ts'
+import { type Arrivals, createArrivals } from './telemetry/arrivals.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
-import { openEmbeddedStore } from './telemetry/embedded.ts'
+import { createDirectIntake, type EmbeddedStore, openEmbeddedStore } from './telemetry/embedded.ts'
 import { openInfluxStore } from './telemetry/influx.ts'
+import type { Intake } from './telemetry/intake.ts'
+import { payloadOf } from './telemetry/payload.ts'
+import { createSpooledIntake } from './telemetry/spool.ts'
+import type { TelemetryStore } from './telemetry/store.ts'
 import { createTelemetry, type Telemetry } from './telemetry/telemetry.ts'
 
 export interface Given {
@@ -119,23 +125,73 @@ export function devices(): Promise<Devices> {
   })
 }
 
-export function telemetry(): Promise<Telemetry> {
-  return once('telemetry', async () => {
-    const { influx } = config()
-    const retentionMs = config().retentionDays * 86_400_000
-    const { url, authToken } = config().database
-    const store =
-      influx === undefined
-        ? await openEmbeddedStore({
-            at: url.startsWith('file:')
-              ? { file: join(config().dataDir, 'telemetry.db') }
-              : { url, authToken },
-            log: log(),
-            retentionMs,
-          })
-        : openInfluxStore({ at: influx, log: log() })
+/** The telemetry that is kept beside the registry; with InfluxDB its accounts and its spool. */
+function embedded(): Promise<EmbeddedStore> {
+  return once('embedded', async () => {
+    const { database, dataDir, influx } = config()
+    const { url, authToken } = database
+    const store = await openEmbeddedStore({
+      at: url.startsWith('file:') ? { file: join(dataDir, 'telemetry.db') } : { url, authToken },
+      log: log(),
+      retentionMs: influx === undefined ? retentionMs() : 0,
+    })
     closers.push(() => store.close())
-    return createTelemetry({ store, retentionMs })
+    return store
+  })
+}
+
+const retentionMs = () => config().retentionDays * 86_400_000
+
+function store(): Promise<TelemetryStore> {
+  return once('store', async () => {
+    const { influx } = config()
+    if (influx === undefined) return embedded()
+    const value = openInfluxStore({ at: influx, log: log() })
+    closers.push(() => value.close())
+    return value
+  })
+}
+
+function intake(): Promise<Intake> {
+  return once('intake', async () => {
+    const ledger = await embedded()
+    const { influx, spool } = config()
+    if (influx === undefined) return createDirectIntake(ledger)
+    const letters = await deadLetters()
+    const value = createSpooledIntake({
+      ledger,
+      store: await store(),
+      bury: ({ deviceId, receivedAt, readings }, reason) =>
+        letters.keep({
+          deviceId,
+          topic: deviceTopics(deviceId).telemetryPublish,
+          payload: Buffer.from(payloadOf(readings)),
+          reason,
+          receivedAt,
+          messageId: '',
+        }),
+      log: log(),
+      maxBytes: spool.maxBytes,
+      maxAgeMs: spool.maxAgeS * 1000,
+    })
+    closers.push(() => value.close())
+    return value
+  })
+}
+
+export function telemetry(): Promise<Telemetry> {
+  return once('telemetry', async () =>
+    createTelemetry({ store: await store(), intake, retentionMs: retentionMs() }),
+  )
+}
+
+export function arrivals(): Promise<Arrivals> {
+  return once('arrivals', async () => {
+    // A store that is away must not keep the others out: then the clock alone has to do.
+    const last = await intake()
+      .then((value) => value.lastArrival())
+      .catch(() => 0)
+    return createArrivals(last)
   })
 }
 

@@ -4,6 +4,7 @@
  */
 import * as z from 'zod'
 import * as adminConfigure from '../functions/admin/configure.ts'
+import * as adminDeadLetters from '../functions/admin/dead-letters.ts'
 import * as adminDelete from '../functions/admin/delete.ts'
 import * as adminEvents from '../functions/admin/events.ts'
 import * as adminList from '../functions/admin/list.ts'
@@ -437,21 +438,24 @@ const telemetryBody: RequestBody = {
   },
 }
 
+const rejections = z
+  .array(
+    z.strictObject({
+      index: z.int().min(0),
+      code: z.enum(['VALIDATION_FAILED', 'TOO_OLD']),
+      message: z.string(),
+    }),
+  )
+  .describe('Readings of the message that were refused, with their places in it.')
+
 const submitted = z.strictObject({
   message: z.string(),
   device_id: deviceId,
   device_name: z.string(),
   timestamp: time.describe('Of the newest reading that was stored.'),
-  accepted: z.int().min(1),
-  rejected: z
-    .array(
-      z.strictObject({
-        index: z.int().min(0),
-        code: z.enum(['VALIDATION_FAILED', 'TOO_OLD']),
-        message: z.string(),
-      }),
-    )
-    .describe('Readings of the batch that were refused, with their places in it.'),
+  accepted: z.int().min(1).describe('Readings that must not be sent again.'),
+  duplicates: z.int().min(0).describe('Of these, recognised by their keys as sent before.'),
+  rejected: rejections,
 })
 
 const submit = (path: string, id: string, description: string): Operation => ({
@@ -463,7 +467,39 @@ const submit = (path: string, id: string, description: string): Operation => ({
   description,
   who: 'device',
   body: telemetryBody,
-  answers: { 201: json('The readings are stored: they survive a power cut.', submitted) },
+  unchecked: {
+    'Idempotency-Key': { in: 'header', schema: { type: 'string', pattern: '^[!-~]{1,255}$' } },
+  },
+  about: {
+    'Idempotency-Key': 'The same again within 24 h is the same message: its readings are not stored twice.',
+  },
+  answers: {
+    201: json('The readings are stored: they survive a power cut.', submitted),
+    202: json(
+      'The readings survive a power cut, and are stored as soon as the time-series database is back.',
+      submitted.extend({ status: z.literal('queued') }),
+    ),
+  },
+})
+
+const account = z.strictObject({
+  received: z.int().min(0).describe('stored + spooled + rejected + duplicates.'),
+  stored: z.int().min(0),
+  spooled: z.int().min(0).describe('Waiting for the time-series database now.'),
+  rejected: z.int().min(0),
+  duplicates: z.int().min(0).describe('Recognised by their keys.'),
+  exact: z.boolean().describe('False where other machines count too.'),
+})
+
+const deadLetter = z.strictObject({
+  id: z.int().min(1),
+  device_id: deviceId.nullable(),
+  topic: z.string(),
+  reason: z.string(),
+  received_at: time,
+  rejected: z.int().min(1).describe('Readings that count as rejected because of it.'),
+  size: z.int().min(0).describe('Bytes of the payload.'),
+  payload: z.string().describe('As text, its first 500 bytes.'),
 })
 
 // ---- Rules of bodies that their schemas do not say
@@ -700,6 +736,11 @@ export const operations: readonly Operation[] = [
           bucket: z.string().optional(),
           organization: z.string().optional(),
           devices_with_telemetry: z.int().min(0).nullable().describe('Null while it is unavailable.'),
+          accounting: account.optional().describe('Readings since the first start; for admins.'),
+          spool: z
+            .strictObject({ depth: z.int().min(0), oldest_age_s: z.int().min(0).nullable() })
+            .optional()
+            .describe('Readings that wait for the time-series database; for admins.'),
         }),
       ),
     },
@@ -849,6 +890,7 @@ export const operations: readonly Operation[] = [
           device: countedDevice,
           auth_records: z.array(authRecord).describe('Newest first.'),
           configurations: z.strictObject(configuration),
+          accounting: account.describe('Readings of the device, since it was registered.'),
         }),
       ),
     },
@@ -1099,6 +1141,80 @@ export const operations: readonly Operation[] = [
       },
     }),
   ),
+  {
+    method: 'GET',
+    path: '/api/v1/admin/dead-letters',
+    functionName: 'admin-dead-letters',
+    summary: 'Lists messages that could not be stored',
+    description: 'Of each device the newest 1000 are kept, at most 1 MB of them.',
+    who: 'admin',
+    parameters: adminDeadLetters.Parameters,
+    example: { limit: 20 },
+    answers: {
+      200: json(
+        'Newest first.',
+        z.strictObject({
+          status: success,
+          total: z.int().min(0),
+          dead_letters: z.array(deadLetter),
+          next_cursor: nextCursor,
+        }),
+      ),
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/v1/admin/dead-letters/{id}',
+    functionName: 'admin-show-dead-letter',
+    summary: 'Shows a message that could not be stored',
+    who: 'admin',
+    answers: {
+      200: json(
+        'With its whole payload.',
+        z.strictObject({
+          status: success,
+          dead_letter: deadLetter.extend({ payload_base64: z.string() }),
+        }),
+      ),
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/api/v1/admin/dead-letters/{id}',
+    functionName: 'admin-discard-dead-letter',
+    summary: 'Gives up a message that could not be stored',
+    who: 'admin',
+    answers: {
+      200: json(
+        'It stays counted as rejected.',
+        z.strictObject({ status: success, message: z.string(), id: z.int().min(1) }),
+      ),
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/admin/dead-letters/{id}/replay',
+    functionName: 'admin-replay-dead-letter',
+    summary: 'Tries a message again that could not be stored',
+    description:
+      'Device and arrival are those of the record, never of the payload. Readings that are refused again stay in it.',
+    who: 'admin',
+    answers: {
+      200: json(
+        'At least one reading was taken.',
+        z.strictObject({
+          status: success,
+          message: z.string(),
+          id: z.int().min(1),
+          accepted: z.int().min(1),
+          queued: z.int().min(0),
+          duplicates: z.int().min(0),
+          rejected: rejections,
+        }),
+      ),
+    },
+    errors: [400, 409, 422],
+  },
   {
     method: 'GET',
     path: '/api/v1/mqtt/status',

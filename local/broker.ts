@@ -52,6 +52,8 @@ export interface BrokerOptions {
   /** Resolves when the message is durable. When it rejects, the client gets no PUBACK and is disconnected. */
   invoke(functionName: string, event: Record<string, unknown>): Promise<void>
   nextMessageId(): string
+  /** When a message arrives, ms since the epoch; the wall clock unless given. */
+  arrival?(): number
   /**
    * Counts a message of this client: 0 lets it pass, else it is not counted and asked for again after so many ms.
    * Nothing is dropped; a failure counts as 0.
@@ -720,7 +722,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       topic: packet.topic,
       payload: packet.payload as Buffer,
       clientId: connection.client.id,
-      receivedAt: Date.now(),
+      receivedAt: options.arrival?.() ?? Date.now(),
       messageId: options.nextMessageId(),
     }
     if (!counted) await gate.enter()

@@ -137,7 +137,11 @@ export async function startMachine(settings: Config): Promise<Machine> {
     })
     const log = runtime.log()
     ending.push(await prepareForStart(config, log))
-    await step(`The telemetry of ${dataDir} cannot be used`, runtime.telemetry)
+    // Also what waits in the spool since the last time is handed on from here.
+    await step(`The telemetry of ${dataDir} cannot be used`, async () => {
+      await runtime.telemetry()
+      await runtime.arrivals()
+    })
     const http =
       ports.http === undefined
         ? undefined
@@ -149,6 +153,7 @@ export async function startMachine(settings: Config): Promise<Machine> {
       await (await runtime.presence()).reset(Date.now())
       const gate = await runtime.gate()
       const devices = await runtime.devices()
+      const arrivals = await runtime.arrivals()
       const authorize = await functions.event('mqtt-authorize')
       const rules = await loadRules(fileURLToPath(new URL('../iot-rules/', import.meta.url)))
       const handlers = new Map<string, (event: unknown) => Promise<unknown>>()
@@ -160,6 +165,7 @@ export async function startMachine(settings: Config): Promise<Machine> {
         ...(tls && ports.mqttTls !== undefined ? { tls: { port: ports.mqttTls, ...tls } } : {}),
         rules,
         nextMessageId: nextRequestId,
+        arrival: arrivals.next,
         authorize: async (event: AuthorizerEvent) => (await authorize(event)) as AuthorizerResult,
         invoke: async (functionName, event) => {
           await handlers.get(functionName)?.(event)

@@ -24,7 +24,7 @@ interface Deps {
   devices: Devices
   configurations: Pick<Configurations, 'clear'>
   sessions: Sessions
-  telemetry: Pick<Telemetry, 'remove'>
+  telemetry: Pick<Telemetry, 'remove' | 'dropSpooled'>
 }
 
 export const deleteDevice = ({ log, gate, devices, configurations, sessions, telemetry }: Deps) =>
@@ -39,6 +39,7 @@ export const deleteDevice = ({ log, gate, devices, configurations, sessions, tel
       log.warn('retained messages could not be cleared', { device_id: id, error })
     })
     if (withTelemetry) await telemetry.remove(id, allTime)
+    else await telemetry.dropSpooled(id)
     return reply(c, 200, {
       status: 'success',
       message: 'Device deleted successfully',

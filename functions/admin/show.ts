@@ -8,6 +8,7 @@ import { lambda } from '../../lib/http/lambda.ts'
 import { idOf } from '../../lib/http/validate.ts'
 import type { Log } from '../../lib/log.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { accountView } from '../../lib/telemetry/intake.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 
 interface Deps {
@@ -15,22 +16,24 @@ interface Deps {
   gate: Gate<Device>
   devices: Devices
   configurations: Pick<ConfigurationStore, 'read'>
-  telemetry: Pick<Telemetry, 'count'>
+  telemetry: Pick<Telemetry, 'count' | 'account'>
 }
 
 export const showDevice = ({ log, gate, devices, configurations, telemetry }: Deps) =>
   endpoint(log).get('/api/v1/admin/devices/:id', gate.admin(), async (c) => {
     const device = await devices.get(idOf(c))
-    const [credentials, configuration, stored] = await Promise.all([
+    const [credentials, configuration, stored, account] = await Promise.all([
       devices.credentials(device.id),
       configurations.read(device.id),
       telemetry.count(device.id),
+      telemetry.account(device.id),
     ])
     return reply(c, 200, {
       status: 'success',
       device: { ...deviceDetails(device, Date.now()), telemetry_count: stored },
       auth_records: credentials.map((credential) => credentialView(credential, Date.now())),
       configurations: configurationView(configuration),
+      accounting: accountView(account),
     })
   })
 

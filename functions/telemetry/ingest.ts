@@ -38,25 +38,35 @@ export const ingestTelemetry =
     const { topic, received_at: receivedAt, message_id: messageId } = event
     const payload = Buffer.from(event.payload, 'base64')
     const { deviceId, kind, subtopic } = parseDeviceTopic(topic) ?? {}
-    const bury = async (reason: string) => {
-      await deadLetters.keep({ deviceId, topic, payload, reason, receivedAt })
+    const bury = async (reason: string, indexes?: readonly number[]) => {
+      await deadLetters.keep({ deviceId, topic, payload, reason, receivedAt, messageId, indexes })
       log.warn('message kept among the dead letters', { device_id: deviceId, message_id: messageId, reason })
     }
-    if (deviceId === undefined || kind !== 'telemetry') return bury('The topic is not one of telemetry.')
+    /** Nothing of it was counted yet. */
+    const buryWhole = async (reason: string) => {
+      await bury(reason)
+      await telemetry.countRefused(deviceId ?? 0, receivedAt)
+    }
+    if (deviceId === undefined || kind !== 'telemetry') return buryWhole('The topic is not one of telemetry.')
     const device = await devices.find(deviceId)
-    if (device === undefined) return bury('There is no such device.')
-    if (device.status === 'inactive') return bury('The device is inactive.')
+    if (device === undefined) return buryWhole('There is no such device.')
+    if (device.status === 'inactive') return buryWhole('The device is inactive.')
+    let body: unknown
     try {
-      const { accepted, rejected } = await telemetry.ingest(device, decodeJson(payload), {
-        receivedAt,
-        messageId,
-        subtopic,
-      })
+      body = decodeJson(payload)
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      devices.seen(deviceId)
+      return buryWhole(error.message)
+    }
+    try {
+      const { accepted, rejected } = await telemetry.ingest(device, body, { receivedAt, messageId, subtopic })
       devices.seen(deviceId)
       if (rejected.length > 0) {
         const [first] = rejected
         await bury(
           `${rejected.length} of ${accepted + rejected.length} readings were refused; [${first?.index}] ${first?.message}`,
+          rejected.map(({ index }) => index),
         )
       }
     } catch (error) {

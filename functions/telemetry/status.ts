@@ -6,45 +6,71 @@ import { lambda } from '../../lib/http/lambda.ts'
 import { kept } from '../../lib/kept.ts'
 import type { Log } from '../../lib/log.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { accountView } from '../../lib/telemetry/intake.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 
 interface Deps {
   log: Log
   gate: Gate<Device>
-  telemetry: Pick<Telemetry, 'backend' | 'check' | 'countDevices'>
+  telemetry: Pick<Telemetry, 'backend' | 'check' | 'countDevices' | 'account' | 'spool'>
   /** Where InfluxDB keeps it. */
   influx: { readonly bucket: string; readonly org: string } | undefined
+  /** True where anybody who can connect may see the accounts. */
+  showAccounts: boolean
 }
 
 /** The store is asked at most this often, ms. */
 const askEveryMs = 15_000
 
-export const telemetryStatus = ({ log, gate, telemetry, influx }: Deps) => {
+export const telemetryStatus = ({ log, gate, telemetry, influx, showAccounts }: Deps) => {
   const ask = kept(askEveryMs, async () => {
     try {
       await telemetry.check()
-      return { status: 'healthy', devices: await telemetry.countDevices() } as const
+      return { available: true, devices: await telemetry.countDevices() } as const
     } catch {
-      return { status: 'unavailable', devices: null } as const
+      return { available: false, devices: null } as const
     }
   })
+  /** What was counted, as it is now; undefined when that cannot be told. */
+  const accounts = async () => {
+    const [account, spool] = await Promise.all([telemetry.account(), telemetry.spool()])
+    return {
+      accounting: accountView(account),
+      ...(spool && {
+        spool: {
+          depth: spool.depth,
+          oldest_age_s:
+            spool.oldestAt === undefined
+              ? null
+              : Math.max(0, Math.round((Date.now() - spool.oldestAt) / 1000)),
+        },
+      }),
+    }
+  }
   return endpoint(log).get('/api/v1/telemetry/status', gate.open(), async (c) => {
-    const { status, devices } = await ask()
+    const { available, devices } = await ask()
+    const shown = showAccounts || (await gate.isAdmin(c))
+    const counted = await accounts().catch(() => undefined)
+    // Readings are taken as long as they can be spooled.
+    const waits = counted?.spool !== undefined && (!available || (counted.spool.oldest_age_s ?? 0) > 1)
     return reply(c, 200, {
-      status,
+      status: waits ? 'degraded' : available ? 'healthy' : 'unavailable',
       backend: telemetry.backend,
-      influxdb_available: telemetry.backend === 'influxdb' && status === 'healthy',
+      influxdb_available: telemetry.backend === 'influxdb' && available,
       ...(influx && { bucket: influx.bucket, organization: influx.org }),
       devices_with_telemetry: devices,
+      ...(shown && counted),
     })
   })
 }
 
-export const handler = lambda(async () =>
-  telemetryStatus({
+export const handler = lambda(async () => {
+  const { stage, loopback, influx } = runtime.config()
+  return telemetryStatus({
     log: runtime.log(),
     gate: await runtime.gate(),
     telemetry: await runtime.telemetry(),
-    influx: runtime.config().influx,
-  }),
-)
+    influx,
+    showAccounts: stage === 'local' && loopback,
+  })
+})

@@ -7,9 +7,10 @@ import { AppError } from '../../lib/errors.ts'
 import type { DeviceEnv, Gate } from '../../lib/http/auth.ts'
 import { endpoint, reply } from '../../lib/http/endpoint.ts'
 import { lambda } from '../../lib/http/lambda.ts'
-import { idOf, readJson } from '../../lib/http/validate.ts'
+import { idempotencyKeyOf, idOf, readJson } from '../../lib/http/validate.ts'
 import type { Log } from '../../lib/log.ts'
 import * as runtime from '../../lib/runtime.ts'
+import type { Arrivals } from '../../lib/telemetry/arrivals.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 import { formatTime } from '../../lib/telemetry/time.ts'
 
@@ -18,25 +19,32 @@ interface Deps {
   gate: Gate<Device>
   devices: Devices
   telemetry: Telemetry
+  arrivals: Arrivals
 }
 
-export const submitTelemetry = ({ log, gate, devices, telemetry }: Deps) => {
+export const submitTelemetry = ({ log, gate, devices, telemetry, arrivals }: Deps) => {
   const submit = async (c: Context<DeviceEnv<Device>>) => {
-    const receivedAt = Date.now()
+    const receivedAt = arrivals.next()
     const device = c.get('device')
-    const body = await readJson(c)
+    const body = await readJson(c).catch(async (error: unknown) => {
+      await telemetry.countRefused(device.id, receivedAt)
+      throw error
+    })
     if (body === undefined) throw new AppError('MALFORMED_JSON', 'The body is empty: JSON is expected.')
     devices.seen(device.id)
-    const { accepted, rejected, time } = await telemetry.ingest(device, body, {
+    const { accepted, queued, duplicates, rejected, time } = await telemetry.ingest(device, body, {
       receivedAt,
       messageId: c.get('requestId'),
+      idempotencyKey: idempotencyKeyOf(c),
     })
-    return reply(c, 201, {
-      message: 'Telemetry stored successfully',
+    return reply(c, queued > 0 ? 202 : 201, {
+      message: queued > 0 ? 'Telemetry queued' : 'Telemetry stored successfully',
+      ...(queued > 0 && { status: 'queued' }),
       device_id: device.id,
       device_name: device.name,
       timestamp: formatTime(time),
       accepted,
+      duplicates,
       rejected: rejected.map(({ index, code, message }) => ({ index, code, message })),
     })
   }
@@ -55,5 +63,6 @@ export const handler = lambda(async () =>
     gate: await runtime.gate(),
     devices: await runtime.devices(),
     telemetry: await runtime.telemetry(),
+    arrivals: await runtime.arrivals(),
   }),
 )

@@ -97,3 +97,16 @@ export function idOf(c: Call): number {
   if (!/^[1-9]\d{0,14}$/.test(text)) throw new AppError('NOT_FOUND', 'There is no such device.')
   return Number(text)
 }
+
+/**
+ * The sender's word for a request that it may send again; undefined when it has none.
+ * @throws {AppError} VALIDATION_FAILED
+ */
+export function idempotencyKeyOf(c: Call): string | undefined {
+  const key = c.req.header('idempotency-key')
+  if (key === undefined || /^[\x21-\x7e]{1,255}$/.test(key)) return key
+  const message = 'must be 1 to 255 visible ASCII characters'
+  throw new AppError('VALIDATION_FAILED', `Idempotency-Key ${message}.`, {
+    details: [{ path: 'Idempotency-Key', message }],
+  })
+}

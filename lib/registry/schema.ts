@@ -103,6 +103,12 @@ export const deadLetters = sqliteTable(
     size: integer('size').notNull(),
     reason: text('reason').notNull(),
     receivedAt: integer('received_at').notNull(),
+    /** Of the message as it came: readings without a time of their own get theirs from it, at a replay too. */
+    messageId: text('message_id').notNull().default(''),
+    /** Readings that count as rejected because of this letter. */
+    rejected: integer('rejected').notNull().default(1),
+    /** JSON list of their places in the message; null for the whole message. */
+    indexes: text('indexes'),
   },
   (t) => [index('dead_letters_device').on(t.deviceId, t.id)],
 )

@@ -1,9 +1,11 @@
 /** Messages that could not become readings, kept with the reason; bounded per device, so that none pushes out another's. */
-import { sql } from 'drizzle-orm'
+import { and, desc, eq, lt, sql } from 'drizzle-orm'
+import { AppError } from '../errors.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { deadLetters } from '../registry/schema.ts'
+import { formatMillis } from './time.ts'
 
-export interface DeadLetter {
+export interface NewDeadLetter {
   /** Undefined for a message whose topic names no device. */
   readonly deviceId: number | undefined
   readonly topic: string
@@ -12,11 +14,33 @@ export interface DeadLetter {
   readonly reason: string
   /** Milliseconds since the epoch. */
   readonly receivedAt: number
+  /** Of the message, as at its first try. */
+  readonly messageId: string
+  /** Places of the readings that were refused, where others of the message were taken; undefined for all of it. */
+  readonly indexes?: readonly number[] | undefined
+}
+
+export interface DeadLetter extends NewDeadLetter {
+  readonly id: number
+  /** Readings that count as rejected because of it. */
+  readonly rejected: number
 }
 
 export interface DeadLetters {
   /** Resolves when the message is durable; the oldest of the same device go when its bound is reached. */
-  keep(letter: DeadLetter): Promise<void>
+  keep(letter: NewDeadLetter): Promise<void>
+  /** Newest first. @param options.before an id. */
+  list(options: {
+    limit: number
+    before?: number | undefined
+    deviceId?: number | undefined
+  }): Promise<{ letters: DeadLetter[]; total: number }>
+  /** @throws {AppError} NOT_FOUND */
+  get(id: number): Promise<DeadLetter>
+  /** Leaves only these readings in it. @returns false when it was gone or changed meanwhile. */
+  narrow(letter: DeadLetter, indexes: readonly number[], reason: string): Promise<boolean>
+  /** @returns false when it was gone. */
+  discard(id: number): Promise<boolean>
 }
 
 const maxMessages = 1000
@@ -32,14 +56,34 @@ const blanked = (payload: Uint8Array): Buffer => {
     : text
 }
 
+const toLetter = (row: typeof deadLetters.$inferSelect): DeadLetter => ({
+  id: row.id,
+  deviceId: row.deviceId ?? undefined,
+  topic: row.topic,
+  payload: row.payload,
+  reason: row.reason,
+  receivedAt: row.receivedAt,
+  messageId: row.messageId,
+  rejected: row.rejected,
+  indexes: row.indexes === null ? undefined : (JSON.parse(row.indexes) as number[]),
+})
+
 export function createDeadLetters({ db }: { db: RegistryDb }): DeadLetters {
   return {
-    async keep({ deviceId = null, topic, payload, reason, receivedAt }) {
+    async keep({ deviceId = null, topic, payload, reason, receivedAt, messageId, indexes }) {
       const kept = blanked(payload).subarray(0, maxBytes)
       await db.batch([
-        db
-          .insert(deadLetters)
-          .values({ deviceId, topic, payload: kept, size: kept.length, reason, receivedAt }),
+        db.insert(deadLetters).values({
+          deviceId,
+          topic,
+          payload: kept,
+          size: kept.length,
+          reason,
+          receivedAt,
+          messageId,
+          rejected: indexes?.length ?? 1,
+          indexes: indexes === undefined ? null : JSON.stringify(indexes),
+        }),
         db.run(sql`delete from dead_letters where id in (
           select id from (
             select id,
@@ -49,5 +93,61 @@ export function createDeadLetters({ db }: { db: RegistryDb }): DeadLetters {
           where place > ${maxMessages} or bytes > ${maxBytes})`),
       ])
     },
+
+    async list({ limit, before, deviceId }) {
+      const ofDevice = deviceId === undefined ? undefined : eq(deadLetters.deviceId, deviceId)
+      const [rows, total] = await db.batch([
+        db
+          .select()
+          .from(deadLetters)
+          .where(and(ofDevice, before === undefined ? undefined : lt(deadLetters.id, before)))
+          .orderBy(desc(deadLetters.id))
+          .limit(limit),
+        db.select({ count: sql<number>`count(*)` }).from(deadLetters).where(ofDevice),
+      ])
+      return { letters: rows.map(toLetter), total: total[0]?.count ?? 0 }
+    },
+
+    async get(id) {
+      const [row] = await db.select().from(deadLetters).where(eq(deadLetters.id, id))
+      if (row === undefined) throw new AppError('NOT_FOUND', 'There is no such dead letter.')
+      return toLetter(row)
+    },
+
+    async narrow({ id, indexes: before }, indexes, reason) {
+      const unchanged =
+        before === undefined
+          ? sql`${deadLetters.indexes} is null`
+          : eq(deadLetters.indexes, JSON.stringify(before))
+      const changed = await db
+        .update(deadLetters)
+        .set({ indexes: JSON.stringify(indexes), rejected: indexes.length, reason })
+        .where(and(eq(deadLetters.id, id), unchanged))
+        .returning({ id: deadLetters.id })
+      return changed.length > 0
+    },
+
+    async discard(id) {
+      const gone = await db
+        .delete(deadLetters)
+        .where(eq(deadLetters.id, id))
+        .returning({ id: deadLetters.id })
+      return gone.length > 0
+    },
   }
 }
+
+/** Of the payload, characters that a list shows. */
+const shownPayload = 500
+
+/** A letter as operators see it; the payload as text, as far as a list shows it. */
+export const deadLetterView = (letter: DeadLetter) => ({
+  id: letter.id,
+  device_id: letter.deviceId ?? null,
+  topic: letter.topic,
+  reason: letter.reason,
+  received_at: formatMillis(letter.receivedAt),
+  rejected: letter.rejected,
+  size: letter.payload.length,
+  payload: Buffer.from(letter.payload).toString('utf8', 0, shownPayload),
+})

@@ -2,10 +2,52 @@
 import type { Client, InStatement } from '@libsql/client'
 import type { Aggregation } from './store.ts'
 
+/** One message as it is written. */
+export interface Message {
+  readonly deviceId: number
+  /** Milliseconds since the epoch. */
+  readonly receivedAt: number
+  /**
+   * Its readings as JSON arrays, separated by commas: device, time in ns as a string, fields, metadata, arrival, type, location; with
+   * `tokens` also the key, or null, and the token of the reading.
+   */
+  readonly rows: string
+  readonly count: number
+  /** Readings that count as received and as rejected; both 0 for what is not to be counted. */
+  readonly received: number
+  readonly rejected: number
+  /** One for each reading, unlike every other of all time; only for messages that have keys. */
+  readonly tokens: readonly string[] | undefined
+}
+
+export interface Written {
+  /** Places of the messages that could not be written. */
+  readonly failed: number[]
+  readonly code: string
+  /** Tokens of the readings whose key was there before. */
+  readonly duplicates: string[]
+  /** Of the spool: everything of this group has at most this id. */
+  readonly lastId: number
+}
+
+/** Device, received, stored, spooled, rejected, duplicates, arrival in ms: added to its account. */
+export type AccountRow = [number, number, number, number, number, number, number]
+
+/** A message that waits in the spool. */
+export type SpooledRow = [id: number, deviceId: number, receivedAt: number, rows: string]
+
 /** What the database is asked. */
 export type Ask =
-  | { op: 'write'; groups: string[] }
+  | { op: 'write'; into: 'readings' | 'spool'; messages: Message[] }
+  | { op: 'count'; change: AccountRow }
+  | { op: 'account'; deviceId: number | undefined }
+  | { op: 'lastArrival' }
+  | { op: 'spool' }
+  | { op: 'spooled'; maxMessages: number; maxBytes: number }
+  | { op: 'settle'; ids: number[] }
+  | { op: 'dropSpooled'; deviceId: number; from: bigint; to: bigint }
   | { op: 'prune'; before: bigint }
+  | { op: 'forgetKeys'; before: number }
   | { op: 'remove'; deviceId: number; from: bigint; to: bigint }
   | { op: 'close' }
   | { op: 'check' }
@@ -19,7 +61,7 @@ export type Ask =
       descending: boolean
     }
   | { op: 'latest'; deviceId: number }
-  | { op: 'count'; deviceId: number }
+  | { op: 'countReadings'; deviceId: number }
   | { op: 'countDevices' }
   | { op: 'countSince'; from: bigint }
   | {
@@ -55,12 +97,54 @@ const schema = `
     type TEXT NOT NULL,
     value,
     PRIMARY KEY (device_id, field)
-  ) WITHOUT ROWID;`
+  ) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS accounting (
+    device_id INTEGER PRIMARY KEY,
+    received INTEGER NOT NULL,
+    stored INTEGER NOT NULL,
+    spooled INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
+    duplicates INTEGER NOT NULL,
+    last_at INTEGER NOT NULL
+  );
+  CREATE TABLE IF NOT EXISTS seen (
+    device_id INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    token TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (device_id, key)
+  ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS seen_at ON seen (at);
+  CREATE TABLE IF NOT EXISTS spool (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    device_id INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    rows TEXT NOT NULL
+  );
+  CREATE INDEX IF NOT EXISTS spool_device ON spool (device_id);
+  CREATE TABLE IF NOT EXISTS spool_size (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    readings INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+  );
+  INSERT OR IGNORE INTO spool_size VALUES (1, 0, 0);
+  CREATE TRIGGER IF NOT EXISTS spool_in AFTER INSERT ON spool BEGIN
+    UPDATE spool_size SET readings = readings + new.count, bytes = bytes + new.bytes;
+  END;
+  CREATE TRIGGER IF NOT EXISTS spool_out AFTER DELETE ON spool BEGIN
+    UPDATE spool_size SET readings = readings - old.count, bytes = bytes - old.bytes;
+  END;`
 
-const insertReadings = `
+/** A reading whose key, if it has one, is not there from an earlier write. */
+const fresh = (row: string) => `(${row} ->> 7 IS NULL OR EXISTS (SELECT 1 FROM seen
+    WHERE seen.device_id = ${row} ->> 0 AND seen.key = ${row} ->> 7 AND seen.token = ${row} ->> 8))`
+
+const insertReadings = (condition: string) => `
   INSERT INTO readings (device_id, ts, fields, metadata, received_at, device_type, location)
   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
-  FROM json_each(?) WHERE true
+  FROM json_each(?) WHERE ${condition}
   ON CONFLICT DO UPDATE SET
     fields = json_patch(fields, excluded.fields),
     metadata = iif(metadata IS NULL OR excluded.metadata IS NULL, coalesce(excluded.metadata, metadata),
@@ -69,12 +153,54 @@ const insertReadings = `
     device_type = excluded.device_type,
     location = excluded.location`
 
-const updateLatest = `
+const updateLatest = (condition: string) => `
   INSERT INTO latest (device_id, field, ts, type, value)
   SELECT r.value ->> 0, f.key, r.value ->> 1, f.type, f.atom
-  FROM json_each(?) AS r, json_each(r.value, '$[2]') AS f WHERE true
+  FROM json_each(?) AS r, json_each(r.value, '$[2]') AS f WHERE ${condition}
   ON CONFLICT DO UPDATE SET ts = excluded.ts, type = excluded.type, value = excluded.value
   WHERE excluded.ts >= latest.ts`
+
+const noteKeys = `
+  INSERT INTO seen (device_id, key, token, at)
+  SELECT value ->> 0, value ->> 7, value ->> 8, value ->> 4 FROM json_each(?) WHERE value ->> 7 IS NOT NULL
+  ON CONFLICT DO NOTHING`
+
+const addToAccounts = `ON CONFLICT DO UPDATE SET
+    received = received + excluded.received,
+    stored = stored + excluded.stored,
+    spooled = spooled + excluded.spooled,
+    rejected = rejected + excluded.rejected,
+    duplicates = duplicates + excluded.duplicates,
+    last_at = max(last_at, excluded.last_at)`
+
+const account = `
+  INSERT INTO accounting (device_id, received, stored, spooled, rejected, duplicates, last_at)
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+  FROM json_each(?) WHERE true ${addToAccounts}`
+
+const accountKeyed = (into: 'readings' | 'spool') => `
+  INSERT INTO accounting (device_id, received, stored, spooled, rejected, duplicates, last_at)
+  SELECT device, 0, ${into === 'readings' ? 'sum(fresh), 0' : '0, sum(fresh)'}, 0, sum(NOT fresh), 0
+  FROM (SELECT value ->> 0 AS device, ${fresh('value')} AS fresh FROM json_each(?)) WHERE true
+  GROUP BY device ${addToAccounts}`
+
+const findDuplicates = `SELECT value ->> 8 FROM json_each(?) WHERE NOT ${fresh('value')}`
+
+const insertSpool = `
+  INSERT INTO spool (device_id, count, bytes, at, rows)
+  SELECT value ->> 0, value ->> 1, length(value ->> 3), value ->> 2, value ->> 3 FROM json_each(?)`
+
+const insertSpoolKeyed = `
+  INSERT INTO spool (device_id, count, bytes, at, rows)
+  SELECT value ->> 0, 1, length(value), value ->> 4, value FROM json_each(?) WHERE ${fresh('value')}`
+
+const lastSpooled = 'SELECT coalesce(max(id), 0) FROM spool'
+
+const countAsStored = `
+  INSERT INTO accounting (device_id, received, stored, spooled, rejected, duplicates, last_at)
+  SELECT device_id, 0, sum(count), -sum(count), 0, 0, 0
+  FROM spool WHERE id IN (SELECT value FROM json_each(?)) GROUP BY device_id ${addToAccounts}`
+const deleteSpooled = 'DELETE FROM spool WHERE id IN (SELECT value FROM json_each(?))'
 
 /** Conditions of the disk, not of a reading: trying the members of a group one by one would only fail as often. */
 const ofTheDisk = /^SQLITE_(FULL|IOERR|BUSY|LOCKED|READONLY|CANTOPEN|NOMEM|CORRUPT|NOTADB)/
@@ -140,31 +266,126 @@ export async function prepareTables(client: Client, file: boolean): Promise<void
 
 /** Answers what is asked, on this connection; it has to be opened with `intMode: 'bigint'`. */
 export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
-  const write = (json: string): Promise<unknown> =>
+  /** The writes of a group as statements of one transaction. */
+  const statementsOf = (into: 'readings' | 'spool', messages: readonly Message[]): InStatement[] => {
+    const statements: InStatement[] = []
+    const add = (sql: string, json: string) => statements.push({ sql, args: [json] })
+    const plain = messages.filter(({ tokens, count }) => tokens === undefined && count > 0)
+    const keyed = messages.filter(({ tokens, count }) => tokens !== undefined && count > 0)
+    if (plain.length > 0 && into === 'readings') {
+      const json = `[${plain.map(({ rows }) => rows).join(',')}]`
+      add(insertReadings('true'), json)
+      add(updateLatest('true'), json)
+    } else if (plain.length > 0) {
+      const all = plain.map(({ deviceId, count, receivedAt, rows }) => [deviceId, count, receivedAt, rows])
+      add(insertSpool, JSON.stringify(all))
+    }
+    const counted = messages.filter(({ received }) => received > 0)
+    if (keyed.length > 0) {
+      const json = `[${keyed.map(({ rows }) => rows).join(',')}]`
+      add(noteKeys, json)
+      if (into === 'readings') {
+        add(insertReadings(fresh('value')), json)
+        add(updateLatest(fresh('r.value')), json)
+      } else add(insertSpoolKeyed, json)
+      add(accountKeyed(into), json)
+      add(findDuplicates, json)
+    }
+    if (counted.length > 0) {
+      const accounts = new Map<number, AccountRow>()
+      for (const { deviceId, received, rejected, count, tokens, receivedAt } of counted) {
+        const row = accounts.get(deviceId) ?? [deviceId, 0, 0, 0, 0, 0, 0]
+        accounts.set(deviceId, row)
+        row[1] += received
+        // What has keys is counted by what its keys say.
+        if (tokens === undefined) row[into === 'readings' ? 2 : 3] += count
+        row[4] += rejected
+        row[6] = Math.max(row[6], receivedAt)
+      }
+      add(account, JSON.stringify([...accounts.values()]))
+    }
+    if (into === 'spool') statements.push(lastSpooled)
+    return statements
+  }
+
+  const write = async (into: 'readings' | 'spool', messages: readonly Message[]) => {
+    const statements = statementsOf(into, messages)
+    if (statements.length === 0) return { duplicates: [], lastId: 0 }
+    const results = await client.batch(statements, 'write')
+    const found = statements.findIndex(
+      (statement) => typeof statement === 'object' && statement.sql === findDuplicates,
+    )
+    return {
+      duplicates: (results[found]?.rows ?? []).map((row) => String(row[0])),
+      lastId: into === 'spool' ? Number(results.at(-1)?.rows[0]?.[0] ?? 0) : 0,
+    }
+  }
+
+  /** Writes the messages in one transaction; where that fails, each for itself. */
+  const writeGroup = async (into: 'readings' | 'spool', messages: readonly Message[]): Promise<Written> => {
+    try {
+      return { failed: [], code: '', ...(await write(into, messages)) }
+    } catch (error) {
+      let code = codeOf(error)
+      if (messages.length === 1 || ofTheDisk.test(code))
+        return { failed: messages.map((_, at) => at), code, duplicates: [], lastId: 0 }
+      const failed: number[] = []
+      const duplicates: string[] = []
+      let lastId = 0
+      for (const [at, message] of messages.entries()) {
+        await write(into, [message]).then(
+          (written) => {
+            duplicates.push(...written.duplicates)
+            lastId = Math.max(lastId, written.lastId)
+          },
+          (reason: unknown) => {
+            failed.push(at)
+            code = codeOf(reason)
+          },
+        )
+      }
+      return { failed, code, duplicates, lastId }
+    }
+  }
+
+  const settle = (ids: string): Promise<unknown> =>
     client.batch(
       [
-        { sql: insertReadings, args: [json] },
-        { sql: updateLatest, args: [json] },
+        { sql: countAsStored, args: [ids] },
+        { sql: deleteSpooled, args: [ids] },
       ],
       'write',
     )
 
-  /** Writes the groups in one transaction; where that fails, each for itself. Answers the places of those that failed. */
-  const writeGroups = async (groups: string[]): Promise<{ failed: number[]; code: string }> => {
-    try {
-      await write(`[${groups.join(',')}]`)
-      return { failed: [], code: '' }
-    } catch (error) {
-      let code = codeOf(error)
-      if (groups.length === 1 || ofTheDisk.test(code)) return { failed: groups.map((_, at) => at), code }
-      const failed: number[] = []
-      for (const [at, group] of groups.entries()) {
-        await write(`[${group}]`).catch((reason: unknown) => {
-          failed.push(at)
-          code = codeOf(reason)
+  /** Takes the readings of a range out of the spool, message by message; each keeps its place. */
+  const dropSpooled = async (deviceId: number, from: bigint, to: bigint): Promise<void> => {
+    let after = 0
+    for (;;) {
+      const slice = await client.execute({
+        sql: 'SELECT id, at, rows FROM spool WHERE device_id = ? AND id > ? ORDER BY id LIMIT 50',
+        args: [deviceId, after],
+      })
+      if (slice.rows.length === 0) return
+      const statements: InStatement[] = []
+      let dropped = 0
+      for (const row of slice.rows) {
+        after = Number(row[0])
+        const readings = JSON.parse(`[${row[2]}]`) as [number, string][]
+        const kept = readings.filter(([, ts]) => BigInt(ts) < from || BigInt(ts) >= to)
+        if (kept.length === readings.length) continue
+        dropped += readings.length - kept.length
+        statements.push({ sql: 'DELETE FROM spool WHERE id = ?', args: [after] })
+        if (kept.length === 0) continue
+        const text = kept.map((reading) => JSON.stringify(reading)).join(',')
+        statements.push({
+          sql: `INSERT INTO spool (id, device_id, count, bytes, at, rows)
+                VALUES (?1, ?2, ?3, length(?5), ?4, ?5)`,
+          args: [after, deviceId, kept.length, row[1] ?? 0, text],
         })
       }
-      return { failed, code }
+      if (dropped === 0) continue
+      const change: AccountRow = [deviceId, 0, dropped, -dropped, 0, 0, 0]
+      await client.batch([{ sql: account, args: [JSON.stringify([change])] }, ...statements], 'write')
     }
   }
 
@@ -214,9 +435,40 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
   return async (ask: Ask): Promise<unknown> => {
     switch (ask.op) {
       case 'write':
-        return writeGroups(ask.groups)
+        return writeGroup(ask.into, ask.messages)
+      case 'count':
+        await client.execute({ sql: account, args: [JSON.stringify([ask.change])] })
+        return undefined
+      case 'account':
+        return rows({
+          sql: `SELECT total(received), total(stored), total(spooled), total(rejected), total(duplicates)
+                FROM accounting WHERE ?1 IS NULL OR device_id = ?1`,
+          args: [ask.deviceId ?? null],
+        })
+      case 'lastArrival':
+        return rows('SELECT coalesce(max(last_at), 0) FROM accounting')
+      case 'spool':
+        return rows('SELECT readings, bytes, (SELECT at FROM spool ORDER BY id LIMIT 1) FROM spool_size')
+      case 'spooled':
+        return rows({
+          sql: `SELECT id, device_id, at, rows FROM spool WHERE id IN (
+                  SELECT id FROM (SELECT id, bytes, sum(bytes) OVER (ORDER BY id) AS total
+                    FROM (SELECT id, bytes FROM spool ORDER BY id LIMIT ?))
+                  WHERE total - bytes < ?) ORDER BY id`,
+          args: [ask.maxMessages, ask.maxBytes],
+        })
+      case 'settle':
+        return settle(JSON.stringify(ask.ids))
+      case 'dropSpooled':
+        return dropSpooled(ask.deviceId, ask.from, ask.to)
       case 'prune':
         return prune(ask.before)
+      case 'forgetKeys':
+        return rows({
+          sql: `DELETE FROM seen WHERE (device_id, key) IN
+                  (SELECT device_id, key FROM seen WHERE at < ? LIMIT ${pruneSlice}) RETURNING 1`,
+          args: [ask.before],
+        })
       case 'remove':
         await remove(ask.deviceId, ask.from, ask.to)
         return undefined
@@ -230,7 +482,7 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
           sql: 'SELECT field, ts, type, value FROM latest WHERE device_id = ? ORDER BY ts DESC, field LIMIT 1000',
           args: [ask.deviceId],
         })
-      case 'count':
+      case 'countReadings':
         return rows({ sql: 'SELECT count(*) FROM readings WHERE device_id = ?', args: [ask.deviceId] })
       case 'countDevices':
         return rows('SELECT count(DISTINCT device_id) FROM latest')

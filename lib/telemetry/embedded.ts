@@ -2,15 +2,32 @@
  * The embedded telemetry store on libSQL: a file, with one thread that writes in groups and one that reads, or the database
  * of a server.
  */
+import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { createClient } from '@libsql/client'
 import type { Log } from '../log.ts'
-import { type Ask, answerOn, codeOf, prepareTables } from './embedded-sql.ts'
+import {
+  type AccountRow,
+  type Ask,
+  answerOn,
+  codeOf,
+  type Message,
+  prepareTables,
+  type SpooledRow,
+  type Written,
+} from './embedded-sql.ts'
 import type { Answer } from './embedded-worker.ts'
+import type { Account, AccountChange, Delivery, Intake, Receipt, SpoolState } from './intake.ts'
 import type { FieldValue, Reading } from './reading.ts'
-import { maxAggregates, type TelemetryStore, tooManyValues, type WriteEntry } from './store.ts'
+import {
+  maxAggregates,
+  type TelemetryStore,
+  type TimeRange,
+  tooManyValues,
+  type WriteEntry,
+} from './store.ts'
 import { createWriteQueue, unavailable } from './write-queue.ts'
 
 export interface EmbeddedOptions {
@@ -30,6 +47,31 @@ export interface EmbeddedOptions {
   now?: () => number
 }
 
+/** A message that waits in the spool. */
+export interface Spooled {
+  readonly id: number
+  readonly entry: WriteEntry
+}
+
+/** The store, and what it keeps beside the readings in the same transactions: accounts, keys and the spool. */
+export interface EmbeddedStore extends TelemetryStore {
+  /**
+   * Writes the readings, or spools them, and counts them. `lastId`: of the spool, everything of this message has at most
+   * this id.
+   * @throws {AppError} UNAVAILABLE
+   */
+  deliver(delivery: Delivery, into: 'readings' | 'spool'): Promise<Receipt & { lastId: number }>
+  countIn(change: AccountChange): Promise<void>
+  account(deviceId?: number): Promise<Account>
+  lastArrival(): Promise<number>
+  spoolState(): Promise<SpoolState>
+  /** The oldest messages of the spool, at least one if there is any. */
+  spooled(limits: { maxMessages: number; maxBytes: number }): Promise<Spooled[]>
+  /** Takes messages out of the spool; they count as stored from now on. */
+  settle(ids: readonly number[]): Promise<void>
+  dropSpooled(deviceId: number, range: TimeRange): Promise<void>
+}
+
 class StoreFault extends Error {
   override readonly name = 'StoreFault'
   readonly code: string
@@ -38,6 +80,9 @@ class StoreFault extends Error {
     this.code = code
   }
 }
+
+/** How long a key is remembered, ms. */
+const keyMs = 86_400_000
 
 /** A connection that answers one thing after the other. */
 interface Thread {
@@ -108,14 +153,38 @@ export async function prepareServer(url: string, authToken: string | undefined):
   client.close()
 }
 
-const toJson = (entry: WriteEntry): string => {
-  const tags = `${entry.receivedAt},${JSON.stringify(entry.deviceType)},${JSON.stringify(entry.location)}]`
-  let json = ''
-  for (const { time, fields, metadata } of entry.readings) {
-    if (json !== '') json += ','
-    json += `[${entry.deviceId},${time},${JSON.stringify(fields)},${metadata ? JSON.stringify(metadata) : 'null'},${tags}`
+/** Told apart from those of every other process that ever wrote. */
+const tokenPrefix = randomUUID()
+let tokens = 0
+
+const toMessage = (entry: WriteEntry & Partial<Delivery>, received: number): Message => {
+  const { deviceId, receivedAt, readings, keys, rejected = 0 } = entry
+  const tags = `${receivedAt},${JSON.stringify(entry.deviceType)},${JSON.stringify(entry.location)}`
+  const given = keys?.some((key) => key !== undefined)
+    ? readings.map(() => `${tokenPrefix}.${tokens++}`)
+    : undefined
+  let rows = ''
+  for (const [at, { time, fields, metadata }] of readings.entries()) {
+    if (rows !== '') rows += ','
+    rows += `[${deviceId},"${time}",${JSON.stringify(fields)},${metadata ? JSON.stringify(metadata) : 'null'},${tags}`
+    rows += given ? `,${JSON.stringify(keys?.[at] ?? null)},"${given[at]}"]` : ']'
   }
-  return json
+  return { deviceId, receivedAt, rows, count: readings.length, received, rejected, tokens: given }
+}
+
+const toEntry = ([id, deviceId, receivedAt, rows]: SpooledRow): Spooled => {
+  type Row = [number, string, Reading['fields'], Record<string, string> | null, number, string, string | null]
+  const parsed = JSON.parse(`[${rows}]`) as Row[]
+  const [, , , , , deviceType = '', location = null] = parsed[0] ?? []
+  const readings = parsed.map(([, time, fields, metadata]) => ({
+    time: BigInt(time),
+    fields,
+    metadata: metadata ?? undefined,
+  }))
+  return {
+    id: Number(id),
+    entry: { deviceId: Number(deviceId), receivedAt: Number(receivedAt), deviceType, location, readings },
+  }
 }
 
 const toReading = ([time, fields, metadata]: [bigint, string, string | null]): Reading => ({
@@ -140,7 +209,7 @@ const only = (reading: Reading, names: readonly string[]): Reading => {
 }
 
 /** @throws {AppError} UNAVAILABLE when the file cannot be opened. */
-export async function openEmbeddedStore(options: EmbeddedOptions): Promise<TelemetryStore> {
+export async function openEmbeddedStore(options: EmbeddedOptions): Promise<EmbeddedStore> {
   const { at, log, retentionMs, now = Date.now, pruneEveryMs = 3_600_000 } = options
   const { maxWaiting, maxWaitingBytes, maxQueries = 200 } = options
   if ('file' in at) await mkdir(dirname(at.file), { recursive: true, mode: 0o700 })
@@ -152,20 +221,41 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Telem
   let queries = 0
   let closed = false
 
-  const write = async (groups: readonly string[]) => {
+  const writeInto = (into: 'readings' | 'spool') => async (messages: readonly Message[]) => {
     try {
-      const written = (await writer.ask({ op: 'write', groups: [...groups] })) as {
-        failed: number[]
-        code: string
-      }
-      return new Map(written.failed.map((at) => [at, unavailable(new StoreFault(written.code))]))
+      const written = (await writer.ask({ op: 'write', into, messages: [...messages] })) as Written
+      const failed = new Set(written.failed)
+      const duplicates = new Set(written.duplicates)
+      return messages.map((message, at) => {
+        if (failed.has(at)) return unavailable(new StoreFault(written.code))
+        const again = message.tokens?.filter((token) => duplicates.has(token)).length ?? 0
+        const fresh = message.count - again
+        const [stored, queued] = into === 'readings' ? [fresh, 0] : [0, fresh]
+        return { stored, queued, duplicates: again, lastId: written.lastId }
+      })
     } catch (error) {
       const fault = error as StoreFault
       if (fault.code.startsWith('THREAD_') && !closed) writer = await start().catch(() => writer)
-      return new Map(groups.map((_, at) => [at, unavailable(fault)]))
+      return messages.map(() => unavailable(fault))
     }
   }
-  const queue = createWriteQueue({ write, log, maxWaiting, maxWaitingBytes })
+  const limits = { log, maxWaiting, maxWaitingBytes }
+  type Outcome = Receipt & { lastId: number }
+  const queues = {
+    readings: createWriteQueue<Message, Outcome>({ write: writeInto('readings'), ...limits }),
+    spool: createWriteQueue<Message, Outcome>({ write: writeInto('spool'), ...limits }),
+  }
+  const add = (into: 'readings' | 'spool', message: Message) =>
+    queues[into].add({ value: message, count: message.count, characters: message.rows.length })
+
+  /** Changes something; what cannot be done now is to be tried again. */
+  const change = async (ask: Ask): Promise<unknown> => {
+    try {
+      return await writer.ask(ask)
+    } catch (error) {
+      throw unavailable(error)
+    }
+  }
 
   const query = async (ask: Ask): Promise<unknown[][]> => {
     if (queries >= maxQueries || closed) throw unavailable()
@@ -185,6 +275,13 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Telem
 
   let pruning: Promise<void> | undefined
   const prune = async () => {
+    while (
+      !closed &&
+      ((await writer.ask({ op: 'forgetKeys', before: now() - keyMs })) as unknown[]).length > 0
+    ) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    if (retentionMs === 0) return
     const before = BigInt(now() - retentionMs) * 1_000_000n
     while (!closed && (await writer.ask({ op: 'prune', before }))) {
       // Slice by slice: what is to be written comes in between.
@@ -198,16 +295,60 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Telem
         pruning = undefined
       })
   }
-  const pruneTimer = retentionMs > 0 ? setInterval(startPruning, pruneEveryMs) : undefined
-  pruneTimer?.unref()
-  if (retentionMs > 0) startPruning()
+  const pruneTimer = setInterval(startPruning, pruneEveryMs)
+  pruneTimer.unref()
+  startPruning()
 
   return {
     backend: 'embedded',
 
-    write(entry) {
-      const json = toJson(entry)
-      return queue.add({ value: json, count: entry.readings.length, characters: json.length })
+    async write(entry) {
+      await add('readings', toMessage(entry, 0))
+    },
+
+    deliver: (delivery, into) => add(into, toMessage(delivery, delivery.readings.length + delivery.rejected)),
+
+    async countIn({
+      deviceId,
+      received = 0,
+      stored = 0,
+      spooled = 0,
+      rejected = 0,
+      duplicates = 0,
+    }: AccountChange) {
+      const row: AccountRow = [deviceId, received, stored, spooled, rejected, duplicates, 0]
+      await change({ op: 'count', change: row })
+    },
+
+    async account(deviceId) {
+      const [found = []] = await query({ op: 'account', deviceId })
+      const [received = 0, stored = 0, spooled = 0, rejected = 0, duplicates = 0] = found.map(Number)
+      return { received, stored, spooled, rejected, duplicates }
+    },
+
+    async lastArrival() {
+      return Number((await query({ op: 'lastArrival' }))[0]?.[0] ?? 0)
+    },
+
+    async spoolState() {
+      const [[depth, bytes, oldestAt] = []] = await query({ op: 'spool' })
+      return {
+        depth: Number(depth ?? 0),
+        bytes: Number(bytes ?? 0),
+        oldestAt: oldestAt === null || oldestAt === undefined ? undefined : Number(oldestAt),
+      }
+    },
+
+    async spooled(most) {
+      return (await query({ op: 'spooled', ...most })).map((row) => toEntry(row as unknown as SpooledRow))
+    },
+
+    async settle(ids) {
+      await change({ op: 'settle', ids: [...ids] })
+    },
+
+    async dropSpooled(deviceId, { from, to }) {
+      await change({ op: 'dropSpooled', deviceId, from, to })
     },
 
     async history({ deviceId, from, to, fields, limit, order }) {
@@ -260,15 +401,11 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Telem
     },
 
     async remove(deviceId, { from, to }) {
-      try {
-        await writer.ask({ op: 'remove', deviceId, from, to })
-      } catch (error) {
-        throw unavailable(error)
-      }
+      await change({ op: 'remove', deviceId, from, to })
     },
 
     async count(deviceId) {
-      return Number((await query({ op: 'count', deviceId }))[0]?.[0] ?? 0)
+      return Number((await query({ op: 'countReadings', deviceId }))[0]?.[0] ?? 0)
     },
 
     async countDevices() {
@@ -281,20 +418,34 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Telem
 
     async check() {
       await query({ op: 'check' })
-      await writer.ask({ op: 'check' }).catch((error: unknown) => {
-        throw unavailable(error)
-      })
+      await change({ op: 'check' })
     },
 
     async close() {
       if (closed) return
       closed = true
       clearInterval(pruneTimer)
-      await queue.close()
+      await Promise.all([queues.readings.close(), queues.spool.close()])
       await pruning
       const over = { op: 'close' } as const
       await Promise.all([writer.ask(over), reader.ask(over)].map((closing) => closing.catch(() => undefined)))
       await Promise.all([writer.ended, reader.ended])
     },
+  }
+}
+
+/** The way in where the readings themselves are kept here: in one transaction with their account and their keys. */
+export function createDirectIntake(store: EmbeddedStore): Intake {
+  return {
+    async take(delivery) {
+      const { stored, queued, duplicates } = await store.deliver(delivery, 'readings')
+      return { stored, queued, duplicates }
+    },
+    count: (change) => store.countIn(change),
+    account: (deviceId) => store.account(deviceId),
+    spool: () => Promise.resolve(undefined),
+    dropSpooled: () => Promise.resolve(),
+    lastArrival: () => store.lastArrival(),
+    close: () => Promise.resolve(),
   }
 }

@@ -333,14 +333,14 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
     }
   }
 
-  const queue = createWriteQueue<readonly string[]>({
+  const queue = createWriteQueue<readonly string[], undefined>({
     log,
     maxWaiting,
     maxWaitingBytes,
     async write(messages) {
       const failed = new Map<number, AppError>()
       await writeMessages(messages, 0, failed)
-      return failed
+      return messages.map((_, at) => failed.get(at))
     },
   })
 

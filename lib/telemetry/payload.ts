@@ -330,3 +330,13 @@ export function parsePayload(body: unknown, arrival: Arrival): Parsed {
   list.forEach(add)
   return { readings, rejected, batch: true }
 }
+
+/** Readings as a message that parses to them again. */
+export const payloadOf = (readings: readonly Reading[]): string =>
+  JSON.stringify(
+    readings.map(({ time, fields, metadata }) => ({
+      timestamp: String(time),
+      data: fields,
+      ...(metadata && { metadata }),
+    })),
+  )

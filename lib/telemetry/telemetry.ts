@@ -1,6 +1,7 @@
 /** The service of telemetry: from a message to durable readings, and back by query. */
 import { AppError, type ErrorDetail } from '../errors.ts'
-import { type Arrival, parsePayload } from './payload.ts'
+import type { Account, Delivery, Intake, SpoolState } from './intake.ts'
+import { type Arrival, type Parsed, type ParsedReading, parsePayload } from './payload.ts'
 import type { Reading, Rejection } from './reading.ts'
 import type { Aggregate, AggregateQuery, HistoryQuery, Latest, TelemetryStore, TimeRange } from './store.ts'
 
@@ -12,7 +13,12 @@ export interface Sender {
 }
 
 export interface Accepted {
+  /** Readings that must not be sent again: stored, spooled or duplicates. */
   readonly accepted: number
+  /** Of these, spooled until the store is back. */
+  readonly queued: number
+  /** Of these, recognised as sent before. */
+  readonly duplicates: number
   readonly rejected: readonly Rejection[]
   /** Nanoseconds since the epoch: the newest accepted reading. */
   readonly time: bigint
@@ -24,12 +30,37 @@ export interface Page {
   readonly cursor: string | undefined
 }
 
+export interface MessageArrival extends Omit<Arrival, 'retentionMs'> {
+  /** The sender's own word for this message: the same within 24 h is the same message. */
+  readonly idempotencyKey?: string | undefined
+}
+
+/** What of a dead letter a replay goes by: our record, and the payload only for its values. */
+export interface Letter extends Omit<Arrival, 'retentionMs'> {
+  readonly id: number
+  readonly body: unknown
+  readonly indexes: readonly number[] | undefined
+}
+
 export interface Telemetry {
   /**
    * Takes one message; resolves when its good readings are durable.
    * @throws {AppError} VALIDATION_FAILED or TOO_OLD when none is good, UNAVAILABLE when it could not be stored.
    */
-  ingest(sender: Sender, body: unknown, arrival: Omit<Arrival, 'retentionMs'>): Promise<Accepted>
+  ingest(sender: Sender, body: unknown, arrival: MessageArrival): Promise<Accepted>
+  /**
+   * Takes the readings of a dead letter that are good now, with the device and the arrival of the letter. Its own account,
+   * as rejected, is moved; again for the same letter changes nothing.
+   * @param letter.indexes only these readings of the message; undefined for all.
+   * @throws {AppError} VALIDATION_FAILED or TOO_OLD when none is good, UNAVAILABLE.
+   */
+  replay(sender: Sender, letter: Letter): Promise<Accepted>
+  /** Moves what was counted for a letter to what became of it, once. @param resolved readings it no longer stands for. */
+  settleReplay(deviceId: number, resolved: number): Promise<void>
+  /** Takes what waits for the store out of the spool. */
+  dropSpooled(deviceId: number): Promise<void>
+  /** Counts a message that did not come so far as to be parsed; resolves also when that is not possible. */
+  countRefused(deviceId: number, receivedAt: number): Promise<void>
   /**
    * @param cursor of a page before, with the same order.
    * @param maxBytes the page ends before its JSON is longer.
@@ -39,8 +70,12 @@ export interface Telemetry {
   latest(deviceId: number): Promise<Latest | undefined>
   /** @throws {AppError} VALIDATION_FAILED for more than 10,000 windows. */
   aggregate(query: AggregateQuery): Promise<Aggregate[]>
-  /** Deletes the readings of a range. */
+  /** Deletes the readings of a range, those in the spool too. */
   remove(deviceId: number, range: TimeRange): Promise<void>
+  /** Of one device, or of all. */
+  account(deviceId?: number): Promise<Account>
+  /** Undefined where there is no spool. */
+  spool(): Promise<SpoolState | undefined>
   count(deviceId: number): Promise<number>
   countDevices(): Promise<number>
   /** @param from nanoseconds since the epoch. */
@@ -89,32 +124,110 @@ const sizeOf = ({ fields, metadata }: Reading) =>
   (metadata ? Buffer.byteLength(JSON.stringify(metadata)) : 0) +
   64
 
-/** @param retentionMs 0 keeps telemetry for ever. */
-export function createTelemetry(options: { store: TelemetryStore; retentionMs: number }): Telemetry {
-  const { store, retentionMs } = options
+/** What recognises each reading of a message when it comes again; undefined when nothing does. */
+const keysOf = (readings: readonly ParsedReading[], idempotencyKey: string | undefined) => {
+  if (idempotencyKey === undefined && readings.every(({ messageId }) => messageId === undefined))
+    return undefined
+  return readings.map(({ index, messageId }) => {
+    if (messageId !== undefined) return `m:${messageId}`
+    return idempotencyKey === undefined ? undefined : `h:${index}:${idempotencyKey}`
+  })
+}
+
+export interface TelemetryOptions {
+  store: TelemetryStore
+  /** Asked for by what changes or counts telemetry only. */
+  intake: () => Promise<Intake>
+  /** 0 keeps telemetry for ever. */
+  retentionMs: number
+}
+
+export function createTelemetry({ store, intake, retentionMs }: TelemetryOptions): Telemetry {
+  const countRefused = async (deviceId: number, receivedAt: number, rejected: number) => {
+    const nothing = { deviceId, receivedAt, deviceType: '', location: null, readings: [] }
+    try {
+      await (await intake()).take({ ...nothing, rejected })
+    } catch (error) {
+      // The refusal stands without its count; neither side of the account has it then.
+      if (!(error instanceof AppError)) throw error
+    }
+  }
+
+  const take = async (
+    sender: Sender,
+    { readings, rejected }: Parsed,
+    receivedAt: number,
+    counted: Pick<Delivery, 'keys' | 'rejected'>,
+  ): Promise<Accepted> => {
+    const { queued, duplicates } = await (await intake()).take({
+      deviceId: sender.id,
+      deviceType: sender.deviceType,
+      location: sender.location,
+      receivedAt,
+      readings: readings.map(({ reading }) => reading),
+      ...counted,
+    })
+    let time = 0n
+    for (const { reading } of readings) if (reading.time > time) time = reading.time
+    return { accepted: readings.length, queued, duplicates, rejected, time }
+  }
+
   return {
     backend: store.backend,
     latest: (deviceId) => store.latest(deviceId),
-    remove: (deviceId, range) => store.remove(deviceId, range),
     count: (deviceId) => store.count(deviceId),
     countDevices: () => store.countDevices(),
     countSince: (from) => store.countSince(from),
     check: () => store.check(),
+    countRefused: (deviceId, receivedAt) => countRefused(deviceId, receivedAt, 1),
+    account: async (deviceId) => (await intake()).account(deviceId),
+    spool: async () => (await intake()).spool(),
 
-    async ingest(sender, body, arrival) {
-      const { readings, rejected, batch } = parsePayload(body, { ...arrival, retentionMs })
-      const [first] = readings
-      if (first === undefined) throw refusal(rejected, batch)
-      await store.write({
-        deviceId: sender.id,
-        deviceType: sender.deviceType,
-        location: sender.location,
-        receivedAt: arrival.receivedAt,
-        readings: readings.map(({ reading }) => reading),
+    async dropSpooled(deviceId) {
+      await (await intake()).dropSpooled(deviceId, { from: 0n, to: 2n ** 63n - 1n })
+    },
+
+    async remove(deviceId, range) {
+      await (await intake()).dropSpooled(deviceId, range)
+      await store.remove(deviceId, range)
+    },
+
+    async ingest(sender, body, { idempotencyKey, ...arrival }) {
+      let parsed: Parsed
+      try {
+        parsed = parsePayload(body, { ...arrival, retentionMs })
+      } catch (error) {
+        if (error instanceof AppError) await countRefused(sender.id, arrival.receivedAt, 1)
+        throw error
+      }
+      if (parsed.readings.length === 0) {
+        await countRefused(sender.id, arrival.receivedAt, parsed.rejected.length)
+        throw refusal(parsed.rejected, parsed.batch)
+      }
+      return take(sender, parsed, arrival.receivedAt, {
+        keys: keysOf(parsed.readings, idempotencyKey),
+        rejected: parsed.rejected.length,
       })
-      let { time } = first.reading
-      for (const { reading } of readings) if (reading.time > time) time = reading.time
-      return { accepted: readings.length, rejected, time }
+    },
+
+    async replay(sender, { id, body, indexes, ...arrival }) {
+      const all = parsePayload(body, { ...arrival, retentionMs })
+      const wanted = ({ index }: { index: number }) => indexes === undefined || indexes.includes(index)
+      const parsed = {
+        ...all,
+        readings: all.readings.filter(wanted),
+        rejected: all.rejected.filter(wanted),
+      }
+      if (parsed.readings.length === 0) throw refusal(parsed.rejected, parsed.batch)
+      return take(sender, parsed, arrival.receivedAt, {
+        keys: parsed.readings.map(({ index }) => `d:${index}:${id}`),
+        // Of a letter for single readings the others are counted already.
+        rejected: indexes === undefined ? parsed.rejected.length : 0,
+      })
+    },
+
+    async settleReplay(deviceId, resolved) {
+      await (await intake()).count({ deviceId, received: -resolved, rejected: -resolved })
     },
 
     async history({ cursor, maxBytes, ...query }) {

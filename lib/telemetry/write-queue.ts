@@ -10,19 +10,19 @@ export interface Item<T> {
   readonly characters: number
 }
 
-export interface WriteQueue<T> {
+export interface WriteQueue<T, R> {
   /**
-   * Resolves when the message is durable.
+   * Resolves when the message is durable, with what the store says of it.
    * @throws {AppError} UNAVAILABLE when more waits than the queue holds, or it was closed; else what the store answered.
    */
-  add(item: Item<T>): Promise<void>
+  add(item: Item<T>): Promise<R>
   /** Takes nothing more; resolves when everything is written. */
   close(): Promise<void>
 }
 
-export interface WriteQueueOptions<T> {
-  /** Writes a group. Answers the error of each message that could not be stored, by its place. Never throws. */
-  write(group: readonly T[]): Promise<ReadonlyMap<number, AppError>>
+export interface WriteQueueOptions<T, R> {
+  /** Writes a group. Answers for each message, in its place, what became of it, or why it was not stored. Never throws. */
+  write(group: readonly T[]): Promise<readonly (R | AppError)[]>
   log: Log
   /** Readings that may wait, in all; beyond it a message is refused. */
   maxWaiting?: number | undefined
@@ -40,20 +40,20 @@ export const unavailable = (cause?: unknown, retryAfterS = 2) =>
     cause,
   })
 
-interface Waiting<T> extends Item<T> {
-  readonly resolve: () => void
+interface Waiting<T, R> extends Item<T> {
+  readonly resolve: (outcome: R) => void
   readonly reject: (error: Error) => void
 }
 
-export function createWriteQueue<T>(options: WriteQueueOptions<T>): WriteQueue<T> {
+export function createWriteQueue<T, R = void>(options: WriteQueueOptions<T, R>): WriteQueue<T, R> {
   const { write, log, maxWaiting = 20_000, maxWaitingBytes = 64 * 1024 * 1024 } = options
-  let queue: Waiting<T>[] = []
+  let queue: Waiting<T, R>[] = []
   let waitingReadings = 0
   let waitingCharacters = 0
   let writing: Promise<void> | undefined
   let closed = false
 
-  const nextGroup = (): Waiting<T>[] => {
+  const nextGroup = (): Waiting<T, R>[] => {
     let characters = 0
     let end = 0
     while (end < queue.length && (end === 0 || characters < maxGroupCharacters)) {
@@ -65,18 +65,21 @@ export function createWriteQueue<T>(options: WriteQueueOptions<T>): WriteQueue<T
     return group
   }
 
-  const writeGroup = async (group: Waiting<T>[]) => {
-    const failed = await write(group.map(({ value }) => value))
-    const [error] = failed.values()
-    if (error)
-      log.error('readings could not be stored', { messages: failed.size, error: error.cause ?? error })
+  const writeGroup = async (group: Waiting<T, R>[]) => {
+    const outcomes = await write(group.map(({ value }) => value))
+    let failed = 0
+    let first: AppError | undefined
     for (const [at, waiting] of group.entries()) {
       waitingReadings -= waiting.count
       waitingCharacters -= waiting.characters
-      const fault = failed.get(at)
-      if (fault) waiting.reject(fault)
-      else waiting.resolve()
+      const outcome = outcomes[at]
+      if (outcome instanceof AppError) {
+        failed += 1
+        first ??= outcome
+        waiting.reject(outcome)
+      } else waiting.resolve(outcome as R)
     }
+    if (first) log.error('readings could not be stored', { messages: failed, error: first.cause ?? first })
   }
 
   /** Writes group after group while there are any; what comes meanwhile makes the next group. */
