@@ -127,6 +127,7 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
 
   const sleep = (ms: number) =>
     new Promise<void>((resolve) => {
+      if (closed) return resolve()
       const timer = setTimeout(resolve, ms)
       timer.unref()
       endSleep = () => {
@@ -188,8 +189,6 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
         },
       }
       waiters.push(waiter)
-      wanted = true
-      if (!away) endSleep()
     })
 
   return {
@@ -198,6 +197,8 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
       if (closed || (delivery.readings.length > 0 && isFull())) throw unavailable(undefined, 30)
       const { lastId, ...receipt } = await ledger.deliver(delivery, 'spool')
       const { queued, duplicates } = receipt
+      wanted = true
+      if (!away) endSleep()
       if (queued === 0 || away || backlog) return receipt
       return (await settledInTime(lastId)) ? { stored: queued, queued: 0, duplicates } : receipt
     },

@@ -25,6 +25,7 @@ describe('without settings', () => {
       iot: undefined,
       limits: { devicePerMinute: 60, telemetryPerMinute: 100, registerPer5Minutes: 1000, ipPerMinute: 300 },
       upstash: undefined,
+      spool: { maxBytes: 1_073_741_824, maxAgeS: 1_209_600 },
       adminToken: undefined,
       enrollmentKeys: [],
       openRegistration: true,

@@ -1,0 +1,228 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { AppError } from '../../../lib/errors.ts'
+import { createLog } from '../../../lib/log.ts'
+import { createDirectIntake, type EmbeddedStore, openEmbeddedStore } from '../../../lib/telemetry/embedded.ts'
+import { createSpooledIntake, type SpoolOptions } from '../../../lib/telemetry/spool.ts'
+import type { WriteEntry } from '../../../lib/telemetry/store.ts'
+import { unavailable } from '../../../lib/telemetry/write-queue.ts'
+import { balance, intakeContract, readingAt } from '../../support/intake-contract.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+
+const log = createLog('silent')
+const open = (folder: string, name: string) =>
+  openEmbeddedStore({ at: { file: join(folder, name) }, log, retentionMs: 0 })
+
+intakeContract('into the embedded store', async () => {
+  const folder = await temporaryFolder()
+  const store = await open(folder.path, 'telemetry.db')
+  return {
+    intake: createDirectIntake(store),
+    store,
+    async end() {
+      await store.close()
+      await folder.remove()
+    },
+  }
+})
+
+const generous = { maxBytes: 1e9, maxAgeMs: 1e9 }
+
+intakeContract('through the spool', async () => {
+  const folder = await temporaryFolder()
+  const ledger = await open(folder.path, 'ledger.db')
+  const store = await open(folder.path, 'telemetry.db')
+  const intake = createSpooledIntake({
+    ledger,
+    store,
+    bury: () => Promise.reject(new Error('nothing is refused here')),
+    log,
+    waitMs: 10_000,
+    ...generous,
+  })
+  return {
+    intake,
+    store,
+    async end() {
+      await intake.close()
+      await Promise.all([ledger.close(), store.close()])
+      await folder.remove()
+    },
+  }
+})
+
+describe('the spool', () => {
+  const endings: (() => Promise<unknown>)[] = []
+  afterEach(async () => {
+    for (const end of endings.splice(0).reverse()) await end()
+  })
+
+  /** A store that can be taken away; what it was given is kept in order. */
+  const make = async (options: Partial<SpoolOptions> & { path?: string } = {}) => {
+    const folder = options.path === undefined ? await temporaryFolder() : undefined
+    const path = options.path ?? folder?.path ?? ''
+    const ledger: EmbeddedStore = await open(path, 'ledger.db')
+    const written: number[] = []
+    const buried: unknown[] = []
+    const behaviour = {
+      fails: undefined as (() => Error | Promise<never>) | undefined,
+      refuses: [] as number[],
+    }
+    const intake = createSpooledIntake({
+      ledger,
+      store: {
+        async write(entry: WriteEntry) {
+          if (behaviour.fails) throw await behaviour.fails()
+          const values = entry.readings.map(({ fields }) => fields.value as number)
+          if (values.some((value) => behaviour.refuses.includes(value)))
+            throw new AppError('VALIDATION_FAILED', 'The telemetry store refused the reading.')
+          written.push(...values)
+        },
+      },
+      bury: async (entry) => {
+        buried.push(...entry.readings.map(({ fields }) => fields.value))
+      },
+      log,
+      retryMs: { first: 10, longest: 40 },
+      ...generous,
+      ...options,
+    })
+    const end = async () => {
+      await intake.close()
+      await ledger.close()
+    }
+    endings.push(async () => {
+      await end()
+      await folder?.remove()
+    })
+    const take = (values: readonly number[], keys?: readonly string[], deviceId = 1) =>
+      intake.take({
+        deviceId,
+        deviceType: 'sensor',
+        location: null,
+        receivedAt: Date.now(),
+        readings: values.map((value) => readingAt(value, value)),
+        keys,
+        rejected: 0,
+      })
+    return { intake, ledger, written, buried, behaviour, take, path, end }
+  }
+
+  it('answers queued while the store is away, and hands on in order when it is back', async () => {
+    const { intake, written, behaviour, take } = await make()
+    behaviour.fails = () => unavailable()
+    for (let n = 1; n <= 20; n += 1) expect(await take([n])).toMatchObject({ stored: 0, queued: 1 })
+    expect(await intake.account(1)).toMatchObject({ received: 20, stored: 0, spooled: 20 })
+    expect(await intake.spool()).toMatchObject({ depth: 20 })
+    behaviour.fails = undefined
+    await vi.waitFor(async () => expect(await intake.spool()).toMatchObject({ depth: 0, bytes: 0 }))
+    expect(written).toEqual(Array.from({ length: 20 }, (_, n) => n + 1))
+    expect(await intake.account(1)).toMatchObject({ received: 20, stored: 20, spooled: 0 })
+    await vi.waitFor(async () => expect(await take([21])).toMatchObject({ stored: 1, queued: 0 }))
+  })
+
+  it('answers within its time while the store hangs', async () => {
+    const { behaviour, take, written } = await make({ waitMs: 100 })
+    let release = () => {}
+    const hanging = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    behaviour.fails = async () => {
+      await hanging
+      throw unavailable()
+    }
+    expect(await take([1])).toMatchObject({ queued: 1 })
+    behaviour.fails = undefined
+    release()
+    await vi.waitFor(() => expect(written).toEqual([1]))
+  })
+
+  it('keeps what waits over a new start', async () => {
+    const first = await make()
+    first.behaviour.fails = () => unavailable()
+    await first.take([1, 2], ['a', 'b'])
+    await first.end()
+    const second = await make({ path: first.path })
+    await vi.waitFor(() => expect(second.written).toEqual([1, 2]))
+    expect((await second.take([3], ['a'])).duplicates).toBe(1)
+    expect(await second.intake.account(1)).toEqual({
+      received: 3,
+      stored: 2,
+      spooled: 0,
+      rejected: 0,
+      duplicates: 1,
+    })
+  })
+
+  it('finds the one bad reading of a message, and buries that alone', async () => {
+    const { intake, written, buried, behaviour, take } = await make()
+    behaviour.refuses = [3]
+    await take([1, 2, 3, 4])
+    await vi.waitFor(async () => expect(await intake.spool()).toMatchObject({ depth: 0 }))
+    expect(written).toEqual([1, 2, 4])
+    expect(buried).toEqual([3])
+    expect(await intake.account(1)).toMatchObject({ received: 4, stored: 3, rejected: 1, spooled: 0 })
+  })
+
+  it('takes nothing more when it is full, and again when there is room', async () => {
+    const { intake, behaviour, take } = await make({ maxBytes: 400 })
+    behaviour.fails = () => unavailable()
+    let refused: unknown
+    for (let n = 0; n < 50 && refused === undefined; n += 1) {
+      await take([n]).catch((error: unknown) => {
+        refused = error
+      })
+      await sleep(30)
+    }
+    expect(refused).toMatchObject({ code: 'UNAVAILABLE', retryAfterS: 30 })
+    const account = await intake.account(1)
+    expect(balance(account)).toBe(0)
+    expect(account.spooled).toBe(account.received)
+    behaviour.fails = undefined
+    await vi.waitFor(async () => expect(await take([100])).toMatchObject({ duplicates: 0 }), 5000)
+  })
+
+  it('takes nothing more when the oldest has waited too long', async () => {
+    let ahead = 0
+    const { behaviour, take } = await make({ maxAgeMs: 60_000, now: () => Date.now() + ahead })
+    behaviour.fails = () => unavailable()
+    await take([1])
+    ahead = 61_000
+    await vi.waitFor(() => expect(take([2])).rejects.toMatchObject({ code: 'UNAVAILABLE' }), 5000)
+  })
+
+  it('drops the readings of a range and counts them as stored', async () => {
+    const { intake, written, behaviour, take } = await make()
+    behaviour.fails = () => unavailable()
+    await take([1, 2, 3])
+    await take([2], undefined, 7)
+    await take([2])
+    await intake.dropSpooled(1, { from: readingAt(2, 0).time, to: readingAt(3, 0).time })
+    expect(await intake.spool()).toMatchObject({ depth: 3 })
+    expect(await intake.account(1)).toMatchObject({ received: 4, stored: 2, spooled: 2 })
+    behaviour.fails = undefined
+    await vi.waitFor(() => expect(written).toEqual([1, 3, 2]))
+    await vi.waitFor(async () => expect(await intake.spool()).toMatchObject({ depth: 0, bytes: 0 }))
+    expect(balance(await intake.account())).toBe(0)
+  })
+
+  it('takes and hands on at the same time, exactly once', async () => {
+    const { intake, written, behaviour, take } = await make()
+    const flap = setInterval(() => {
+      behaviour.fails = behaviour.fails ? undefined : () => unavailable()
+    }, 15)
+    const all = Array.from({ length: 400 }, (_, n) => n)
+    await Promise.all(
+      all.map(async (n) => {
+        await sleep(n)
+        await take([n], [String(n)])
+      }),
+    )
+    clearInterval(flap)
+    behaviour.fails = undefined
+    await vi.waitFor(async () => expect(await intake.spool()).toMatchObject({ depth: 0 }), 5000)
+    expect([...new Set(written)].sort((one, other) => one - other)).toEqual(all)
+    expect(await intake.account(1)).toMatchObject({ received: 400, stored: 400, spooled: 0, duplicates: 0 })
+  })
+})

@@ -1,0 +1,158 @@
+/** What every way in must do, whatever is behind it: counting, recognising, and saying what became of each reading. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Account, Intake } from '../../lib/telemetry/intake.ts'
+import type { Reading } from '../../lib/telemetry/reading.ts'
+import type { TelemetryStore } from '../../lib/telemetry/store.ts'
+
+export interface OpenedIntake {
+  readonly intake: Intake
+  /** Where the readings end up. */
+  readonly store: TelemetryStore
+  end(): Promise<void>
+}
+
+export const balance = ({ received, stored, spooled, rejected, duplicates }: Account) =>
+  received - stored - spooled - rejected - duplicates
+
+const second = 1_000_000_000n
+const start = 1_760_000_000n * second
+
+export const readingAt = (seconds: number, value: number): Reading => ({
+  time: start + BigInt(seconds) * second,
+  fields: { value },
+  metadata: undefined,
+})
+
+export function intakeContract(name: string, open: () => Promise<OpenedIntake>): void {
+  describe(`the way in: ${name}`, () => {
+    let opened: OpenedIntake
+    let deviceId = 100
+    beforeAll(async () => {
+      opened = await open()
+    })
+    afterAll(() => opened?.end())
+
+    const delivery = (
+      readings: readonly Reading[],
+      keys?: readonly (string | undefined)[],
+      rejected = 0,
+    ) => ({
+      deviceId,
+      deviceType: 'sensor',
+      location: 'Lab',
+      receivedAt: 1_760_000_000_000,
+      readings,
+      keys,
+      rejected,
+    })
+    const found = async () => {
+      const all = { from: 0n, to: 2n ** 62n, fields: undefined, limit: 10_000, order: 'asc' } as const
+      const readings = await opened.store.history({ ...all, deviceId })
+      return readings.map(({ fields }) => fields.value)
+    }
+    /** A device of its own for each test. */
+    const fresh = () => {
+      deviceId += 1
+    }
+    const account = () => opened.intake.account(deviceId)
+    const nothing = { received: 0, stored: 0, spooled: 0, rejected: 0, duplicates: 0 }
+
+    it('begins with nothing', async () => {
+      fresh()
+      expect(await account()).toEqual(nothing)
+    })
+
+    it('stores and counts the readings of a message, the refused ones too', async () => {
+      fresh()
+      const receipt = await opened.intake.take(delivery([readingAt(1, 1), readingAt(2, 2)], undefined, 3))
+      expect(receipt).toEqual({ stored: 2, queued: 0, duplicates: 0 })
+      expect(await account()).toEqual({ ...nothing, received: 5, stored: 2, rejected: 3 })
+      expect(await found()).toEqual([1, 2])
+    })
+
+    it('counts a message of which nothing is good', async () => {
+      fresh()
+      expect(await opened.intake.take(delivery([], undefined, 2))).toEqual({
+        stored: 0,
+        queued: 0,
+        duplicates: 0,
+      })
+      expect(await account()).toEqual({ ...nothing, received: 2, rejected: 2 })
+      expect(await found()).toEqual([])
+    })
+
+    it('takes a reading once whose key is known, whatever it holds then', async () => {
+      fresh()
+      await opened.intake.take(delivery([readingAt(1, 1)], ['a']))
+      const again = await opened.intake.take(delivery([readingAt(9, 9)], ['a']))
+      expect(again).toEqual({ stored: 0, queued: 0, duplicates: 1 })
+      expect(await found()).toEqual([1])
+      expect(await account()).toEqual({ ...nothing, received: 2, stored: 1, duplicates: 1 })
+    })
+
+    it('tells keys apart reading by reading, also within one message', async () => {
+      fresh()
+      await opened.intake.take(delivery([readingAt(1, 1), readingAt(2, 2)], ['a', undefined]))
+      const mixed = await opened.intake.take(
+        delivery(
+          [readingAt(3, 3), readingAt(4, 4), readingAt(5, 5), readingAt(6, 6)],
+          ['b', 'a', undefined, 'b'],
+        ),
+      )
+      expect(mixed).toEqual({ stored: 2, queued: 0, duplicates: 2 })
+      expect(await found()).toEqual([1, 2, 3, 5])
+      expect(balance(await account())).toBe(0)
+    })
+
+    it('knows keys of one device only', async () => {
+      fresh()
+      await opened.intake.take(delivery([readingAt(1, 1)], ['a']))
+      fresh()
+      expect((await opened.intake.take(delivery([readingAt(1, 1)], ['a']))).stored).toBe(1)
+    })
+
+    it('takes one of many that come at once with the same key', async () => {
+      fresh()
+      const receipts = await Promise.all(
+        Array.from({ length: 20 }, (_, n) => opened.intake.take(delivery([readingAt(n, n)], ['same']))),
+      )
+      expect(receipts.reduce((sum, { stored }) => sum + stored, 0)).toBe(1)
+      expect(receipts.reduce((sum, { duplicates }) => sum + duplicates, 0)).toBe(19)
+      expect(await found()).toHaveLength(1)
+      expect(await account()).toEqual({ ...nothing, received: 20, stored: 1, duplicates: 19 })
+    })
+
+    it('takes keys with quotes, commas and brackets as they are', async () => {
+      fresh()
+      const odd = '"],[1,"x\'; --\u{1f600}'
+      expect((await opened.intake.take(delivery([readingAt(1, 1)], [odd]))).stored).toBe(1)
+      expect((await opened.intake.take(delivery([readingAt(1, 1)], [odd]))).duplicates).toBe(1)
+    })
+
+    it('moves between the parts of an account, and the sum of all is that of the devices', async () => {
+      fresh()
+      await opened.intake.take(delivery([readingAt(1, 1)], undefined, 1))
+      await opened.intake.count({ deviceId, received: -1, rejected: -1 })
+      expect(await account()).toEqual({ ...nothing, received: 1, stored: 1 })
+      const all = await opened.intake.account()
+      expect(balance(all)).toBe(0)
+      expect(all.stored).toBeGreaterThan(1)
+    })
+
+    it('keeps large times and every type exactly', async () => {
+      fresh()
+      const time = 1_760_000_000_123_456_789n
+      const reading = { time, fields: { n: 0.1, s: 'ä"\n', b: false }, metadata: { place: "it's" } }
+      await opened.intake.take({ ...delivery([reading]), keys: ['k'] })
+      const all = { from: 0n, to: 2n ** 62n, fields: undefined, limit: 10, order: 'asc' } as const
+      expect(await opened.store.history({ ...all, deviceId })).toEqual([reading])
+    })
+
+    it('remembers the newest arrival', async () => {
+      fresh()
+      const receivedAt = 1_770_000_000_000 + deviceId
+      await opened.intake.take({ ...delivery([readingAt(1, 1)]), receivedAt })
+      expect(await opened.intake.lastArrival()).toBe(receivedAt)
+    })
+  })
+}
