@@ -1,0 +1,141 @@
+/** An end in good order under load, a clock that is set back, and a disk that is full. */
+import { spawnSync } from 'node:child_process'
+import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { startMachine } from '../support/machine.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { freely } from './kills.ts'
+import { startLoad } from './load.ts'
+import { startRecorder } from './recorder.ts'
+import { accountOf, judge, type Verdict } from './verdict.ts'
+
+/** SIGTERM while all devices send. */
+export async function terminate(rounds: number, progress: (text: string) => void): Promise<Verdict> {
+  const folder = await temporaryFolder()
+  const settings = { DATA_DIR: folder.path, ...freely }
+  const recorder = await startRecorder()
+  let machine = await startMachine({ settings })
+  try {
+    recorder.pointTo(machine)
+    const devices = await Promise.all(Array.from({ length: 8 }, (_, n) => machine.register(`term-${n}`)))
+    const load = await startLoad({ recorder, http: devices.slice(0, 4), mqtt: devices.slice(4), rate: 100 })
+    for (let round = 1; round <= rounds; round += 1) {
+      await sleep(1000)
+      const began = performance.now()
+      machine.kill('SIGTERM')
+      const { code } = await machine.ended
+      const ms = Math.round(performance.now() - began)
+      progress(`ended with ${code} after ${ms} ms`)
+      if (code !== 0 || ms > 10_000) throw new Error('SIGTERM under load did not end it well')
+      machine = await startMachine({ settings })
+      recorder.pointTo(machine)
+    }
+    await load.stop(20_000)
+    return await judge(`${rounds} x SIGTERM`, machine, devices, recorder)
+  } finally {
+    await machine.stop()
+    await recorder.close()
+    await folder.remove()
+  }
+}
+
+/** Devices without a clock, while that of the machine is set back an hour: every reading is one more. */
+export async function clockSetBack(progress: (text: string) => void): Promise<Verdict> {
+  const folder = await temporaryFolder()
+  const clock = join(folder.path, 'clock.mjs')
+  const ahead = join(folder.path, 'ahead')
+  // What cannot be had here is another clock for one process: this one reads how far it is ahead.
+  await writeFile(
+    clock,
+    `import { readFileSync } from 'node:fs'
+     const now = Date.now
+     const ahead = () => Number(readFileSync(${JSON.stringify(ahead)}, 'utf8'))
+     Date.now = () => now() + ahead()`,
+  )
+  await writeFile(ahead, '0')
+  const settings = { DATA_DIR: join(folder.path, 'data'), NODE_OPTIONS: `--import=${clock}`, ...freely }
+  let machine = await startMachine({ settings })
+  try {
+    const device = await machine.register('clockless')
+    const client = await machine.mqtt(device)
+    const send = async (count: number) => {
+      for (let n = 0; n < count; n += 1) {
+        await client.publishAsync(`iotflow/devices/${device.id}/telemetry`, JSON.stringify({ n }), { qos: 1 })
+        const { status } = await machine.request('POST', '/api/v1/devices/telemetry', {
+          key: device.key,
+          body: { n },
+        })
+        if (status !== 201) throw new Error(`answered ${status}`)
+      }
+    }
+    await send(200)
+    await writeFile(ahead, '-3600000')
+    await send(200)
+    await client.endAsync(true)
+    await machine.stop()
+    machine = await startMachine({ settings })
+    for (let n = 0; n < 100; n += 1)
+      await machine.request('POST', '/api/v1/devices/telemetry', { key: device.key, body: { n } })
+    const account = await accountOf(machine)
+    const { body } = await machine.request('GET', '/api/v1/devices/status', { key: device.key })
+    const sent = 900
+    progress(`${body.device.telemetry_count} readings of ${sent} are there`)
+    return {
+      scenario: 'clock set back an hour',
+      sent,
+      acknowledged: sent,
+      stored: body.device.telemetry_count,
+      queued: account.spooled,
+      rejected: account.rejected,
+      duplicates: 0,
+      lost: sent - body.device.telemetry_count,
+      invented: 0,
+      imbalance: account.imbalance,
+    }
+  } finally {
+    await machine.stop()
+    await folder.remove()
+  }
+}
+
+/** A small file system that a stranger fills up, and gives back. Needs the right to mount one. */
+export async function diskFull(progress: (text: string) => void): Promise<Verdict | undefined> {
+  const folder = await temporaryFolder()
+  const disk = join(folder.path, 'disk')
+  await mkdir(disk)
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk]).status === 0
+  if (!mounted) {
+    await folder.remove()
+    return undefined
+  }
+  const recorder = await startRecorder()
+  const settings = { ...freely, DATA_DIR: join(disk, 'data'), LOG_LEVEL: 'silent' }
+  const machine = await startMachine({ settings })
+  try {
+    recorder.pointTo(machine)
+    const devices = await Promise.all(Array.from({ length: 8 }, (_, n) => machine.register(`disk-${n}`)))
+    const load = await startLoad({ recorder, http: devices.slice(0, 4), mqtt: devices.slice(4), rate: 100 })
+    await sleep(1000)
+    const filler = join(disk, 'filler')
+    const { bavail, bsize } = await statfs(disk)
+    await writeFile(filler, Buffer.alloc(bavail * bsize)).catch(() => undefined)
+    const refused = () => recorder.answers.get(503) ?? 0
+    for (let tenths = 0; refused() < 50 && tenths < 200; tenths += 1) await sleep(100)
+    progress(`full: ${refused()} x 503 over HTTP`)
+    if (refused() === 0) throw new Error('the disk never was full')
+    await rm(filler)
+    const freed = performance.now()
+    const before = recorder.answers.get(201) ?? 0
+    while ((recorder.answers.get(201) ?? 0) === before) await sleep(10)
+    progress(`taken again ${Math.round(performance.now() - freed)} ms after there was room`)
+    await sleep(1000)
+    await load.stop(20_000)
+    return await judge('disk full', machine, devices, recorder)
+  } finally {
+    await machine.stop()
+    await recorder.close()
+    spawnSync('umount', ['-l', disk])
+    await folder.remove()
+  }
+}

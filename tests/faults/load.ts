@@ -1,0 +1,131 @@
+/** Devices that send without a pause, each reading until it is acknowledged: what a careful device does. */
+import { setMaxListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connectAsync, type MqttClient } from 'mqtt'
+import type { Device } from '../support/machine.ts'
+import type { Recorder } from './recorder.ts'
+
+export interface LoadOptions {
+  readonly recorder: Recorder
+  readonly http: readonly Device[]
+  readonly mqtt: readonly Device[]
+  /** Messages per second and device. */
+  readonly rate: number
+  /** Readings of a message over HTTP. */
+  readonly batch?: number
+  /** Leave the time to the layer. */
+  readonly timeless?: boolean
+}
+
+export interface Load {
+  /** How long answers over HTTP took since the last call, ms, ascending. */
+  latencies(): number[]
+  /** No new readings; resolves when all are acknowledged, or after `ms`. */
+  stop(ms: number): Promise<void>
+}
+
+let clock = BigInt(Date.now()) * 1_000_000n
+/** A time that no other reading has. */
+const nextTime = () => {
+  clock += 1_000_003n
+  return String(clock)
+}
+let number = 0
+const nextReading = (timeless: boolean) => {
+  number += 1
+  const data = { n: number, v: number / 7 }
+  return timeless ? { data } : { timestamp: nextTime(), data }
+}
+
+const inFlight = 20
+
+export async function startLoad(options: LoadOptions): Promise<Load> {
+  const { recorder, rate, batch = 1, timeless = false } = options
+  const ending = new AbortController()
+  // Each request under way listens.
+  setMaxListeners(0, ending.signal)
+  let sending = true
+  let open = 0
+  let latencies: number[] = []
+
+  const post = async (device: Device, body: string) => {
+    for (let tries = 0; !ending.signal.aborted; tries += 1) {
+      const began = performance.now()
+      try {
+        const response = await fetch(`${recorder.httpUrl}/api/v1/devices/telemetry`, {
+          method: 'POST',
+          headers: {
+            'Content-Type': 'application/json',
+            'X-API-Key': device.key,
+            'X-Device': `${device.id}`,
+          },
+          body,
+          signal: ending.signal,
+        })
+        await response.arrayBuffer()
+        latencies.push(performance.now() - began)
+        if (response.ok) return
+        if (response.status < 500 && response.status !== 429) return
+      } catch {
+        // The connection was lost: the reading is sent again.
+      }
+      await sleep(Math.min(1000, 50 * 2 ** tries) * (0.5 + Math.random() / 2))
+    }
+  }
+  const every = async (send: () => Promise<void>) => {
+    // Late ones do not make up: a device has one clock.
+    while (sending) {
+      const due = performance.now() + 1000 / rate
+      if (open < inFlight * (options.http.length + options.mqtt.length)) {
+        open += 1
+        void send().finally(() => {
+          open -= 1
+        })
+      }
+      await sleep(Math.max(0, due - performance.now()))
+    }
+  }
+  const overHttp = (device: Device) =>
+    every(async () => {
+      const readings = Array.from({ length: batch }, () => nextReading(timeless))
+      await post(device, JSON.stringify(batch === 1 ? readings[0] : readings))
+    })
+
+  const clients: MqttClient[] = []
+  const overMqtt = async (device: Device) => {
+    const client = await connectAsync(recorder.mqttUrl, {
+      protocolVersion: 4,
+      clientId: `${device.id}`,
+      username: `${device.id}`,
+      password: device.key,
+      clean: false,
+      reconnectPeriod: 100,
+      connectTimeout: 5000,
+    })
+    client.on('error', () => {})
+    clients.push(client)
+    await every(async () => {
+      const topic = `iotflow/devices/${device.id}/telemetry`
+      await client
+        .publishAsync(topic, JSON.stringify(nextReading(timeless)), { qos: 1 })
+        .catch(() => undefined)
+    })
+  }
+  const running = [...options.http.map(overHttp), ...options.mqtt.map(overMqtt)]
+
+  return {
+    latencies() {
+      const taken = latencies.sort((one, other) => one - other)
+      latencies = []
+      return taken
+    },
+    async stop(ms) {
+      sending = false
+      const deadline = performance.now() + ms
+      while (open > 0 && performance.now() < deadline) await sleep(20)
+      ending.abort()
+      for (const client of clients) await client.endAsync(true)
+      await Promise.allSettled(running)
+    },
+  }
+}

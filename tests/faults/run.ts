@@ -1,0 +1,51 @@
+/** `npm run test:faults`: the faults, one after the other, and what came of every reading. */
+import { parseArgs } from 'node:util'
+import { scenarios, sizes } from './scenarios.ts'
+import { isClean, tableOf, type Verdict } from './verdict.ts'
+
+const help = `Does to the layer what must not cost a reading, and counts.
+
+  npm run test:faults                20 kills and short outages, under 10 minutes
+  npm run test:faults -- --full      100 kills, outages of 60 s
+  npm run test:faults -- --small     as the tests do it
+  npm run test:faults -- --only ${[...scenarios.keys()].join('|')}
+
+With INFLUXDB_URL and INFLUXDB_TOKEN the outages are of a real InfluxDB, else of one that only takes writes.
+`
+
+const main = async (): Promise<number> => {
+  const { values } = parseArgs({
+    options: {
+      full: { type: 'boolean' },
+      small: { type: 'boolean' },
+      only: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  })
+  if (values.help) {
+    process.stdout.write(help)
+    return 0
+  }
+  const size = values.full ? sizes.full : values.small ? sizes.small : sizes.normal
+  const wanted = values.only === undefined ? [...scenarios.keys()] : [values.only]
+  const verdicts: Verdict[] = []
+  for (const name of wanted) {
+    const scenario = scenarios.get(name)
+    if (scenario === undefined) throw new Error(`--only must be one of ${[...scenarios.keys()].join(', ')}.`)
+    verdicts.push(...(await scenario(size, (text) => process.stderr.write(`${name}: ${text}\n`))))
+  }
+  process.stdout.write(`\n${tableOf(verdicts)}`)
+  const clean = verdicts.every(isClean)
+  process.stdout.write(
+    clean ? '\nNothing acknowledged was lost.\n' : '\nFAILED: a figure of the last four columns is not 0.\n',
+  )
+  return clean ? 0 : 1
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    process.stderr.write(`${(error as Error).stack ?? String(error)}\n`)
+    process.exit(2)
+  },
+)

@@ -1,0 +1,38 @@
+/** Every fault there is, by name, and how much of it. */
+import { clockSetBack, diskFull, terminate } from './endings.ts'
+import { killAgainAndAgain } from './kills.ts'
+import { outages } from './outages.ts'
+import type { Verdict } from './verdict.ts'
+
+export interface Size {
+  readonly kills: number
+  readonly terminations: number
+  /** Of each outage, seconds. */
+  readonly outageS: number
+  /** Readings per second during an outage. */
+  readonly rate: number
+}
+
+export const sizes = {
+  small: { kills: 3, terminations: 2, outageS: 3, rate: 300 },
+  normal: { kills: 20, terminations: 5, outageS: 15, rate: 1000 },
+  full: { kills: 100, terminations: 10, outageS: 60, rate: 1000 },
+} as const satisfies Record<string, Size>
+
+type Scenario = (size: Size, progress: (text: string) => void) => Promise<Verdict[]>
+
+export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario>([
+  ['outage', outages],
+  ['terminate', async ({ terminations }, progress) => [await terminate(terminations, progress)]],
+  ['clock', async (_size, progress) => [await clockSetBack(progress)]],
+  [
+    'disk',
+    async (_size, progress) => {
+      const verdict = await diskFull(progress)
+      if (verdict) return [verdict]
+      progress('LEFT OUT: a file system can be mounted by root only')
+      return []
+    },
+  ],
+  ['kill', async ({ kills }, progress) => [await killAgainAndAgain(kills, progress)]],
+])
