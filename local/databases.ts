@@ -45,7 +45,7 @@ export async function prepareDatabases(config: Config, log: Log): Promise<void> 
     } finally {
       registry.close()
     }
-    if (!isFile && influx === undefined) await prepareServer(database.url, database.authToken)
+    if (!isFile) await prepareServer(database.url, database.authToken)
   })
   if (influx) await prepareBucket(influx, retentionDays * 86_400_000, log)
 }

@@ -103,7 +103,7 @@ export function idOf(c: Call): number {
  * @throws {AppError} VALIDATION_FAILED
  */
 export function idempotencyKeyOf(c: Call): string | undefined {
-  const key = c.req.header('idempotency-key')
+  const key = c.req.header('idempotency-key') || undefined
   if (key === undefined || /^[\x21-\x7e]{1,255}$/.test(key)) return key
   const message = 'must be 1 to 255 visible ASCII characters'
   throw new AppError('VALIDATION_FAILED', `Idempotency-Key ${message}.`, {

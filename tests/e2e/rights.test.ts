@@ -1,21 +1,32 @@
+import { createClient } from '@libsql/client'
 import { connectAsync, type IClientOptions } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Operation, operations, type Who } from '../../local/api.ts'
 import { type Door, doors } from '../support/doors.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const enrollmentKey = 'enrolment-key-of-the-tests'
 const wrongKey = 'A'.repeat(32)
 
 let door: Door
 let made = 0
+let dataDir = ''
+let endFolder = async () => {}
 beforeAll(async () => {
+  const folder = await temporaryFolder()
+  dataDir = folder.path
+  endFolder = folder.remove
   door = await doors['npm start']({
+    DATA_DIR: dataDir,
     ENROLLMENT_KEY: enrollmentKey,
     OPEN_REGISTRATION: 'false',
     PUBLIC_TELEMETRY_READS: 'false',
   })
 })
-afterAll(() => door.stop())
+afterAll(async () => {
+  await door.stop()
+  await endFolder()
+})
 
 const call = (method: string, path: string, headers: Record<string, string>, body?: unknown) =>
   fetch(`${door.httpUrl}${path}`, {
@@ -39,6 +50,18 @@ const register = async (): Promise<Device> => {
 const admin = () => ({ Authorization: `Bearer ${door.adminToken}` })
 const setStatus = (id: number, status: string) =>
   call('PUT', `/api/v1/admin/devices/${id}/status`, admin(), { status })
+
+/** A message of this device that could not be stored. @returns its id. */
+const deadLetter = async (deviceId: number): Promise<number> => {
+  const client = createClient({ url: `file:${dataDir}/registry.db`, timeout: 5000 })
+  const { lastInsertRowid } = await client.execute({
+    sql: `INSERT INTO dead_letters (device_id, topic, payload, size, reason, received_at)
+          VALUES (?, 'iotflow/devices/' || ? || '/telemetry', '{"t":2}', 7, 'Put here by a test.', ?)`,
+    args: [deviceId, deviceId, Date.now()],
+  })
+  client.close()
+  return Number(lastInsertRowid)
+}
 
 /** Each makes its own devices, so that no answer depends on what another caller did. */
 const callers: Record<string, (target: Device) => Promise<Record<string, string>>> = {
@@ -125,7 +148,8 @@ describe('over HTTP', () => {
         const reading = await call('POST', '/api/v1/devices/telemetry', { 'X-API-Key': target.key }, { t: 1 })
         expect(reading.status).toBe(201)
         const headers = await become(target)
-        const path = operation.path.replace('{id}', String(target.id))
+        const named = operation.path.includes('dead-letters/') ? await deadLetter(target.id) : target.id
+        const path = operation.path.replace('{id}', String(named))
         const { status } = await call(operation.method, path, headers, bodyOf(operation))
         answers[caller] = status >= 200 && status < 300 ? 'ok' : status
       }

@@ -6,7 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@libsql/client'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { settingNames } from '../../lib/config.ts'
+import { deviceTopics } from '../../lib/mqtt/topics.ts'
 import { openRegistry, type RegistryDb } from '../../lib/registry/db.ts'
+import { createDeadLetters } from '../../lib/telemetry/dead-letters.ts'
 import { temporaryFolder } from './temporary.ts'
 
 export interface Device {
@@ -68,6 +70,8 @@ export interface Machine {
   stored(): Promise<{ devices: number; readings: number; deadLetters: number }>
   /** The registry, opened beside the running process. */
   withRegistry<T>(use: (db: RegistryDb) => Promise<T>): Promise<T>
+  /** Puts a message among the dead letters, as the ingest function would. @returns its id. */
+  deadLetter(deviceId: number, payload: string): Promise<number>
   kill(signal: NodeJS.Signals): void
   readonly ended: Promise<Ended>
   /** Ends it as an operator would. @throws {Error} with its output when it does not end well. */
@@ -227,6 +231,20 @@ export async function startMachine(options: StartOptions = {}): Promise<Machine>
         registry.close()
       }
     },
+    deadLetter: (deviceId, payload) =>
+      machine.withRegistry(async (db) => {
+        const letters = createDeadLetters({ db })
+        const { telemetryPublish: topic } = deviceTopics(deviceId)
+        const letter = {
+          deviceId,
+          topic,
+          reason: 'Put here by a test.',
+          receivedAt: Date.now(),
+          messageId: 'test',
+        }
+        await letters.keep({ ...letter, payload: Buffer.from(payload) })
+        return (await letters.list({ limit: 1, deviceId })).letters[0]?.id ?? 0
+      }),
     async stored() {
       const [devices, deadLetters] = await machine.withRegistry(async ({ $client }) => {
         const { rows } = await $client.execute(
