@@ -5,6 +5,7 @@
 import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
 import * as z from 'zod'
+import { type AwsAccess, accessOf } from './aws.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -85,6 +86,7 @@ const Settings = z.object({
   INFLUXDB_ORG: z.string().default('iotflow'),
   INFLUXDB_BUCKET: z.string().default('telemetry'),
   SPOOL_MAX_BYTES: whole(1_000_000, 1e13).prefault(String(1024 ** 3)),
+  SPOOL_QUEUE_URL: z.url({ protocol: /^https?$/, error: 'must be the URL of an SQS queue' }).optional(),
   SPOOL_MAX_AGE_S: whole(60, 31_536_000).prefault(String(14 * 86_400)),
   MQTT_URL: z
     .union(
@@ -114,11 +116,6 @@ const Settings = z.object({
     .enum(['debug', 'info', 'warn', 'error', 'silent'], 'must be debug, info, warn, error or silent')
     .default('info'),
 })
-
-/** Settings of the contract that this version does not serve yet: set, they would be ignored in silence. */
-const unserved: Record<string, string> = {
-  SPOOL_QUEUE_URL: 'the embedded store needs no queue',
-}
 
 /** Names and forms of the Flask predecessor, with what takes their place. */
 const predecessors = (env: Environment): string[] => {
@@ -181,6 +178,8 @@ export interface Config {
     | undefined
   /** What waits while InfluxDB is away: at most so many bytes, and nothing older. */
   readonly spool: { readonly maxBytes: number; readonly maxAgeS: number }
+  /** An SQS queue for what the stores cannot take, where there is no disk; with the role of the function. */
+  readonly queue: (AwsAccess & { readonly url: string }) | undefined
   /** A broker of one's own; undefined: the embedded one, `none`: no MQTT. */
   readonly mqtt: MqttConnection | 'none' | undefined
   readonly adminToken: string | undefined
@@ -224,10 +223,6 @@ export function loadConfig(env: Environment = process.env): Config {
     Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
   )
   const problems = predecessors(given)
-  for (const [name, instead] of Object.entries(unserved)) {
-    if (given[name])
-      problems.push(`${name} is set, but this version does not serve it yet: ${instead}. Unset it.`)
-  }
   const parsed = Settings.safeParse(given)
   if (!parsed.success) {
     for (const issue of parsed.error.issues) problems.push(`${String(issue.path[0])} ${issue.message}.`)
@@ -295,6 +290,7 @@ export function loadConfig(env: Environment = process.env): Config {
             bucket: s.INFLUXDB_BUCKET,
           }
         : undefined,
+    queue: s.SPOOL_QUEUE_URL ? { url: s.SPOOL_QUEUE_URL, ...accessOf(given) } : undefined,
     spool: { maxBytes: s.SPOOL_MAX_BYTES, maxAgeS: s.SPOOL_MAX_AGE_S },
     mqtt:
       s.MQTT_URL === undefined || s.MQTT_URL === 'none'

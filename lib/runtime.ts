@@ -28,6 +28,7 @@ import { createDirectIntake, type EmbeddedStore, openEmbeddedStore } from './tel
 import { openInfluxStore } from './telemetry/influx.ts'
 import type { Intake } from './telemetry/intake.ts'
 import { payloadOf } from './telemetry/payload.ts'
+import { createPassingIntake, createQueue, createQueuedIntake } from './telemetry/queue.ts'
 import { createSpooledIntake } from './telemetry/spool.ts'
 import type { TelemetryStore } from './telemetry/store.ts'
 import { createTelemetry, type Telemetry } from './telemetry/telemetry.ts'
@@ -152,11 +153,13 @@ function store(): Promise<TelemetryStore> {
   })
 }
 
-function intake(): Promise<Intake> {
-  return once('intake', async () => {
+/** The way into the stores themselves. */
+function directIntake(): Promise<Intake> {
+  return once('directIntake', async () => {
     const ledger = await embedded()
-    const { influx, spool } = config()
+    const { influx, queue, spool } = config()
     if (influx === undefined) return createDirectIntake(ledger)
+    if (queue !== undefined) return createPassingIntake({ ledger, store: await store() })
     const letters = await deadLetters()
     const value = createSpooledIntake({
       ledger,
@@ -179,9 +182,19 @@ function intake(): Promise<Intake> {
   })
 }
 
+function intake(): Promise<Intake> {
+  return once('intake', async () => {
+    const direct = await directIntake()
+    const { queue } = config()
+    return queue === undefined
+      ? direct
+      : createQueuedIntake({ intake: direct, queue: createQueue(queue), log: log() })
+  })
+}
+
 export function telemetry(): Promise<Telemetry> {
   return once('telemetry', async () =>
-    createTelemetry({ store: await store(), intake, retentionMs: retentionMs() }),
+    createTelemetry({ store: await store(), intake, directIntake, retentionMs: retentionMs() }),
   )
 }
 

@@ -1,5 +1,5 @@
 /** Secrets of a deployed stage: read once per container from the parameter store, by name, before the first call. */
-import { AwsClient } from 'aws4fetch'
+import { AwsFault, accessOf, createAwsCall } from './aws.ts'
 
 type Environment = Record<string, string | undefined>
 
@@ -26,26 +26,19 @@ interface Answer {
 export async function loadSecrets(environment: Environment): Promise<void> {
   const path = environment.SECRETS_PATH
   if (!path) return
-  const region = environment.AWS_REGION ?? 'us-east-1'
-  const client = new AwsClient({
-    accessKeyId: environment.AWS_ACCESS_KEY_ID ?? '',
-    secretAccessKey: environment.AWS_SECRET_ACCESS_KEY ?? '',
-    ...(environment.AWS_SESSION_TOKEN ? { sessionToken: environment.AWS_SESSION_TOKEN } : {}),
+  const access = accessOf(environment)
+  const call = createAwsCall(access, {
     service: 'ssm',
-    region,
-    retries: 2,
+    endpoint: environment.AWS_ENDPOINT_URL ?? `https://ssm.${access.region}.amazonaws.com/`,
+    protocol: '1.1',
+    timeoutMs,
   })
   const missing = secretSettings.filter((name) => !environment[name])
-  const response = await client.fetch(
-    environment.AWS_ENDPOINT_URL ?? `https://ssm.${region}.amazonaws.com/`,
-    {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/x-amz-json-1.1', 'X-Amz-Target': 'AmazonSSM.GetParameters' },
-      body: JSON.stringify({ Names: missing.map((name) => `${path}/${name}`), WithDecryption: true }),
-      signal: AbortSignal.timeout(timeoutMs),
-    },
-  )
-  if (!response.ok) throw new Error(`The secrets below ${path} could not be read: status ${response.status}.`)
-  const { Parameters = [] } = (await response.json()) as Answer
+  const names = { Names: missing.map((name) => `${path}/${name}`), WithDecryption: true }
+  const { Parameters = [] } = await call<Answer>('AmazonSSM.GetParameters', names).catch((error: unknown) => {
+    if (error instanceof AwsFault)
+      throw new Error(`The secrets below ${path} could not be read: ${error.code}.`)
+    throw error
+  })
   for (const { Name, Value } of Parameters) environment[Name.slice(path.length + 1)] = Value
 }

@@ -17,9 +17,11 @@ interface Deps {
   devices: Devices
   configurations: Pick<ConfigurationStore, 'read'>
   telemetry: Pick<Telemetry, 'count' | 'account'>
+  /** See {@link accountView}. */
+  exact: boolean
 }
 
-export const showDevice = ({ log, gate, devices, configurations, telemetry }: Deps) =>
+export const showDevice = ({ log, gate, devices, configurations, telemetry, exact }: Deps) =>
   endpoint(log).get('/api/v1/admin/devices/:id', gate.admin(), async (c) => {
     const device = await devices.get(idOf(c))
     const [credentials, configuration, stored, account] = await Promise.all([
@@ -33,7 +35,7 @@ export const showDevice = ({ log, gate, devices, configurations, telemetry }: De
       device: { ...deviceDetails(device, Date.now()), telemetry_count: stored },
       auth_records: credentials.map((credential) => credentialView(credential, Date.now())),
       configurations: configurationView(configuration),
-      accounting: accountView(account),
+      accounting: accountView(account, exact),
     })
   })
 
@@ -44,5 +46,6 @@ export const handler = lambda(async () =>
     devices: await runtime.devices(),
     configurations: await runtime.configurationStore(),
     telemetry: await runtime.telemetry(),
+    exact: runtime.config().queue === undefined,
   }),
 )

@@ -1,12 +1,17 @@
-/** By rule from `iotflow/devices/+/telemetry/#`: what devices publish over MQTT. */
+/**
+ * By rule from `iotflow/devices/+/telemetry/#`: what devices publish over MQTT; and from the queue what could not be taken
+ * at once, a message at a time.
+ */
+import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
 import { onEvent } from '../../lib/built.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
 import { decodeJson } from '../../lib/json.ts'
 import type { Log } from '../../lib/log.ts'
-import { parseDeviceTopic } from '../../lib/mqtt/topics.ts'
+import { deviceTopics, parseDeviceTopic } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import type { DeadLetters } from '../../lib/telemetry/dead-letters.ts'
+import { decodeSpooled } from '../../lib/telemetry/queue.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 
 /** What the rule selects of a message. */
@@ -34,7 +39,7 @@ interface Deps {
  */
 export const ingestTelemetry =
   ({ log, devices, telemetry, deadLetters }: Deps) =>
-  async (event: TelemetryEvent): Promise<void> => {
+  async (event: TelemetryEvent, spooled = false): Promise<void> => {
     const { topic, received_at: receivedAt, message_id: messageId } = event
     const payload = Buffer.from(event.payload, 'base64')
     const { deviceId, kind, subtopic } = parseDeviceTopic(topic) ?? {}
@@ -60,7 +65,12 @@ export const ingestTelemetry =
       return buryWhole(error.message)
     }
     try {
-      const { accepted, rejected } = await telemetry.ingest(device, body, { receivedAt, messageId, subtopic })
+      const { accepted, rejected } = await telemetry.ingest(device, body, {
+        receivedAt,
+        messageId,
+        subtopic,
+        spooled,
+      })
       devices.seen(deviceId)
       if (rejected.length > 0) {
         const [first] = rejected
@@ -77,11 +87,78 @@ export const ingestTelemetry =
     }
   }
 
-export const handler = onEvent(async () =>
-  ingestTelemetry({
+/** What AWS IoT puts into the queue when it could not hand a message to the function. */
+interface RuleFailure {
+  readonly topic: string
+  readonly clientId: string
+  readonly base64OriginalPayload: string
+}
+
+/** The message in a record of the queue, whoever put it there; undefined for one that nobody of ours did. */
+const eventOf = ({ body, messageId, attributes }: SQSRecord): TelemetryEvent | undefined => {
+  const said = decodeJson(Buffer.from(body)) as Partial<
+    TelemetryEvent & RuleFailure & { requestPayload: TelemetryEvent }
+  >
+  // The rule's own words, by the rule or, after the function failed, by Lambda.
+  const event = said.requestPayload ?? said
+  if (typeof event.payload === 'string' && typeof event.topic === 'string') return event as TelemetryEvent
+  if (typeof said.base64OriginalPayload !== 'string' || typeof said.topic !== 'string') return undefined
+  return {
+    payload: said.base64OriginalPayload,
+    topic: said.topic,
+    client_id: said.clientId ?? '',
+    // Of the record: the same at every try of it.
+    received_at: Number(attributes.SentTimestamp),
+    message_id: messageId,
+  }
+}
+
+/** Takes each record for itself: only those that could not be stored come again. */
+export const ingestQueue =
+  ({ log, telemetry, deadLetters, ...others }: Deps) =>
+  async ({ Records }: SQSEvent): Promise<SQSBatchResponse> => {
+    const ingest = ingestTelemetry({ log, telemetry, deadLetters, ...others })
+    const bury = (record: SQSRecord, reason: string, deviceId?: number) =>
+      deadLetters.keep({
+        deviceId,
+        topic: deviceId === undefined ? '' : deviceTopics(deviceId).telemetryPublish,
+        payload: Buffer.from(record.body),
+        reason,
+        receivedAt: Number(record.attributes.SentTimestamp),
+        messageId: record.messageId,
+      })
+    const take = async (record: SQSRecord) => {
+      const delivery = decodeSpooled(JSON.parse(record.body))
+      if (delivery !== undefined) {
+        await telemetry.restore(delivery).catch((error: unknown) => {
+          if (!(error instanceof AppError) || error.code !== 'VALIDATION_FAILED') throw error
+          return bury(record, error.message, delivery.deviceId)
+        })
+        return
+      }
+      const event = eventOf(record)
+      await (event
+        ? ingest(event, true)
+        : bury(record, 'Nothing of this system put the message into the queue.'))
+    }
+    const results = await Promise.allSettled(Records.map(take))
+    const failed = Records.filter((_, at) => results[at]?.status === 'rejected')
+    if (failed.length > 0)
+      log.warn('messages of the queue come again', { failed: failed.length, of: Records.length })
+    return { batchItemFailures: failed.map(({ messageId }) => ({ itemIdentifier: messageId })) }
+  }
+
+export const handler = onEvent(async () => {
+  const deps = {
     log: runtime.log(),
     devices: await runtime.devices(),
     telemetry: await runtime.telemetry(),
     deadLetters: await runtime.deadLetters(),
-  }),
-)
+  }
+  const [ingest, queue] = [ingestTelemetry(deps), ingestQueue(deps)]
+  return async (event: TelemetryEvent | SQSEvent): Promise<SQSBatchResponse | undefined> => {
+    if ('Records' in event) return queue(event)
+    await ingest(event)
+    return undefined
+  }
+})

@@ -15,6 +15,8 @@ interface Deps {
   telemetry: Pick<Telemetry, 'backend' | 'check' | 'countDevices' | 'account' | 'spool'>
   /** Where InfluxDB keeps it. */
   influx: { readonly bucket: string; readonly org: string } | undefined
+  /** See {@link accountView}. */
+  exact: boolean
   /** True where anybody who can connect may see the accounts. */
   showAccounts: boolean
 }
@@ -22,7 +24,7 @@ interface Deps {
 /** The store is asked at most this often, ms. */
 const askEveryMs = 15_000
 
-export const telemetryStatus = ({ log, gate, telemetry, influx, showAccounts }: Deps) => {
+export const telemetryStatus = ({ log, gate, telemetry, influx, exact, showAccounts }: Deps) => {
   const ask = kept(askEveryMs, async () => {
     try {
       await telemetry.check()
@@ -35,7 +37,7 @@ export const telemetryStatus = ({ log, gate, telemetry, influx, showAccounts }: 
   const accounts = async () => {
     const [account, spool] = await Promise.all([telemetry.account(), telemetry.spool()])
     return {
-      accounting: accountView(account),
+      accounting: accountView(account, exact),
       ...(spool && {
         spool: {
           depth: spool.depth,
@@ -65,12 +67,13 @@ export const telemetryStatus = ({ log, gate, telemetry, influx, showAccounts }: 
 }
 
 export const handler = lambda(async () => {
-  const { stage, loopback, influx } = runtime.config()
+  const { stage, loopback, influx, queue } = runtime.config()
   return telemetryStatus({
     log: runtime.log(),
     gate: await runtime.gate(),
     telemetry: await runtime.telemetry(),
     influx,
+    exact: queue === undefined,
     showAccounts: stage === 'local' && loopback,
   })
 })

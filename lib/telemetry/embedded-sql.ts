@@ -40,6 +40,10 @@ export type SpooledRow = [id: number, deviceId: number, receivedAt: number, rows
 export type Ask =
   | { op: 'write'; into: 'readings' | 'spool'; messages: Message[] }
   | { op: 'count'; change: AccountRow }
+  /** `keys`: JSON rows of device, key, token and arrival. */
+  | { op: 'note'; keys: string; change: AccountRow }
+  /** `keys`: a JSON list. */
+  | { op: 'knownKeys'; deviceId: number; keys: string }
   | { op: 'account'; deviceId: number | undefined }
   | { op: 'lastArrival' }
   | { op: 'spool' }
@@ -439,6 +443,25 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
       case 'count':
         await client.execute({ sql: account, args: [JSON.stringify([ask.change])] })
         return undefined
+      case 'note':
+        await client.batch(
+          [
+            {
+              sql: `INSERT INTO seen (device_id, key, token, at)
+                    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE true
+                    ON CONFLICT DO NOTHING`,
+              args: [ask.keys],
+            },
+            { sql: account, args: [JSON.stringify([ask.change])] },
+          ],
+          'write',
+        )
+        return undefined
+      case 'knownKeys':
+        return rows({
+          sql: 'SELECT key FROM seen WHERE device_id = ? AND key IN (SELECT value FROM json_each(?))',
+          args: [ask.deviceId, ask.keys],
+        })
       case 'account':
         return rows({
           sql: `SELECT total(received), total(stored), total(spooled), total(rejected), total(duplicates)

@@ -62,6 +62,10 @@ export interface EmbeddedStore extends TelemetryStore {
    */
   deliver(delivery: Delivery, into: 'readings' | 'spool'): Promise<Receipt & { lastId: number }>
   countIn(change: AccountChange): Promise<void>
+  /** Which of these keys were seen within 24 h. */
+  knownKeys(deviceId: number, keys: readonly (string | undefined)[]): Promise<Set<string>>
+  /** Notes the keys of a delivery that is stored elsewhere, and counts it. */
+  note(delivery: Delivery, receipt: Receipt): Promise<void>
   account(deviceId?: number): Promise<Account>
   lastArrival(): Promise<number>
   spoolState(): Promise<SpoolState>
@@ -303,7 +307,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
     backend: 'embedded',
 
     async write(entry) {
-      await add('readings', toMessage(entry, 0))
+      await add('readings', toMessage({ ...entry, keys: undefined }, 0))
     },
 
     deliver: (delivery, into) => add(into, toMessage(delivery, delivery.readings.length + delivery.rejected)),
@@ -324,6 +328,24 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       const [found = []] = await query({ op: 'account', deviceId })
       const [received = 0, stored = 0, spooled = 0, rejected = 0, duplicates = 0] = found.map(Number)
       return { received, stored, spooled, rejected, duplicates }
+    },
+
+    async knownKeys(deviceId, keys) {
+      const given = JSON.stringify(keys.filter((key) => key !== undefined))
+      return new Set((await query({ op: 'knownKeys', deviceId, keys: given })).map(([key]) => String(key)))
+    },
+
+    async note({ deviceId, readings, keys, rejected, receivedAt }, { stored, duplicates }) {
+      const received = readings.length + rejected
+      await change({
+        op: 'note',
+        keys: JSON.stringify(
+          (keys ?? []).flatMap((key) =>
+            key === undefined ? [] : [[deviceId, key, `${tokenPrefix}.${tokens++}`, receivedAt]],
+          ),
+        ),
+        change: [deviceId, received, stored, 0, rejected, duplicates, receivedAt],
+      })
     },
 
     async lastArrival() {

@@ -61,5 +61,5 @@ export interface Intake {
   close(): Promise<void>
 }
 
-/** An account as operators see it. */
-export const accountView = (account: Account) => ({ ...account, exact: true })
+/** An account as operators see it. @param exact false where readings wait in a queue that cannot be counted. */
+export const accountView = (account: Account, exact: boolean) => ({ ...account, exact })

@@ -33,6 +33,8 @@ export interface Page {
 export interface MessageArrival extends Omit<Arrival, 'retentionMs'> {
   /** The sender's own word for this message: the same within 24 h is the same message. */
   readonly idempotencyKey?: string | undefined
+  /** It comes out of a spool, and what cannot be stored stays there. */
+  readonly spooled?: boolean | undefined
 }
 
 /** What of a dead letter a replay goes by: our record, and the payload only for its values. */
@@ -48,6 +50,8 @@ export interface Telemetry {
    * @throws {AppError} VALIDATION_FAILED or TOO_OLD when none is good, UNAVAILABLE when it could not be stored.
    */
   ingest(sender: Sender, body: unknown, arrival: MessageArrival): Promise<Accepted>
+  /** Stores what waited in a spool outside of the stores. @throws {AppError} UNAVAILABLE, VALIDATION_FAILED */
+  restore(delivery: Delivery): Promise<void>
   /**
    * Takes the readings of a dead letter that are good now, with the device and the arrival of the letter. Its own account,
    * as rejected, is moved; again for the same letter changes nothing.
@@ -138,11 +142,13 @@ export interface TelemetryOptions {
   store: TelemetryStore
   /** Asked for by what changes or counts telemetry only. */
   intake: () => Promise<Intake>
+  /** For what comes out of a spool, and must not go back there. */
+  directIntake: () => Promise<Intake>
   /** 0 keeps telemetry for ever. */
   retentionMs: number
 }
 
-export function createTelemetry({ store, intake, retentionMs }: TelemetryOptions): Telemetry {
+export function createTelemetry({ store, intake, directIntake, retentionMs }: TelemetryOptions): Telemetry {
   const countRefused = async (deviceId: number, receivedAt: number, rejected: number) => {
     const nothing = { deviceId, receivedAt, deviceType: '', location: null, readings: [] }
     try {
@@ -154,12 +160,13 @@ export function createTelemetry({ store, intake, retentionMs }: TelemetryOptions
   }
 
   const take = async (
+    into: Intake,
     sender: Sender,
     { readings, rejected }: Parsed,
     receivedAt: number,
     counted: Pick<Delivery, 'keys' | 'rejected'>,
   ): Promise<Accepted> => {
-    const { queued, duplicates } = await (await intake()).take({
+    const { queued, duplicates } = await into.take({
       deviceId: sender.id,
       deviceType: sender.deviceType,
       location: sender.location,
@@ -192,7 +199,7 @@ export function createTelemetry({ store, intake, retentionMs }: TelemetryOptions
       await store.remove(deviceId, range)
     },
 
-    async ingest(sender, body, { idempotencyKey, ...arrival }) {
+    async ingest(sender, body, { idempotencyKey, spooled = false, ...arrival }) {
       let parsed: Parsed
       try {
         parsed = parsePayload(body, { ...arrival, retentionMs })
@@ -204,7 +211,7 @@ export function createTelemetry({ store, intake, retentionMs }: TelemetryOptions
         await countRefused(sender.id, arrival.receivedAt, parsed.rejected.length)
         throw refusal(parsed.rejected, parsed.batch)
       }
-      return take(sender, parsed, arrival.receivedAt, {
+      return take(await (spooled ? directIntake : intake)(), sender, parsed, arrival.receivedAt, {
         keys: keysOf(parsed.readings, idempotencyKey),
         rejected: parsed.rejected.length,
       })
@@ -219,11 +226,15 @@ export function createTelemetry({ store, intake, retentionMs }: TelemetryOptions
         rejected: all.rejected.filter(wanted),
       }
       if (parsed.readings.length === 0) throw refusal(parsed.rejected, parsed.batch)
-      return take(sender, parsed, arrival.receivedAt, {
+      return take(await intake(), sender, parsed, arrival.receivedAt, {
         keys: parsed.readings.map(({ index }) => `d:${index}:${id}`),
         // Of a letter for single readings the others are counted already.
         rejected: indexes === undefined ? parsed.rejected.length : 0,
       })
+    },
+
+    async restore(delivery) {
+      await (await directIntake()).take(delivery)
     },
 
     async settleReplay(deviceId, resolved) {

@@ -89,7 +89,8 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
   it('has every rule of iot-rules, word for word, with its function', async () => {
     const rules = ofType('AWS::IoT::TopicRule').map(({ Properties }) => Properties)
     const files = (await readdir(`${root}iot-rules`)).filter((file) => file.endsWith('.yml'))
-    expect(rules).toHaveLength(files.length)
+    // And the one that puts telemetry into the queue instead, where the stage asks for it.
+    expect(rules).toHaveLength(files.length + 1)
     for (const file of files) {
       const rule = parse(await readFile(`${root}iot-rules/${file}`, 'utf8')) as Record<string, string>
       const packaged = rules.find(({ RuleName }) => RuleName === `iotflow_${stage}_${rule.name}`)
@@ -105,6 +106,35 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
         ],
       })
     }
+  })
+
+  it('loses no telemetry: what fails goes into the queue, which the same function empties', () => {
+    const queue = { 'Fn::GetAtt': ['SpoolQueue', 'Arn'] }
+    const toQueue = { Sqs: { QueueUrl: { Ref: 'SpoolQueue' }, UseBase64: false } }
+    const ruleOf = (name: string) =>
+      ofType('AWS::IoT::TopicRule').find(
+        ({ Properties }) => Properties.RuleName === `iotflow_${stage}_${name}`,
+      )?.Properties.TopicRulePayload
+    const direct = ruleOf('telemetry_ingest')
+    expect(direct).toMatchObject({ RuleDisabled: false, ErrorAction: toQueue })
+    expect(ruleOf('telemetry_queue')).toMatchObject({
+      RuleDisabled: true,
+      Sql: direct.Sql,
+      Actions: [toQueue],
+    })
+    expect(ofType('AWS::Lambda::EventInvokeConfig')[0]?.Properties).toMatchObject({
+      FunctionName: { Ref: 'TelemetryDashingestLambdaFunction' },
+      DestinationConfig: { OnFailure: { Destination: queue } },
+    })
+    expect(ofType('AWS::Lambda::EventSourceMapping')[0]?.Properties).toMatchObject({
+      EventSourceArn: queue,
+      FunctionResponseTypes: ['ReportBatchItemFailures'],
+    })
+    const queues = ofType('AWS::SQS::Queue').map(({ Properties }) => Properties)
+    expect(queues).toHaveLength(2)
+    for (const properties of queues)
+      expect(properties).toMatchObject({ MessageRetentionPeriod: 14 * 86_400, SqsManagedSseEnabled: true })
+    expect(queues.find(({ RedrivePolicy }) => RedrivePolicy)?.RedrivePolicy.maxReceiveCount).toBe(1000)
   })
 
   it('lets AWS IoT Core ask the authorizer, and nobody else', () => {

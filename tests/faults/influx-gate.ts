@@ -69,7 +69,13 @@ export async function openGate(upstream: string | undefined): Promise<Gate> {
     }
     let [status, text] = standIn(path)
     if (upstream !== undefined) {
-      const { host: _host, connection: _connection, 'content-length': _length, ...headers } = incoming.headers
+      const {
+        host: _host,
+        connection: _connection,
+        'content-length': _length,
+        'transfer-encoding': _encoding,
+        ...headers
+      } = incoming.headers
       const got = await fetch(`${upstream}${path}`, {
         method: incoming.method ?? 'GET',
         headers: headers as Record<string, string>,

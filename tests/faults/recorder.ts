@@ -49,7 +49,7 @@ export async function startRecorder(): Promise<Recorder> {
   const sent: Book = new Map()
   const acknowledged: Book = new Map()
   const answers = new Map<number, number>()
-  let agent = new Agent({ keepAlive: true, maxSockets: 64 })
+  let agent = new Agent({ keepAlive: true, maxSockets: 1000 })
 
   const forward = (incoming: IncomingMessage, body: Buffer, answer: ServerResponse) => {
     const lost = () => {
@@ -145,7 +145,7 @@ export async function startRecorder(): Promise<Recorder> {
     pointTo(layer) {
       target = layer && { http: new URL(layer.httpUrl), mqtt: new URL(layer.mqttUrl) }
       agent.destroy()
-      agent = new Agent({ keepAlive: true, maxSockets: 64 })
+      agent = new Agent({ keepAlive: true, maxSockets: 1000 })
       for (const socket of open) socket.destroy()
     },
     async close() {

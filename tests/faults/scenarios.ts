@@ -2,6 +2,7 @@
 import { clockSetBack, diskFull, terminate } from './endings.ts'
 import { killAgainAndAgain } from './kills.ts'
 import { outages } from './outages.ts'
+import { overload } from './overload.ts'
 import type { Verdict } from './verdict.ts'
 
 export interface Size {
@@ -11,12 +12,18 @@ export interface Size {
   readonly outageS: number
   /** Readings per second during an outage. */
   readonly rate: number
+  /** Of the flood, seconds. */
+  readonly floodS: number
+  /** Connections that never ask for anything; they need as many files. */
+  readonly idle: number
+  /** Devices that connect at once. */
+  readonly storm: number
 }
 
 export const sizes = {
-  small: { kills: 3, terminations: 2, outageS: 3, rate: 300 },
-  normal: { kills: 20, terminations: 5, outageS: 15, rate: 1000 },
-  full: { kills: 100, terminations: 10, outageS: 60, rate: 1000 },
+  small: { kills: 3, terminations: 2, outageS: 3, rate: 300, floodS: 3, idle: 500, storm: 300 },
+  normal: { kills: 20, terminations: 5, outageS: 15, rate: 1000, floodS: 10, idle: 10_000, storm: 2000 },
+  full: { kills: 100, terminations: 10, outageS: 60, rate: 1000, floodS: 20, idle: 10_000, storm: 2000 },
 } as const satisfies Record<string, Size>
 
 type Scenario = (size: Size, progress: (text: string) => void) => Promise<Verdict[]>
@@ -34,5 +41,6 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario
       return []
     },
   ],
+  ['overload', overload],
   ['kill', async ({ kills }, progress) => [await killAgainAndAgain(kills, progress)]],
 ])

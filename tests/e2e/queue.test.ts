@@ -1,0 +1,213 @@
+/** Events as AWS brings them to the ingest function: twice, at once, and from the queue, where one of a batch fails. */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { SQSBatchResponse } from 'aws-lambda'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loadConfig } from '../../lib/config.ts'
+import { createLog } from '../../lib/log.ts'
+import { openEmbeddedStore } from '../../lib/telemetry/embedded.ts'
+import { buildCloud } from '../../local/build.ts'
+import { prepareDatabases } from '../../local/databases.ts'
+import { loadFunctions } from '../../local/functions.ts'
+import { region, startGateway, startLambda } from '../support/lambda.ts'
+import { findSqld, startSqld } from '../support/sqld.ts'
+import { findMoto, type Sqs, startSqs } from '../support/sqs.ts'
+
+const left = (findSqld() === undefined || findMoto() === undefined) && process.env.REQUIRE_BACKENDS !== '1'
+if (left) process.stderr.write('\nLEFT OUT: the queue of the cloud, sqld or moto_server is not installed.\n')
+
+/** A database that answers as before, but not to requests that hold a certain word. */
+const openFaultyDatabase = async (upstream: string) => {
+  const trouble = { word: undefined as string | undefined }
+  const server = createServer((incoming, response) => {
+    const chunks: Buffer[] = []
+    incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
+    incoming.on('end', () => {
+      const body = Buffer.concat(chunks)
+      if (trouble.word !== undefined && body.includes(trouble.word)) {
+        response.writeHead(503).end()
+        return
+      }
+      const headers = { ...incoming.headers } as Record<string, string>
+      for (const name of ['host', 'connection', 'content-length', 'transfer-encoding']) delete headers[name]
+      fetch(`${upstream}${incoming.url}`, {
+        method: incoming.method ?? 'GET',
+        headers,
+        ...(body.length > 0 ? { body: new Uint8Array(body) } : {}),
+      }).then(
+        async (got) => {
+          const text = Buffer.from(await got.arrayBuffer())
+          response.writeHead(got.status, { 'Content-Type': got.headers.get('content-type') ?? '' }).end(text)
+        },
+        () => response.destroy(),
+      )
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    trouble,
+    close: () => {
+      server.closeAllConnections()
+      return new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+describe.skipIf(left)('the ingest function in the cloud', () => {
+  const log = createLog('silent')
+  const endings: (() => Promise<unknown>)[] = []
+  let lambda: ReturnType<typeof startLambda>
+  let database: Awaited<ReturnType<typeof openFaultyDatabase>>
+  let sqs: Sqs
+  let httpUrl: string
+  let store: Awaited<ReturnType<typeof openEmbeddedStore>>
+  let device: { id: number; api_key: string }
+
+  beforeAll(async () => {
+    await buildCloud()
+    const sqld = await startSqld()
+    endings.push(() => sqld.stop())
+    await prepareDatabases(loadConfig({ DATABASE_URL: sqld.url }), log)
+    database = await openFaultyDatabase(sqld.url)
+    endings.push(() => database.close())
+    sqs = await startSqs()
+    endings.push(() => sqs.stop())
+    lambda = startLambda(new URL('../../dist/cloud/', import.meta.url), {
+      STAGE: 'dev',
+      DATABASE_URL: database.url,
+      SPOOL_QUEUE_URL: sqs.queue.url,
+      OPEN_REGISTRATION: 'true',
+      PUBLIC_TELEMETRY_READS: 'true',
+      RATE_LIMIT_TELEMETRY_PER_MINUTE: '0',
+      AWS_REGION: region,
+      AWS_ACCESS_KEY_ID: 'test',
+      AWS_SECRET_ACCESS_KEY: 'test',
+      LOG_LEVEL: 'silent',
+    })
+    endings.push(() => lambda.close())
+    const gateway = await startGateway(await loadFunctions(), lambda)
+    endings.push(() => gateway.close())
+    httpUrl = gateway.url
+    // Beside the functions, to see what there is.
+    store = await openEmbeddedStore({ at: { url: sqld.url, authToken: undefined }, log, retentionMs: 0 })
+    endings.push(() => store.close())
+  }, 120_000)
+  afterAll(async () => {
+    for (const end of endings.reverse()) await end()
+  })
+
+  const register = async (name: string) => {
+    const response = await fetch(`${httpUrl}/api/v1/devices/register`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ name, device_type: 'sensor' }),
+    })
+    expect(response.status).toBe(201)
+    device = ((await response.json()) as { device: typeof device }).device
+  }
+  let made = 0
+  const event = (payload: unknown) => {
+    made += 1
+    return {
+      payload: Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload)).toString(
+        'base64',
+      ),
+      topic: `iotflow/devices/${device.id}/telemetry`,
+      client_id: `${device.id}`,
+      received_at: Date.now(),
+      message_id: `0000-${made}`,
+    }
+  }
+  const ingest = (given: unknown) => lambda.invoke('telemetry-ingest', given)
+  const record = (body: unknown) => {
+    made += 1
+    const attributes = { ApproximateReceiveCount: '1', SentTimestamp: String(Date.now()) }
+    return { messageId: `record-${made}`, body: JSON.stringify(body), attributes, eventSource: 'aws:sqs' }
+  }
+  const deliver = async (...records: ReturnType<typeof record>[]) => {
+    const { batchItemFailures } = (await ingest({ Records: records })) as SQSBatchResponse
+    return batchItemFailures.map(({ itemIdentifier }) => itemIdentifier)
+  }
+  const values = async () => {
+    const range = { from: 0n, to: 2n ** 62n, fields: undefined, limit: 1000, order: 'asc' } as const
+    return (await store.history({ ...range, deviceId: device.id })).map(({ fields }) => fields.n)
+  }
+
+  it('stores an event once that comes twice, one after the other and at once, without a time of its own', async () => {
+    await register('twice')
+    const [first, second] = [event({ n: 1 }), event({ n: 2 })]
+    await ingest(first)
+    await ingest(first)
+    await Promise.all([ingest(second), ingest(second), ingest(second)])
+    expect((await values()).sort()).toEqual([1, 2])
+  })
+
+  it('takes every shape that comes out of the queue', async () => {
+    await register('shapes')
+    const ruleFailure = {
+      ruleName: 'iotflow_dev_telemetry_ingest',
+      topic: `iotflow/devices/${device.id}/telemetry`,
+      clientId: `${device.id}`,
+      base64OriginalPayload: Buffer.from('{"n":3}').toString('base64'),
+      failures: [{ failedAction: 'LambdaAction', errorMessage: 'throttled' }],
+    }
+    const lambdaFailure = {
+      version: '1.0',
+      requestContext: { condition: 'RetriesExhausted', approximateInvokeCount: 3 },
+      requestPayload: event({ n: 2 }),
+      responsePayload: { errorType: 'AppError' },
+    }
+    const failed = await deliver(
+      record(event({ n: 1 })),
+      record(lambdaFailure),
+      record(ruleFailure),
+      record({ something: 'else' }),
+    )
+    expect(failed).toEqual([])
+    expect((await values()).sort()).toEqual([1, 2, 3])
+  })
+
+  it('reports the one record of a batch that fails, and only that; again, it is stored once', async () => {
+    await register('batch')
+    const records = [1, 2, 3, 4, 5].map((n) =>
+      record(event({ n, ...(n === 3 && { note: 'not-today' }), timestamp: Date.now() - n * 1000 })),
+    )
+    database.trouble.word = 'not-today'
+    expect(await deliver(...records)).toEqual([records[2]?.messageId])
+    expect((await values()).sort()).toEqual([1, 2, 4, 5])
+    // Visible again, with another that was handed out twice.
+    database.trouble.word = undefined
+    expect(await deliver(...records.slice(2))).toEqual([])
+    expect((await values()).sort()).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('answers 202 over HTTP while the database takes no readings, and the queue brings them back', async () => {
+    await register('away')
+    const submit = (n: number) =>
+      fetch(`${httpUrl}/api/v1/devices/telemetry`, {
+        method: 'POST',
+        headers: {
+          'Content-Type': 'application/json',
+          'X-API-Key': device.api_key,
+          'Idempotency-Key': `k${n}`,
+        },
+        body: JSON.stringify({ n }),
+      })
+    expect((await submit(1)).status).toBe(201)
+    database.trouble.word = 'INSERT INTO readings'
+    const queued = await submit(2)
+    expect(queued.status).toBe(202)
+    expect(await queued.json()).toMatchObject({ status: 'queued', accepted: 1 })
+    expect(await values()).toEqual([1])
+    database.trouble.word = undefined
+    const messages = await sqs.receive()
+    expect(messages).toHaveLength(1)
+    for (const message of [...messages, ...messages])
+      expect(await deliver({ ...record({}), messageId: message.MessageId, body: message.Body })).toEqual([])
+    expect((await values()).sort()).toEqual([1, 2])
+    // The sender did not hear of it and tries again.
+    expect(await (await submit(2)).json()).toMatchObject({ duplicates: 1 })
+    expect((await values()).sort()).toEqual([1, 2])
+  })
+})

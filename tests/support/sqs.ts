@@ -1,0 +1,99 @@
+/** An SQS of the test's own: the server of moto, which speaks the protocol; the real one is AWS's only. */
+import { spawn } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type AwsAccess, createAwsCall } from '../../lib/aws.ts'
+
+export interface SqsMessage {
+  readonly MessageId: string
+  readonly ReceiptHandle: string
+  readonly Body: string
+}
+
+export interface Sqs {
+  /** A queue, with what reaches it. */
+  readonly queue: AwsAccess & { readonly url: string }
+  /** Takes up to ten messages; for `visibilityS` nobody else gets them. */
+  receive(visibilityS?: number): Promise<SqsMessage[]>
+  delete(message: SqsMessage): Promise<void>
+  /** Ends the server; it can be reached no more. */
+  stop(): Promise<void>
+}
+
+/** Its program: `MOTO_SERVER`, or `moto_server` on the PATH; undefined when there is none. */
+export function findMoto(): string | undefined {
+  const candidates = [
+    process.env.MOTO_SERVER,
+    ...(process.env.PATH ?? '').split(':').map((folder) => `${folder}/moto_server`),
+  ]
+  return candidates.find((file) => {
+    try {
+      if (!file) return false
+      accessSync(file, constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+const freePort = () =>
+  new Promise<number>((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })
+
+const access: AwsAccess = {
+  region: 'eu-central-1',
+  accessKeyId: 'test',
+  secretAccessKey: 'test',
+  sessionToken: undefined,
+}
+
+/** @throws {Error} with what it said when it does not start. */
+export async function startSqs(): Promise<Sqs> {
+  const binary = findMoto()
+  if (binary === undefined) throw new Error('moto_server is not installed')
+  const port = await freePort()
+  const child = spawn(binary, ['-H', '127.0.0.1', '-p', String(port)], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let said = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk) => {
+      said += chunk
+    })
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  const endpoint = `http://127.0.0.1:${port}/`
+  const call = createAwsCall(access, { service: 'sqs', endpoint, protocol: '1.0', timeoutMs: 10_000 })
+  for (let tries = 0; ; tries += 1) {
+    if (await fetch(endpoint).catch(() => undefined)) break
+    if (tries > 400 || child.exitCode !== null) {
+      child.kill('SIGKILL')
+      throw new Error(`moto_server did not start:\n${said}`)
+    }
+    await sleep(50)
+  }
+  const { QueueUrl: url } = await call<{ QueueUrl: string }>('AmazonSQS.CreateQueue', { QueueName: 'spool' })
+  return {
+    queue: { url, ...access },
+    async receive(visibilityS = 30) {
+      const { Messages = [] } = await call<{ Messages?: SqsMessage[] }>('AmazonSQS.ReceiveMessage', {
+        QueueUrl: url,
+        MaxNumberOfMessages: 10,
+        VisibilityTimeout: visibilityS,
+      })
+      return Messages
+    },
+    async delete({ ReceiptHandle }) {
+      await call('AmazonSQS.DeleteMessage', { QueueUrl: url, ReceiptHandle })
+    },
+    async stop() {
+      child.kill('SIGKILL')
+      await exited
+    },
+  }
+}
