@@ -154,10 +154,21 @@ describe('a setting', () => {
     expect(problems({ [name]: value })[0]).toMatch(/use |HOST says/)
   })
 
-  it.each(['INFLUXDB_URL', 'MQTT_URL', 'REDIS_URL', 'SPOOL_QUEUE_URL'])(
-    '%s is not passed over in silence',
-    (name) => {
-      expect(problems({ [name]: 'http://127.0.0.1:1' })[0]).toContain(name)
-    },
-  )
+  it.each([
+    ['INFLUXDB_URL', 'ftp://a', 'http: or https:'],
+    ['INFLUXDB_URL', 'http://127.0.0.1:8086', 'INFLUXDB_TOKEN'],
+    ['MQTT_URL', 'http://127.0.0.1', 'mqtt:'],
+    ['MQTT_URL', 'mqtt://127.0.0.1', 'MQTT_USERNAME'],
+    ['REDIS_URL', 'http://127.0.0.1', 'redis:'],
+    ['SPOOL_QUEUE_URL', 'spool', 'SQS'],
+  ])('%s=%s is answered with what it needs', (name, value, needs) => {
+    const [problem] = problems({ [name]: value })
+    expect(problem).toContain(name)
+    expect(problem).toContain(needs)
+  })
+
+  it('names one backend for request limits only', () => {
+    const upstash = { UPSTASH_REDIS_REST_URL: 'https://a.upstash.io', UPSTASH_REDIS_REST_TOKEN: 't' }
+    expect(problems({ ...upstash, REDIS_URL: 'redis://127.0.0.1' })[0]).toContain('REDIS_URL')
+  })
 })
