@@ -89,8 +89,9 @@ const Settings = z.object({
   SPOOL_QUEUE_URL: z.url({ protocol: /^https?$/, error: 'must be the URL of an SQS queue' }).optional(),
   SPOOL_MAX_AGE_S: whole(60, 31_536_000).prefault(String(14 * 86_400)),
   MQTT_URL: z
-    .union(
-      [z.literal('none'), z.url({ protocol: /^(mqtts?|wss?)$/ })],
+    .string()
+    .refine(
+      (text) => text === 'none' || z.url({ protocol: /^(mqtts?|wss?)$/ }).safeParse(text).success,
       'must be an mqtt:, mqtts:, ws: or wss: URL, or none',
     )
     .optional(),
