@@ -18,6 +18,7 @@ import { createPresence, type Presence } from './devices/presence.ts'
 import { addressOf } from './http/address.ts'
 import { createGate, type Gate } from './http/auth.ts'
 import { createMemoryLimiter, type Limiter } from './http/limit.ts'
+import { createRedisLimiter } from './http/limit-redis.ts'
 import { createUpstashLimiter } from './http/limit-upstash.ts'
 import { createLog, type Log } from './log.ts'
 import { deviceTopics } from './mqtt/topics.ts'
@@ -271,10 +272,14 @@ export function brokerAddress(hostname: string): BrokerAddress {
 
 export function limiter(): Limiter {
   return once('limiter', () => {
-    const { upstash, stage } = config()
-    const memory = createMemoryLimiter()
-    if (upstash === undefined) return memory
-    return createUpstashLimiter({ ...upstash, prefix: `iotflow:${stage}`, fallback: memory, log: log() })
+    const { upstash, redisUrl, stage } = config()
+    const fallback = createMemoryLimiter()
+    const shared = { prefix: `iotflow:${stage}`, fallback, log: log() }
+    if (upstash !== undefined) return createUpstashLimiter({ ...upstash, ...shared })
+    if (redisUrl === undefined) return fallback
+    const value = createRedisLimiter({ url: redisUrl, ...shared })
+    closers.push(() => value.close())
+    return value
   })
 }
 

@@ -66,7 +66,7 @@ const cloudOptions = (functions: FunctionTable): BuildOptions => {
     target: 'node22',
     minify: true,
     metafile: true,
-    alias: { '@libsql/client': '@libsql/client/http' },
+    alias: { '@libsql/client': '@libsql/client/http', '@redis/client': './lib/http/no-redis.ts' },
     plugins: [cloudEntries(files)],
   }
 }
