@@ -30,12 +30,21 @@ export const nameOf = (key: string): { name: string; kind: Kind } | undefined =>
   return kind === 's' || kind === 'b' ? { name: key.slice(0, bar), kind } : undefined
 }
 
-/** A backslash at the end would escape what follows in line protocol, and control characters end a line there. */
-const tagValue = (text: string) => text.replace(/\p{Cc}/gu, ' ').replace(/\\+$/, '')
+/**
+ * Line protocol has no empty tag, and a backslash at the end of one would escape what follows: both get two characters
+ * more, the first from the private use area of Unicode.
+ */
+const encodeTag = (text: string) =>
+  text
+    .replace(/\p{Cc}/gu, ' ')
+    .replace(/\uE00D/g, '\uE00D1')
+    .replace(/^$|\\$/, '$&\uE00D2')
+
+export const decodeTag = (text: string): string => text.replace(/\uE00D2/g, '').replace(/\uE00D1/g, '\uE00D')
 
 /**
  * Answers of InfluxDB are CSV with CRLF, also for a newline inside a value, and a carriage return inside one is lost:
- * it is stored as two characters, the first from the private use area of Unicode.
+ * it is stored as two characters in the same way.
  */
 const encodeText = (text: string) =>
   /[\r\uE00D]/.test(text) ? text.replace(/\uE00D/g, '\uE00D1').replace(/\r/g, '\uE00D0') : text
@@ -59,10 +68,10 @@ export function toLines(
   return readings.map(({ time, fields, metadata }) => {
     const point = new Point(measurement)
       .tag('device_id', String(deviceId))
-      .tag('device_type', tagValue(deviceType))
+      .tag('device_type', encodeTag(deviceType))
       .intField(receivedField, receivedAt)
       .timestamp(String(time))
-    if (location !== null) point.tag('location', tagValue(location))
+    if (location !== null) point.tag('location', encodeTag(location))
     for (const [name, value] of Object.entries(fields)) {
       const kind = kinds[typeof value as keyof typeof kinds]
       const key = keyOf(name, kind)

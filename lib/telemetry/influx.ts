@@ -67,8 +67,10 @@ export interface InfluxOptions {
 
 /** Both below the 10 s that a function has. */
 const timeouts = { write: 5000, query: 8000 }
-/** Lines of fewer bytes are not worth compressing. */
-const gzipThreshold = 1000
+/** Connections without a request are closed before the server does it, which gives up theirs after 3 minutes. */
+const idleMs = 60_000
+/** Lines of this many bytes or fewer are not worth compressing. */
+const gzipThreshold = 999
 /** The last nanosecond InfluxDB can store. */
 const maxTime = 2n ** 63n - 2n
 /** Fields that the newest values are given of. */
@@ -89,10 +91,14 @@ export class InfluxFault extends Error {
   }
 }
 
-const faultOf = (error: unknown): AppError => {
-  const waitMs = error instanceof HttpError ? error.retryAfter() : 0
-  return unavailable(new InfluxFault(error), Math.max(2, Math.ceil(waitMs / 1000)))
+/** Seconds that the server asks to be left alone for, as a number or a date; the library takes the one for ms and not the other. */
+const retryAfterOf = (error: unknown): number => {
+  const header = error instanceof HttpError ? String(error.headers?.['retry-after'] ?? '') : ''
+  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000
+  return Math.min(3600, Math.max(2, Math.ceil(seconds || 0)))
 }
+
+const faultOf = (error: unknown): AppError => unavailable(new InfluxFault(error), retryAfterOf(error))
 
 /** Answers by which InfluxDB refuses what was sent, and not the sender: the same again would be refused again. */
 const isRefusal = (error: unknown) => error instanceof HttpError && [400, 413, 422].includes(error.statusCode)
@@ -102,8 +108,17 @@ const refused = (error: unknown) =>
     cause: new InfluxFault(error),
   })
 
-const agentOf = (url: string) =>
-  url.startsWith('https:') ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true })
+const agentOf = (url: string): HttpAgent => {
+  const options = { keepAlive: true, timeout: idleMs }
+  const agent = url.startsWith('https:') ? new HttpsAgent(options) : new HttpAgent(options)
+  const connect = agent.createConnection.bind(agent)
+  // The library gives up a silent request, but leaves its connection open.
+  agent.createConnection = (to, callback) => {
+    const socket = connect(to, callback)
+    return socket?.on('timeout', () => socket.destroy())
+  }
+  return agent
+}
 
 const clientOf = ({ url, token }: InfluxConnection, agent: HttpAgent, timeout: number) =>
   new InfluxDB({ url, token, timeout, transportOptions: { agent } })
@@ -215,8 +230,11 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
     try {
       await new Promise<void>((resolve, reject) => {
         queries.queryRows(script, {
-          next: (values: string[], meta: FluxTableMetaData) =>
-            each((column) => meta.get(values, column) as unknown),
+          next: (values: string[], meta: FluxTableMetaData) => {
+            // What fails after the answer began can only be told in the answer.
+            if (meta.columns[0]?.label === 'error') throw new InfluxFault({ code: 'FLUX_ERROR' })
+            each((column) => meta.get(values, column) as unknown)
+          },
           error: reject,
           complete: resolve,
         })

@@ -1,0 +1,139 @@
+/** The HTTP of an InfluxDB 2 without one behind it: it keeps what arrives and answers what the test says. */
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { gunzipSync } from 'node:zlib'
+
+export interface Heard {
+  readonly method: string
+  /** Without parameters. */
+  readonly path: string
+  readonly parameters: Readonly<Record<string, string>>
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  /** Unpacked; empty when the request was cut off. */
+  readonly body: string
+  readonly compressed: boolean
+  /** Counted from 1 in the order in which connections were opened. */
+  readonly connection: number
+}
+
+export type Reply = (response: ServerResponse, heard: Heard) => void
+
+/** An answer of InfluxDB: its words where they could give something away. */
+export const answer =
+  (status: number, body: unknown = undefined, headers: Record<string, string> = {}): Reply =>
+  (response) => {
+    const json = typeof body === 'string' || body === undefined ? body : JSON.stringify(body)
+    const type = typeof body === 'string' ? 'text/csv; charset=utf-8' : 'application/json; charset=utf-8'
+    response
+      .writeHead(status, { ...(json === undefined ? {} : { 'Content-Type': type }), ...headers })
+      .end(json)
+  }
+
+/** Takes the request and never answers. */
+export const silence: Reply = () => {}
+
+/** Begins an answer and cuts the connection. */
+export const cutAnswer =
+  (status: number, begun: string): Reply =>
+  (response) => {
+    response.writeHead(status, {
+      'Content-Type': 'text/csv; charset=utf-8',
+      'Content-Length': begun.length + 999,
+    })
+    response.write(begun, () => response.socket?.destroy())
+  }
+
+/** The rows of one table as InfluxDB writes them, CRLF and annotations included. */
+export const table = (columns: Readonly<Record<string, string>>, ...rows: readonly string[][]): string => {
+  const names = Object.keys(columns)
+  return [
+    `#datatype,string,long,${Object.values(columns).join(',')}`,
+    `#group,false,false${',false'.repeat(names.length)}`,
+    `#default,_result,${','.repeat(names.length)}`,
+    `,result,table,${names.join(',')}`,
+    ...rows.map((row) => `,,0,${row.join(',')}`),
+    '',
+    '',
+  ].join('\r\n')
+}
+
+export interface InfluxServer {
+  readonly url: string
+  /** Everything that arrived, first to last. */
+  readonly heard: readonly Heard[]
+  /** What arrived at a path, `/api/v2/write` say. */
+  at(path: string): Heard[]
+  /** Connections that are open now. */
+  open(): number
+  /** Says how requests to a path are answered from now on. A path that was not set: 204 for writes, no rows for queries. */
+  reply(path: string, reply: Reply): void
+  /** Cuts requests to a path off while their body arrives, or leaves that again. */
+  cutRequests(path: string | undefined): void
+  end(): Promise<void>
+}
+
+const usual: Record<string, Reply> = {
+  '/api/v2/write': answer(204),
+  '/api/v2/delete': answer(204),
+  '/api/v2/query': answer(200, '\r\n'),
+}
+
+export async function startInfluxServer(): Promise<InfluxServer> {
+  const heard: Heard[] = []
+  const replies = new Map(Object.entries(usual))
+  const connections = new WeakMap<object, number>()
+  let [opened, open] = [0, 0]
+  let cut: string | undefined
+
+  const server = createServer(async (request, response) => {
+    const url = new URL(request.url ?? '/', 'http://influx')
+    const { 'content-encoding': encoding } = request.headers
+    const parts: Buffer[] = []
+    const known = {
+      method: request.method ?? '',
+      path: url.pathname,
+      parameters: Object.fromEntries(url.searchParams),
+      headers: request.headers,
+      compressed: encoding === 'gzip',
+      connection: connections.get(request.socket) ?? 0,
+    }
+    if (url.pathname === cut) {
+      heard.push({ ...known, body: '' })
+      request.socket.destroy()
+      return
+    }
+    for await (const part of request) parts.push(part as Buffer)
+    const bytes = Buffer.concat(parts)
+    const one = { ...known, body: (encoding === 'gzip' ? gunzipSync(bytes) : bytes).toString() }
+    heard.push(one)
+    const reply = replies.get(one.path) ?? answer(404, { code: 'not found', message: 'path not found' })
+    reply(response, one)
+  })
+  server.on('connection', (socket) => {
+    opened += 1
+    open += 1
+    connections.set(socket, opened)
+    socket.once('close', () => {
+      open -= 1
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    heard,
+    at: (path) => heard.filter((one) => one.path === path),
+    open: () => open,
+    reply: (path, reply) => void replies.set(path, reply),
+    cutRequests: (path) => {
+      cut = path
+    },
+    async end() {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
