@@ -2,14 +2,13 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
+import { describeWith } from '../support/backends.ts'
 import { type Device, type Machine, startMachine } from '../support/machine.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 /** Installed, and allowed to trace. */
 const usable = spawnSync('strace', ['-qq', '-e', 'trace=none', 'true'], { stdio: 'ignore' }).status === 0
-if (!usable && process.env.REQUIRE_BACKENDS !== '1')
-  console.warn('SKIPPED: answers are traced to the disk. strace cannot be used here: apt-get install strace')
 
 interface Call {
   readonly name: string
@@ -81,70 +80,66 @@ const sequencesOf = (calls: Call[], { arrives, answer, file }: Exchange): string
       return [...steps.filter((one, index) => one !== steps[index - 1]), answered ? 'answered' : 'no answer']
     })
 
-describe.skipIf(!usable && process.env.REQUIRE_BACKENDS !== '1')(
-  'what is acknowledged is on the disk',
-  () => {
-    let calls: Call[] = []
-    const rounds = 3
+describeWith({ strace: usable }, 'what is acknowledged is on the disk', () => {
+  let calls: Call[] = []
+  const rounds = 3
 
-    beforeAll(async () => {
-      if (!usable) throw new Error('REQUIRE_BACKENDS=1, but strace cannot be used: apt-get install strace')
-      const folder = await temporaryFolder()
-      const file = join(folder.path, 'trace')
-      const names = [...reads, 'pwrite64', ...syncs, ...sends].join()
-      const prefix = ['strace', '-f', '-y', '-ttt', '-s', '64', '-e', `trace=${names}`, '-o', file]
-      let machine: Machine | undefined
-      try {
-        machine = await startMachine({ prefix })
-        const devices: Device[] = []
-        for (let round = 0; round < rounds; round++) devices.push(await machine.register())
-        const [device] = devices as [Device]
-        const client = await machine.mqtt(device)
-        const topic = `iotflow/devices/${device.id}/telemetry`
-        for (let round = 0; round < rounds; round++) {
-          const posted = { key: device.key, body: { round } }
-          expect((await machine.request('POST', '/api/v1/devices/telemetry', posted)).status).toBe(201)
-          await client.publishAsync(topic, '{"good":1}', { qos: 1 })
-          await client.publishAsync(topic, '{"broken"', { qos: 1 })
-        }
-        await client.endAsync()
-      } finally {
-        await machine?.stop()
-        calls = callsOf(readFileSync(file, 'latin1'))
-        await folder.remove()
+  beforeAll(async () => {
+    const folder = await temporaryFolder()
+    const file = join(folder.path, 'trace')
+    const names = [...reads, 'pwrite64', ...syncs, ...sends].join()
+    const prefix = ['strace', '-f', '-y', '-ttt', '-s', '64', '-e', `trace=${names}`, '-o', file]
+    let machine: Machine | undefined
+    try {
+      machine = await startMachine({ prefix })
+      const devices: Device[] = []
+      for (let round = 0; round < rounds; round++) devices.push(await machine.register())
+      const [device] = devices as [Device]
+      const client = await machine.mqtt(device)
+      const topic = `iotflow/devices/${device.id}/telemetry`
+      for (let round = 0; round < rounds; round++) {
+        const posted = { key: device.key, body: { round } }
+        expect((await machine.request('POST', '/api/v1/devices/telemetry', posted)).status).toBe(201)
+        await client.publishAsync(topic, '{"good":1}', { qos: 1 })
+        await client.publishAsync(topic, '{"broken"', { qos: 1 })
       }
-    })
+      await client.endAsync()
+    } finally {
+      await machine?.stop()
+      calls = callsOf(readFileSync(file, 'latin1'))
+      await folder.remove()
+    }
+  })
 
-    it.each<[string, Exchange]>([
-      [
-        'a reading over HTTP, before its 201',
-        {
-          arrives: 'POST /api/v1/devices/telemetry ',
-          answer: 'HTTP/1.1 201',
-          file: '/telemetry.db-wal',
-        },
-      ],
-      [
-        'a reading over MQTT, before its PUBACK',
-        { arrives: '{"good":1}', answer: '\x40\x02', file: '/telemetry.db-wal' },
-      ],
-      [
-        'a message that is none, before its PUBACK',
-        { arrives: '{"broken"', answer: '\x40\x02', file: '/registry.db-wal' },
-      ],
-      [
-        'a device, before its key is shown',
-        {
-          arrives: 'POST /api/v1/devices/register ',
-          answer: 'HTTP/1.1 201',
-          file: '/registry.db-wal',
-        },
-      ],
-    ])('%s', (_what, exchange) => {
-      const sequences = sequencesOf(calls, exchange).map((steps) => steps.join(', '))
-      expect(sequences).toHaveLength(rounds)
-      // Signs of life are written now and then, too.
-      for (const sequence of sequences) expect(sequence).toMatch(/^(written, flushed, )+answered$/)
-    })
-  },
-)
+  it.each<[string, Exchange]>([
+    [
+      'a reading over HTTP, before its 201',
+      {
+        arrives: 'POST /api/v1/devices/telemetry ',
+        answer: 'HTTP/1.1 201',
+        file: '/telemetry.db-wal',
+      },
+    ],
+    [
+      'a reading over MQTT, before its PUBACK',
+      { arrives: '{"good":1}', answer: '\x40\x02', file: '/telemetry.db-wal' },
+    ],
+    [
+      'a message that is none, before its PUBACK',
+      { arrives: '{"broken"', answer: '\x40\x02', file: '/registry.db-wal' },
+    ],
+    [
+      'a device, before its key is shown',
+      {
+        arrives: 'POST /api/v1/devices/register ',
+        answer: 'HTTP/1.1 201',
+        file: '/registry.db-wal',
+      },
+    ],
+  ])('%s', (_what, exchange) => {
+    const sequences = sequencesOf(calls, exchange).map((steps) => steps.join(', '))
+    expect(sequences).toHaveLength(rounds)
+    // Signs of life are written now and then, too.
+    for (const sequence of sequences) expect(sequence).toMatch(/^(written, flushed, )+answered$/)
+  })
+})

@@ -1,16 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith } from '../support/backends.ts'
 import { type Door, type DoorName, doors, type Settings } from '../support/doors.ts'
+import { influxIsThere, influxSettings } from '../support/influxdb.ts'
 import { findSqld } from '../support/sqld.ts'
-
-const needed = process.env.REQUIRE_BACKENDS === '1'
-const withoutSqld = findSqld() === undefined
-if (withoutSqld && !needed) {
-  process.stderr.write(
-    '\nLEFT OUT: the journey through the cloud bundles, sqld is not installed (SQLD names it).\n',
-  )
-}
 
 /** Polls until the answer is as wanted: what goes through a broker takes its time. */
 const eventually = async (check: () => Promise<void>, ms = 15_000) => {
@@ -300,15 +294,11 @@ const suite = (name: DoorName, settings: Settings = {}) => {
 }
 
 for (const name of Object.keys(doors) as DoorName[]) {
-  const left = name === 'cloud bundles' && withoutSqld && !needed
-  describe.skipIf(left)(`the journey of a device through ${name}`, () => suite(name))
-}
-
-const { INFLUXDB_URL = '', INFLUXDB_TOKEN = '', INFLUXDB_ORG = 'iotflow' } = process.env
-for (const name of Object.keys(doors) as DoorName[]) {
-  const left = INFLUXDB_URL === '' || (name === 'cloud bundles' && withoutSqld && !needed)
+  const journey = `the journey of a device through ${name}`
+  const sqld = name !== 'cloud bundles' || findSqld() !== undefined
   const INFLUXDB_BUCKET = `journey-${process.pid}-${name.replaceAll(' ', '-')}`
-  describe.skipIf(left)(`the journey of a device through ${name}, telemetry in InfluxDB`, () =>
-    suite(name, { INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG, INFLUXDB_BUCKET }),
+  describeWith({ sqld }, journey, () => suite(name))
+  describeWith({ sqld, influxdb: influxIsThere }, `${journey}, telemetry in InfluxDB`, () =>
+    suite(name, { ...influxSettings, INFLUXDB_BUCKET }),
   )
 }

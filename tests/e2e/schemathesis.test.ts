@@ -2,15 +2,15 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Operation, operations } from '../../local/api.ts'
+import { describeWith } from '../support/backends.ts'
 import { type Door, type DoorName, doors } from '../support/doors.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 /** schemathesis of PyPI: calls every operation with what its document allows and with what it does not. */
 const program = process.env.SCHEMATHESIS ?? 'schemathesis'
 const isThere = spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0
-const howTo = 'pip install schemathesis, and put it on the PATH or its path into SCHEMATHESIS'
 
 const settings = {
   // A time that is drawn is seldom one of the last days.
@@ -111,12 +111,4 @@ const body = (door: DoorName) => {
 }
 
 const both: DoorName[] = ['npm start', 'npm run dev']
-if (isThere) describe.each(both)('schemathesis on %s', body)
-else if (process.env.REQUIRE_BACKENDS === '1') {
-  it('is there', () => {
-    throw new Error(`REQUIRE_BACKENDS=1, but there is no schemathesis: ${howTo}`)
-  })
-} else {
-  console.warn(`SKIPPED: schemathesis. It is not here: ${howTo}`)
-  describe.skip.each(both)('schemathesis on %s', body)
-}
+for (const door of both) describeWith({ schemathesis: isThere }, `schemathesis on ${door}`, () => body(door))

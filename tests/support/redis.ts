@@ -2,31 +2,16 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { describe, it } from 'vitest'
+import { describeWith } from './backends.ts'
 import { temporaryFolder } from './temporary.ts'
 
 const binary = ['redis-server', 'valkey-server'].find(
   (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
 )
 
-/**
- * A `describe` for what needs Redis. Where no server is installed it is skipped and says so; with REQUIRE_BACKENDS=1
- * it fails instead.
- */
-export function describeWithRedis(name: string, body: () => void) {
-  if (binary !== undefined) {
-    describe(name, body)
-  } else if (process.env.REQUIRE_BACKENDS === '1') {
-    describe(name, () => {
-      it('has a redis-server', () => {
-        throw new Error('REQUIRE_BACKENDS=1, but there is no redis-server: apt-get install redis-server')
-      })
-    })
-  } else {
-    console.warn(`SKIPPED: ${name}. There is no redis-server here: apt-get install redis-server`)
-    describe.skip(name, body)
-  }
-}
+/** A `describe` for what needs Redis. */
+export const describeWithRedis = (name: string, body: () => void) =>
+  describeWith({ redis: binary !== undefined }, name, body)
 
 export interface RedisServer {
   /** Path of the Unix socket, the same after a restart. */

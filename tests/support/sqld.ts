@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { describeWith } from './backends.ts'
 import { temporaryFolder } from './temporary.ts'
 
 export interface Sqld {
@@ -26,6 +27,10 @@ export function findSqld(): string | undefined {
     }
   })
 }
+
+/** A `describe` for what needs sqld. */
+export const describeWithSqld = (name: string, body: () => void) =>
+  describeWith({ sqld: findSqld() !== undefined }, name, body)
 
 const freePort = () =>
   new Promise<number>((resolve, reject) => {
