@@ -1,5 +1,5 @@
 /**
- * Servers and tools that tests need and a machine may lack. A missing one leaves its tests out and says so; named by
+ * Servers, tools and rights that tests need and a machine may lack. A missing one leaves its tests out and says so; named by
  * REQUIRE_BACKENDS (`1` for all, or names with commas between them) it fails them instead.
  */
 import { describe, it } from 'vitest'
@@ -8,6 +8,7 @@ import { describe, it } from 'vitest'
 const howToGet = {
   influxdb: 'set INFLUXDB_URL and INFLUXDB_TOKEN to an InfluxDB 2',
   mosquitto: 'apt-get install mosquitto',
+  mount: 'run as root, who may mount a file system',
   redis: 'apt-get install redis-server',
   schemathesis: 'pip install schemathesis, and put it on the PATH or its path into SCHEMATHESIS',
   sqld: 'put the libSQL server on the PATH or its path into SQLD',
@@ -32,6 +33,9 @@ export function requiredBackends(setting: string): ReadonlySet<Backend> {
 
 const required = requiredBackends(process.env.REQUIRE_BACKENDS ?? '')
 
+/** Whether a test that cannot be done without this backend has to fail. */
+export const mayNotMiss = (backend: Backend): boolean => required.has(backend)
+
 /** A `describe` for what needs these backends. @param needs whether each of them is here. */
 export function describeWith(needs: Partial<Record<Backend, boolean>>, name: string, body: () => void): void {
   const missing = (Object.keys(needs) as Backend[]).filter((backend) => !needs[backend])
@@ -41,7 +45,7 @@ export function describeWith(needs: Partial<Record<Backend, boolean>>, name: str
   }
   describe.skip(name, body)
   const sentence = missing.map((backend) => `There is no ${backend}: ${howToGet[backend]}.`).join(' ')
-  if (!missing.some((backend) => required.has(backend))) {
+  if (!missing.some(mayNotMiss)) {
     console.warn(`LEFT OUT: ${name}. ${sentence}`)
     return
   }
