@@ -1,10 +1,21 @@
-/** Databases as the settings name them, brought up to date: a step of every start and of every deploy. */
+/** Databases as the settings name them, found and brought up to date: a step of every start and of every deploy. */
 import type { Config } from '../lib/config.ts'
+import { createMemoryLimiter } from '../lib/http/limit.ts'
+import { createRedisLimiter } from '../lib/http/limit-redis.ts'
 import type { Log } from '../lib/log.ts'
 import { openRegistry } from '../lib/registry/db.ts'
 import { prepareServer } from '../lib/telemetry/embedded.ts'
 import { InfluxFault, prepareInflux } from '../lib/telemetry/influx.ts'
 import { step } from './step.ts'
+
+const findRedis = (url: string) =>
+  step(
+    'The Redis of REDIS_URL does not answer: start it, or unset REDIS_URL to count requests in memory',
+    async () => {
+      const limiter = createRedisLimiter({ url, prefix: 'iotflow', fallback: createMemoryLimiter() })
+      await limiter.check().finally(() => limiter.close())
+    },
+  )
 
 /** How often an InfluxDB that is away is tried again, ms. */
 const retryMs = 10_000
@@ -53,10 +64,11 @@ export async function prepareDatabases(config: Config, log: Log): Promise<void> 
 /**
  * The same for a start, which an InfluxDB that is away does not hold up: it is prepared as soon as it answers.
  * @returns what ends the tries.
- * @throws {Error} one sentence when the registry cannot be used or InfluxDB refuses the settings.
+ * @throws {Error} one sentence when the registry or Redis cannot be used, or InfluxDB refuses the settings.
  */
 export async function prepareForStart(config: Config, log: Log): Promise<() => void> {
-  const { influx, retentionDays } = config
+  const { influx, redisUrl, retentionDays } = config
+  if (redisUrl !== undefined) await findRedis(redisUrl)
   await prepareDatabases({ ...config, influx: undefined }, log)
   if (influx === undefined) return () => {}
   const prepare = () => prepareBucket(influx, retentionDays * 86_400_000, log)

@@ -2,19 +2,17 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { SQSBatchResponse } from 'aws-lambda'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { loadConfig } from '../../lib/config.ts'
 import { createLog } from '../../lib/log.ts'
 import { openEmbeddedStore } from '../../lib/telemetry/embedded.ts'
 import { buildCloud } from '../../local/build.ts'
 import { prepareDatabases } from '../../local/databases.ts'
 import { loadFunctions } from '../../local/functions.ts'
+import { describeWith } from '../support/backends.ts'
 import { region, startGateway, startLambda } from '../support/lambda.ts'
 import { findSqld, startSqld } from '../support/sqld.ts'
 import { findMoto, type Sqs, startSqs } from '../support/sqs.ts'
-
-const left = (findSqld() === undefined || findMoto() === undefined) && process.env.REQUIRE_BACKENDS !== '1'
-if (left) process.stderr.write('\nLEFT OUT: the queue of the cloud, sqld or moto_server is not installed.\n')
 
 /** A database that answers as before, but not to requests that hold a certain word. */
 const openFaultyDatabase = async (upstream: string) => {
@@ -54,7 +52,8 @@ const openFaultyDatabase = async (upstream: string) => {
   }
 }
 
-describe.skipIf(left)('the ingest function in the cloud', () => {
+const needs = { sqld: findSqld() !== undefined, moto: findMoto() !== undefined }
+describeWith(needs, 'the ingest function in the cloud', () => {
   const log = createLog('silent')
   const endings: (() => Promise<unknown>)[] = []
   let lambda: ReturnType<typeof startLambda>

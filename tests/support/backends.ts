@@ -7,6 +7,7 @@ import { describe, it } from 'vitest'
 /** What the tests know, each with how to get it. */
 const howToGet = {
   influxdb: 'set INFLUXDB_URL and INFLUXDB_TOKEN to an InfluxDB 2',
+  moto: 'pip install "moto[server]", and put moto_server on the PATH or its path into MOTO_SERVER',
   mosquitto: 'apt-get install mosquitto',
   mount: 'run as root, who may mount a file system',
   redis: 'apt-get install redis-server',

@@ -1,9 +1,9 @@
 /** A real libSQL server in a process of its own, on a free port of loopback. */
 import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
-import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describeWith } from './backends.ts'
+import { freePort } from './free-port.ts'
 import { temporaryFolder } from './temporary.ts'
 
 export interface Sqld {
@@ -31,16 +31,6 @@ export function findSqld(): string | undefined {
 /** A `describe` for what needs sqld. */
 export const describeWithSqld = (name: string, body: () => void) =>
   describeWith({ sqld: findSqld() !== undefined }, name, body)
-
-const freePort = () =>
-  new Promise<number>((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
 
 /** @throws {Error} with what it said when it does not start. */
 export async function startSqld(): Promise<Sqld> {

@@ -1,9 +1,9 @@
 /** An SQS of the test's own: the server of moto, which speaks the protocol; the real one is AWS's only. */
 import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
-import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type AwsAccess, createAwsCall } from '../../lib/aws.ts'
+import { freePort } from './free-port.ts'
 
 export interface SqsMessage {
   readonly MessageId: string
@@ -37,16 +37,6 @@ export function findMoto(): string | undefined {
     }
   })
 }
-
-const freePort = () =>
-  new Promise<number>((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
 
 const access: AwsAccess = {
   region: 'eu-central-1',

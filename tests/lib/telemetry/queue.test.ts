@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { AppError } from '../../../lib/errors.ts'
 import { createLog } from '../../../lib/log.ts'
 import { openEmbeddedStore } from '../../../lib/telemetry/embedded.ts'
@@ -11,6 +11,7 @@ import {
   decodeSpooled,
 } from '../../../lib/telemetry/queue.ts'
 import { unavailable } from '../../../lib/telemetry/write-queue.ts'
+import { describeWith } from '../../support/backends.ts'
 import { intakeContract, readingAt } from '../../support/intake-contract.ts'
 import { findMoto, type Sqs, startSqs } from '../../support/sqs.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
@@ -32,10 +33,7 @@ intakeContract('past the spool, into a store without accounts', async () => {
   }
 })
 
-const left = findMoto() === undefined && process.env.REQUIRE_BACKENDS !== '1'
-if (left) console.warn('SKIPPED: the queue. There is no moto_server here: pip install "moto[server]"')
-
-describe.skipIf(left)('the queue, spoken to as SQS', () => {
+describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', () => {
   let sqs: Sqs
   beforeAll(async () => {
     sqs = await startSqs()
