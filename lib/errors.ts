@@ -49,3 +49,16 @@ export class AppError extends Error {
     this.retryAfterS = options.retryAfterS
   }
 }
+
+/** What a database says when others hold it for longer than it waits; the same again may well succeed. */
+const busy: ReadonlySet<unknown> = new Set(['SQLITE_BUSY', 'SQLITE_LOCKED'])
+
+/** An error of ours in what was thrown or in what caused it: libraries wrap what their clients throw. */
+export function knownError(error: unknown): AppError | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (at instanceof AppError) return at
+    if (busy.has((at as { code?: unknown }).code))
+      return new AppError('UNAVAILABLE', 'The database is busy at the moment.', { retryAfterS: 2, cause: at })
+  }
+  return undefined
+}

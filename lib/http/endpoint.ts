@@ -4,7 +4,7 @@
  */
 import { Hono } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import { AppError, type ErrorCode, type ErrorDetail } from '../errors.ts'
+import { AppError, type ErrorCode, type ErrorDetail, knownError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { nextRequestId } from '../request-id.ts'
 
@@ -134,7 +134,8 @@ export function endpoint(log: Log): Hono<HttpEnv> {
   })
   app.notFound((c) => answerError(c, new AppError('NOT_FOUND', 'There is nothing at this address.')))
   app.onError((error, c) => {
-    if (error instanceof AppError && error.code !== 'INTERNAL') return answerError(c, error)
+    const known = knownError(error)
+    if (known !== undefined && known.code !== 'INTERNAL') return answerError(c, known)
     log.error('request failed', { request_id: c.get('requestId'), error })
     return answerError(
       c,

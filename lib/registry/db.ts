@@ -4,6 +4,7 @@ import { type Client, createClient } from '@libsql/client'
 import { drizzle, type LibSQLDatabase } from 'drizzle-orm/libsql'
 import { migrate } from 'drizzle-orm/libsql/migrator'
 import * as schema from './schema.ts'
+import { serverFetch } from './server.ts'
 
 export type RegistryDb = LibSQLDatabase<typeof schema> & { $client: Client }
 
@@ -23,7 +24,7 @@ export async function openRegistry(at: { url: string; authToken?: string | undef
   const client = createClient({
     url: at.url,
     ...(at.authToken === undefined ? {} : { authToken: at.authToken }),
-    ...(isFile ? { concurrency: 1, timeout: 5000 } : {}),
+    ...(isFile ? { concurrency: 1, timeout: 5000 } : { fetch: serverFetch }),
   })
   if (isFile) {
     await client.execute('PRAGMA journal_mode = WAL')

@@ -1,5 +1,6 @@
 /** The embedded store's tables and statements, on any libSQL connection: of a thread of its own, or of a server. */
 import type { Client, InStatement } from '@libsql/client'
+import { AppError } from '../errors.ts'
 import type { Aggregation } from './store.ts'
 
 /** One message as it is written. */
@@ -206,12 +207,13 @@ const countAsStored = `
   FROM spool WHERE id IN (SELECT value FROM json_each(?)) GROUP BY device_id ${addToAccounts}`
 const deleteSpooled = 'DELETE FROM spool WHERE id IN (SELECT value FROM json_each(?))'
 
-/** Conditions of the disk, not of a reading: trying the members of a group one by one would only fail as often. */
-const ofTheDisk = /^SQLITE_(FULL|IOERR|BUSY|LOCKED|READONLY|CANTOPEN|NOMEM|CORRUPT|NOTADB)/
+/** Conditions of the disk or the network, not of a reading: trying each of a group for itself would only fail as often. */
+const ofAll = /^(SQLITE_(FULL|IOERR|BUSY|LOCKED|READONLY|CANTOPEN|NOMEM|CORRUPT|NOTADB)|NETWORK_)/
 
 /** The code of what a database threw. */
 export const codeOf = (error: unknown): string => {
-  const { code } = error as { code?: unknown }
+  // A server that is away is told as an error of ours, with the reason in its cause.
+  const { code } = (error instanceof AppError ? error.cause : error) as { code?: unknown }
   return typeof code === 'string' ? code : 'UNKNOWN'
 }
 
@@ -331,7 +333,7 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
       return { failed: [], code: '', ...(await write(into, messages)) }
     } catch (error) {
       let code = codeOf(error)
-      if (messages.length === 1 || ofTheDisk.test(code))
+      if (messages.length === 1 || ofAll.test(code))
         return { failed: messages.map((_, at) => at), code, duplicates: [], lastId: 0 }
       const failed: number[] = []
       const duplicates: string[] = []

@@ -8,6 +8,7 @@ import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { createClient } from '@libsql/client'
 import type { Log } from '../log.ts'
+import { serverFetch } from '../registry/server.ts'
 import {
   type AccountRow,
   type Ask,
@@ -139,7 +140,12 @@ async function startThread(file: string): Promise<Thread> {
 
 /** Statements of one server run side by side there; only what writes waits for what wrote before. */
 function connect(url: string, authToken: string | undefined): Thread {
-  const client = createClient({ url, ...(authToken === undefined ? {} : { authToken }), intMode: 'bigint' })
+  const client = createClient({
+    url,
+    ...(authToken === undefined ? {} : { authToken }),
+    intMode: 'bigint',
+    fetch: serverFetch,
+  })
   const answer = answerOn(client)
   return {
     ended: Promise.resolve(),
@@ -152,7 +158,7 @@ function connect(url: string, authToken: string | undefined): Thread {
 
 /** Makes the tables on a server; a file gets them when it is opened. */
 export async function prepareServer(url: string, authToken: string | undefined): Promise<void> {
-  const client = createClient({ url, ...(authToken === undefined ? {} : { authToken }) })
+  const client = createClient({ url, ...(authToken === undefined ? {} : { authToken }), fetch: serverFetch })
   await prepareTables(client, false)
   client.close()
 }

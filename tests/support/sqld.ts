@@ -1,5 +1,6 @@
 /** A real libSQL server in a process of its own, on a free port of loopback. */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { accessSync, constants } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describeWith } from './backends.ts'
@@ -7,7 +8,15 @@ import { freePort } from './free-port.ts'
 import { temporaryFolder } from './temporary.ts'
 
 export interface Sqld {
+  /** The same after a new start. */
   readonly url: string
+  start(): Promise<void>
+  /** Takes requests and does not answer them, until it goes on. */
+  hang(): void
+  goOn(): void
+  /** Ends it as a crash does; what it has on its disk stays. */
+  kill(): Promise<void>
+  /** Ends it and removes what it has. */
   stop(): Promise<void>
 }
 
@@ -38,36 +47,53 @@ export async function startSqld(): Promise<Sqld> {
   if (binary === undefined) throw new Error('sqld is not installed')
   const folder = await temporaryFolder()
   const port = await freePort()
-  const child = spawn(
-    binary,
-    ['--http-listen-addr', `127.0.0.1:${port}`, '--db-path', `${folder.path}/data.sqld`, '--no-welcome'],
-    { cwd: folder.path, stdio: ['ignore', 'pipe', 'pipe'] },
-  )
-  let said = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (chunk) => {
-      said += chunk
-    })
-  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const url = `http://127.0.0.1:${port}`
   const answers = () =>
     fetch(`${url}/health`).then(
       ({ ok }) => ok,
       () => false,
     )
-  for (let tries = 0; !(await answers()); tries += 1) {
-    if (tries > 200 || child.exitCode !== null) {
-      child.kill('SIGKILL')
-      throw new Error(`sqld did not start:\n${said}`)
-    }
-    await sleep(50)
-  }
-  return {
+  let child: ChildProcess | undefined
+  const killNow = () => child?.kill('SIGKILL')
+  process.once('exit', killNow)
+
+  const sqld: Sqld = {
     url,
+    async start() {
+      const started = spawn(
+        binary,
+        ['--http-listen-addr', `127.0.0.1:${port}`, '--db-path', `${folder.path}/data.sqld`, '--no-welcome'],
+        { cwd: folder.path, stdio: ['ignore', 'pipe', 'pipe'] },
+      )
+      child = started
+      let said = ''
+      for (const stream of [started.stdout, started.stderr])
+        stream.on('data', (chunk) => {
+          said += chunk
+        })
+      for (let tries = 0; !(await answers()); tries += 1) {
+        if (tries > 200 || started.exitCode !== null) {
+          started.kill('SIGKILL')
+          throw new Error(`sqld did not start:\n${said}`)
+        }
+        await sleep(50)
+      }
+    },
+    hang: () => void child?.kill('SIGSTOP'),
+    goOn: () => void child?.kill('SIGCONT'),
+    async kill() {
+      const running = child
+      child = undefined
+      if (running === undefined || running.exitCode !== null) return
+      running.kill('SIGKILL')
+      await once(running, 'exit')
+    },
     async stop() {
-      child.kill('SIGKILL')
-      await exited
+      process.off('exit', killNow)
+      await sqld.kill()
       await folder.remove()
     },
   }
+  await sqld.start()
+  return sqld
 }

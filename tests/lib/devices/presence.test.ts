@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { isOnline } from '../../../lib/devices/device.ts'
@@ -6,19 +5,19 @@ import { createDevices, type Devices } from '../../../lib/devices/devices.ts'
 import { createPresence, type Presence, type SessionEvent } from '../../../lib/devices/presence.ts'
 import { createLog } from '../../../lib/log.ts'
 import { openRegistry, type Registry } from '../../../lib/registry/db.ts'
-import { temporaryFolder } from '../../support/temporary.ts'
+import { describeRegistry, type Place } from '../../support/registry.ts'
 
 const noon = Date.parse('2026-03-01T12:00:00Z')
 const minute = 60_000
 
-let folder: Awaited<ReturnType<typeof temporaryFolder>>
+let at: Place
 let registry: Registry
 let devices: Devices
 let presence: Presence
 const told: number[] = []
-beforeAll(async () => {
-  folder = await temporaryFolder()
-  registry = await openRegistry({ url: `file:${join(folder.path, 'registry.db')}` })
+const open = async (place: () => Promise<Place>) => {
+  at = await place()
+  registry = await openRegistry({ url: at.url })
   await registry.migrate()
   const { db } = registry
   devices = createDevices({
@@ -30,12 +29,12 @@ beforeAll(async () => {
     cacheMs: 0,
   })
   presence = createPresence({ db, changed: (id) => told.push(id) })
-})
-afterAll(async () => {
+}
+const close = async () => {
   await devices.close()
   registry.close()
-  await folder.remove()
-})
+  await at.remove()
+}
 
 let made = 0
 const newDevice = async () =>
@@ -72,167 +71,175 @@ const permutations = <T>(items: readonly T[]): T[][] =>
     ? [[]]
     : items.flatMap((item, i) => permutations(items.toSpliced(i, 1)).map((rest) => [item, ...rest]))
 
-describe('events of sessions', () => {
-  const first = { begin: connect(1, 1000), end: disconnect(1, 2000) }
-  const second = { begin: connect(2, 3000), end: disconnect(2, 4000) }
+describeRegistry('presence', (place) => {
+  beforeAll(() => open(place))
+  afterAll(close)
 
-  it.each(permutations([first.begin, first.end, second.begin]).map((events) => [events]))(
-    'leave the second session open in any order: %j',
-    async (events) => {
-      const id = await newDevice()
-      for (const event of events) await tell(id, event)
-      expect(await stateOf(id)).toEqual({ open: 1, connectedAt: 3000, online: true })
-    },
-  )
+  describe('events of sessions', () => {
+    const first = { begin: connect(1, 1000), end: disconnect(1, 2000) }
+    const second = { begin: connect(2, 3000), end: disconnect(2, 4000) }
 
-  it.each(permutations([first.begin, first.end, second.begin, second.end]).map((events) => [events]))(
-    'leave none open in any order once both have ended: %j',
-    async (events) => {
-      const id = await newDevice()
-      for (const event of events) await tell(id, event)
-      expect(await stateOf(id)).toEqual({ open: 0, connectedAt: null, online: false })
-    },
-  )
-
-  it.each(
-    [3000, 3001, 3050].flatMap((end) =>
-      permutations([connect(1, 1000), disconnect(1, end), connect(2, 3000)]).map(
-        (events) => [end, events] as const,
-      ),
-    ),
-  )('leave a session open that took over from one whose end was told of at %i: %j', async (_end, events) => {
-    const id = await newDevice()
-    for (const event of events) await tell(id, event)
-    expect(await stateOf(id)).toEqual({ open: 1, connectedAt: 3000, online: true })
-  })
-
-  it('property: leave what the newest says, in any order and however often they are told', async () => {
-    const history = fc
-      .record({ sessions: fc.integer({ min: 1, max: 5 }), ended: fc.boolean() })
-      .map(({ sessions, ended }) => {
-        const all = Array.from({ length: sessions }, (_, i) => [
-          connect(i + 1, i * 2000),
-          disconnect(i + 1, i * 2000 + 1000),
-        ]).flat()
-        return ended ? all : all.slice(0, -1)
-      })
-    const order = history.chain((all) =>
-      fc
-        .array(fc.constantFrom(...all), { maxLength: 6 })
-        .chain((again) => fc.shuffledSubarray([...all, ...again], { minLength: all.length + again.length }))
-        .map((events) => ({ all, events })),
-    )
-    await fc.assert(
-      fc.asyncProperty(order, async ({ all, events }) => {
-        const [id, inOrder] = [await newDevice(), await newDevice()]
-        for (const event of all) await tell(inOrder, event)
+    it.each(permutations([first.begin, first.end, second.begin]).map((events) => [events]))(
+      'leave the second session open in any order: %j',
+      async (events) => {
+        const id = await newDevice()
         for (const event of events) await tell(id, event)
-        expect(await stateOf(id)).toEqual(await stateOf(inOrder))
-        expect((await stateOf(id)).online).toBe(all.at(-1)?.kind === 'connected')
-      }),
-      { numRuns: 200 },
+        expect(await stateOf(id)).toEqual({ open: 1, connectedAt: 3000, online: true })
+      },
     )
+
+    it.each(permutations([first.begin, first.end, second.begin, second.end]).map((events) => [events]))(
+      'leave none open in any order once both have ended: %j',
+      async (events) => {
+        const id = await newDevice()
+        for (const event of events) await tell(id, event)
+        expect(await stateOf(id)).toEqual({ open: 0, connectedAt: null, online: false })
+      },
+    )
+
+    it.each(
+      [3000, 3001, 3050].flatMap((end) =>
+        permutations([connect(1, 1000), disconnect(1, end), connect(2, 3000)]).map(
+          (events) => [end, events] as const,
+        ),
+      ),
+    )(
+      'leave a session open that took over from one whose end was told of at %i: %j',
+      async (_end, events) => {
+        const id = await newDevice()
+        for (const event of events) await tell(id, event)
+        expect(await stateOf(id)).toEqual({ open: 1, connectedAt: 3000, online: true })
+      },
+    )
+
+    it('property: leave what the newest says, in any order and however often they are told', async () => {
+      const history = fc
+        .record({ sessions: fc.integer({ min: 1, max: 5 }), ended: fc.boolean() })
+        .map(({ sessions, ended }) => {
+          const all = Array.from({ length: sessions }, (_, i) => [
+            connect(i + 1, i * 2000),
+            disconnect(i + 1, i * 2000 + 1000),
+          ]).flat()
+          return ended ? all : all.slice(0, -1)
+        })
+      const order = history.chain((all) =>
+        fc
+          .array(fc.constantFrom(...all), { maxLength: 6 })
+          .chain((again) => fc.shuffledSubarray([...all, ...again], { minLength: all.length + again.length }))
+          .map((events) => ({ all, events })),
+      )
+      await fc.assert(
+        fc.asyncProperty(order, async ({ all, events }) => {
+          const [id, inOrder] = [await newDevice(), await newDevice()]
+          for (const event of all) await tell(inOrder, event)
+          for (const event of events) await tell(id, event)
+          expect(await stateOf(id)).toEqual(await stateOf(inOrder))
+          expect((await stateOf(id)).online).toBe(all.at(-1)?.kind === 'connected')
+        }),
+        { numRuns: 200 },
+      )
+    })
+
+    it('are kept with why, once each', async () => {
+      const id = await newDevice()
+      const events = [connect(1, 1000), disconnect(1, 2000, 'CONNECTION_LOST'), connect(2, 3000)]
+      for (const event of events) {
+        await tell(id, event)
+        await tell(id, event)
+      }
+      const by = { by: 'broker', client_id: String(id) }
+      expect(await eventsOf(id)).toEqual([
+        { kind: 'online', detail: by, at: 1000 },
+        { kind: 'offline', detail: { ...by, reason: 'CONNECTION_LOST' }, at: 2000 },
+        { kind: 'online', detail: by, at: 3000 },
+      ])
+      expect(told.filter((changed) => changed === id).length).toBeGreaterThanOrEqual(3)
+    })
+
+    it('of one client leave the session of another open', async () => {
+      const id = await newDevice()
+      await tell(id, connect(1, 1000), `${id}-a`)
+      await tell(id, connect(2, 2000), `${id}-b`)
+      await tell(id, disconnect(2, 3000), `${id}-b`)
+      expect(await presence.openClients(id)).toEqual([`${id}-a`])
+      expect((await stateOf(id)).online).toBe(true)
+      expect((await eventsOf(id)).map(({ kind }) => kind)).toEqual(['online'])
+    })
+
+    it('begin to count anew after an hour away', async () => {
+      const id = await newDevice()
+      await tell(id, connect(7, 0))
+      await tell(id, disconnect(7, 1000))
+      await tell(id, { ...connect(1, 61 * minute), version: 1 })
+      expect(await stateOf(id, 62 * minute)).toEqual({ open: 1, connectedAt: 61 * minute, online: true })
+    })
+
+    it('from before the count began anew change nothing when they come again', async () => {
+      const id = await newDevice()
+      await tell(id, connect(7, 0))
+      await tell(id, disconnect(7, 1000))
+      await tell(id, connect(1, 61 * minute))
+      await tell(id, connect(7, 0))
+      await tell(id, disconnect(7, 1000))
+      expect(await stateOf(id, 62 * minute)).toEqual({ open: 1, connectedAt: 61 * minute, online: true })
+    })
+
+    it('of a device that is unknown are left out', async () => {
+      await tell(999_999, connect(1, 0))
+      expect(await presence.openClients(999_999)).toEqual([])
+    })
+
+    it('from before a new start of the broker have ended', async () => {
+      const id = await newDevice()
+      await tell(id, connect(1, 1000))
+      await tell(id, connect(500, 1500))
+      await presence.reset(noon + 2000)
+      expect(await stateOf(id)).toEqual({ open: 0, connectedAt: null, online: false })
+      // The new one counts from the start.
+      await presence.session({ deviceId: id, clientId: String(id), sessionId: 'new', ...connect(1, 3000) })
+      expect(await stateOf(id)).toEqual({ open: 1, connectedAt: 3000, online: true })
+    })
   })
 
-  it('are kept with why, once each', async () => {
-    const id = await newDevice()
-    const events = [connect(1, 1000), disconnect(1, 2000, 'CONNECTION_LOST'), connect(2, 3000)]
-    for (const event of events) {
-      await tell(id, event)
-      await tell(id, event)
-    }
-    const by = { by: 'broker', client_id: String(id) }
-    expect(await eventsOf(id)).toEqual([
-      { kind: 'online', detail: by, at: 1000 },
-      { kind: 'offline', detail: { ...by, reason: 'CONNECTION_LOST' }, at: 2000 },
-      { kind: 'online', detail: by, at: 3000 },
-    ])
-    expect(told.filter((changed) => changed === id).length).toBeGreaterThanOrEqual(3)
-  })
+  describe('what a device says of itself', () => {
+    const say = (deviceId: number, status: 'online' | 'offline', at: number) =>
+      presence.report({ deviceId, clientId: String(deviceId), status, at: noon + at })
 
-  it('of one client leave the session of another open', async () => {
-    const id = await newDevice()
-    await tell(id, connect(1, 1000), `${id}-a`)
-    await tell(id, connect(2, 2000), `${id}-b`)
-    await tell(id, disconnect(2, 3000), `${id}-b`)
-    expect(await presence.openClients(id)).toEqual([`${id}-a`])
-    expect((await stateOf(id)).online).toBe(true)
-    expect((await eventsOf(id)).map(({ kind }) => kind)).toEqual(['online'])
-  })
+    it.each(
+      permutations([['online', 1000] as const, ['offline', 2000] as const, ['online', 3000] as const]).map(
+        (said) => [said],
+      ),
+    )('counts by its time, in any order: %j', async (said) => {
+      const id = await newDevice()
+      for (const [status, at] of said) await say(id, status, at)
+      expect((await stateOf(id)).online).toBe(true)
+      await say(id, 'offline', 4000)
+      await say(id, 'offline', 2000)
+      expect((await stateOf(id)).online).toBe(false)
+    })
 
-  it('begin to count anew after an hour away', async () => {
-    const id = await newDevice()
-    await tell(id, connect(7, 0))
-    await tell(id, disconnect(7, 1000))
-    await tell(id, { ...connect(1, 61 * minute), version: 1 })
-    expect(await stateOf(id, 62 * minute)).toEqual({ open: 1, connectedAt: 61 * minute, online: true })
-  })
+    it('in a will is of the session before, when it is told before the new one', async () => {
+      const id = await newDevice()
+      await tell(id, connect(1, 0))
+      await say(id, 'offline', 60_100)
+      await tell(id, disconnect(1, 60_000))
+      await tell(id, connect(2, 60_050))
+      expect(await stateOf(id, 61_000)).toEqual({ open: 1, connectedAt: 60_050, online: true })
+    })
 
-  it('from before the count began anew change nothing when they come again', async () => {
-    const id = await newDevice()
-    await tell(id, connect(7, 0))
-    await tell(id, disconnect(7, 1000))
-    await tell(id, connect(1, 61 * minute))
-    await tell(id, connect(7, 0))
-    await tell(id, disconnect(7, 1000))
-    expect(await stateOf(id, 62 * minute)).toEqual({ open: 1, connectedAt: 61 * minute, online: true })
-  })
-
-  it('of a device that is unknown are left out', async () => {
-    await tell(999_999, connect(1, 0))
-    expect(await presence.openClients(999_999)).toEqual([])
-  })
-
-  it('from before a new start of the broker have ended', async () => {
-    const id = await newDevice()
-    await tell(id, connect(1, 1000))
-    await tell(id, connect(500, 1500))
-    await presence.reset(noon + 2000)
-    expect(await stateOf(id)).toEqual({ open: 0, connectedAt: null, online: false })
-    // The new one counts from the start.
-    await presence.session({ deviceId: id, clientId: String(id), sessionId: 'new', ...connect(1, 3000) })
-    expect(await stateOf(id)).toEqual({ open: 1, connectedAt: 3000, online: true })
-  })
-})
-
-describe('what a device says of itself', () => {
-  const say = (deviceId: number, status: 'online' | 'offline', at: number) =>
-    presence.report({ deviceId, clientId: String(deviceId), status, at: noon + at })
-
-  it.each(
-    permutations([['online', 1000] as const, ['offline', 2000] as const, ['online', 3000] as const]).map(
-      (said) => [said],
-    ),
-  )('counts by its time, in any order: %j', async (said) => {
-    const id = await newDevice()
-    for (const [status, at] of said) await say(id, status, at)
-    expect((await stateOf(id)).online).toBe(true)
-    await say(id, 'offline', 4000)
-    await say(id, 'offline', 2000)
-    expect((await stateOf(id)).online).toBe(false)
-  })
-
-  it('in a will is of the session before, when it is told before the new one', async () => {
-    const id = await newDevice()
-    await tell(id, connect(1, 0))
-    await say(id, 'offline', 60_100)
-    await tell(id, disconnect(1, 60_000))
-    await tell(id, connect(2, 60_050))
-    expect(await stateOf(id, 61_000)).toEqual({ open: 1, connectedAt: 60_050, online: true })
-  })
-
-  it('is kept with why, and a will of the session before says nothing of a new one', async () => {
-    const id = await newDevice()
-    await say(id, 'online', 0)
-    await say(id, 'offline', 1000)
-    await tell(id, connect(2, 10_000))
-    await say(id, 'offline', 10_500)
-    expect((await stateOf(id)).online).toBe(true)
-    const why = { client_id: String(id) }
-    expect(await eventsOf(id)).toEqual([
-      { kind: 'online', detail: { by: 'device', ...why }, at: 0 },
-      { kind: 'offline', detail: { by: 'device', ...why }, at: 1000 },
-      { kind: 'online', detail: { by: 'broker', ...why }, at: 10_000 },
-    ])
+    it('is kept with why, and a will of the session before says nothing of a new one', async () => {
+      const id = await newDevice()
+      await say(id, 'online', 0)
+      await say(id, 'offline', 1000)
+      await tell(id, connect(2, 10_000))
+      await say(id, 'offline', 10_500)
+      expect((await stateOf(id)).online).toBe(true)
+      const why = { client_id: String(id) }
+      expect(await eventsOf(id)).toEqual([
+        { kind: 'online', detail: { by: 'device', ...why }, at: 0 },
+        { kind: 'offline', detail: { by: 'device', ...why }, at: 1000 },
+        { kind: 'online', detail: { by: 'broker', ...why }, at: 10_000 },
+      ])
+    })
   })
 })

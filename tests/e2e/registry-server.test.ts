@@ -1,0 +1,96 @@
+/** The registry's server dies and hangs in the middle of writes: what was answered is there, nobody waits for ever. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith } from '../support/backends.ts'
+import { type Machine, startMachine } from '../support/machine.ts'
+import { findSqld, type Sqld, startSqld } from '../support/sqld.ts'
+
+describeWith({ sqld: findSqld() !== undefined }, 'the layer on a libSQL server', () => {
+  let sqld: Sqld
+  let machine: Machine
+  beforeAll(async () => {
+    sqld = await startSqld()
+    machine = await startMachine({
+      settings: {
+        DATABASE_URL: sqld.url,
+        LOG_LEVEL: 'silent',
+        RATE_LIMIT_TELEMETRY_PER_MINUTE: '0',
+        RATE_LIMIT_REGISTER_PER_5_MINUTES: '0',
+      },
+    })
+  })
+  afterAll(async () => {
+    await machine?.stop()
+    await sqld?.stop()
+  })
+
+  const answers = async (names: () => string, ms: number) => {
+    const made: { name: string; key: string }[] = []
+    const others: { status: number; retryAfter: string | null; ms: number }[] = []
+    const until = performance.now() + ms
+    await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        while (performance.now() < until) {
+          const name = names()
+          const began = performance.now()
+          const { status, body, headers } = await machine.request('POST', '/api/v1/devices/register', {
+            body: { name, device_type: 'sensor' },
+          })
+          if (status === 201) made.push({ name, key: body.device.api_key })
+          else others.push({ status, retryAfter: headers.get('retry-after'), ms: performance.now() - began })
+          if (status !== 201) await sleep(20)
+        }
+      }),
+    )
+    return { made, others }
+  }
+
+  it.each(['killed', 'hanging'])(
+    'goes through its server being %s, and is well when that is back',
+    async (how) => {
+      let count = 0
+      const trouble = async () => {
+        await sleep(700)
+        if (how === 'killed') await sqld.kill()
+        else sqld.hang()
+        await sleep(700)
+        if (how === 'killed') await sqld.start()
+        else sqld.goOn()
+      }
+      const [{ made, others }] = await Promise.all([answers(() => `${how}-${count++}`, 4000), trouble()])
+      expect(made.length).toBeGreaterThan(10)
+      if (how === 'killed') expect(others.length).toBeGreaterThan(0)
+      for (const { status, retryAfter, ms } of others) {
+        // A name is taken when the first try was written and its answer was lost.
+        expect([503, 409]).toContain(status)
+        if (status === 503) expect(Number(retryAfter)).toBeGreaterThan(0)
+        expect(ms).toBeLessThan(8000)
+      }
+      for (const { name, key } of made) {
+        const { status, body } = await machine.request('GET', '/api/v1/devices/status', { key })
+        expect([status, body.device?.name]).toEqual([200, name])
+      }
+      const { key } = await machine.register(`${how}-after`)
+      const sent = await machine.request('POST', '/api/v1/devices/telemetry', { key, body: { t: 1 } })
+      expect(sent.status).toBe(201)
+    },
+    60_000,
+  )
+
+  it('answers 503 within its time while the server hangs', async () => {
+    const { key } = await machine.register('waits')
+    sqld.hang()
+    try {
+      const began = performance.now()
+      const { status, headers } = await machine.request('POST', '/api/v1/devices/register', {
+        body: { name: 'never', device_type: 'sensor' },
+      })
+      expect(status).toBe(503)
+      expect(headers.get('retry-after')).not.toBeNull()
+      expect(performance.now() - began).toBeLessThan(9000)
+    } finally {
+      sqld.goOn()
+    }
+    expect((await machine.request('GET', '/api/v1/devices/status', { key })).status).toBe(200)
+  }, 30_000)
+})

@@ -1,0 +1,27 @@
+/** The places a registry can be in: every suite of it runs on all of them. */
+import { join } from 'node:path'
+import { describeWith } from './backends.ts'
+import { findSqld, startSqld } from './sqld.ts'
+import { temporaryFolder } from './temporary.ts'
+
+/** An empty place for one registry. */
+export interface Place {
+  readonly url: string
+  remove(): Promise<void>
+}
+
+const inFile = async (): Promise<Place> => {
+  const folder = await temporaryFolder()
+  return { url: `file:${join(folder.path, 'registry.db')}`, remove: folder.remove }
+}
+
+const onServer = async (): Promise<Place> => {
+  const sqld = await startSqld()
+  return { url: sqld.url, remove: () => sqld.stop() }
+}
+
+/** A `describe` for each place. */
+export function describeRegistry(name: string, body: (place: () => Promise<Place>) => void): void {
+  describeWith({}, `${name}, in a file`, () => body(inFile))
+  describeWith({ sqld: findSqld() !== undefined }, `${name}, on a libSQL server`, () => body(onServer))
+}
