@@ -30,31 +30,29 @@ export const nameOf = (key: string): { name: string; kind: Kind } | undefined =>
   return kind === 's' || kind === 'b' ? { name: key.slice(0, bar), kind } : undefined
 }
 
-/**
- * Line protocol has no empty tag, and a backslash at the end of one would escape what follows: both get two characters
- * more, the first from the private use area of Unicode.
- */
-const encodeTag = (text: string) =>
-  text
-    .replace(/\p{Cc}/gu, ' ')
-    .replace(/\uE00D/g, '\uE00D1')
-    .replace(/^$|\\$/, '$&\uE00D2')
-
-export const decodeTag = (text: string): string => text.replace(/\uE00D2/g, '').replace(/\uE00D1/g, '\uE00D')
+/** From the private use area of Unicode: with a digit behind it, it stands for what InfluxDB would lose. */
+const mark = '\uE00D'
+const lost: Readonly<Record<string, string>> = { 0: '\r', 1: mark, 2: '' }
 
 /**
- * Answers of InfluxDB are CSV with CRLF, also for a newline inside a value, and a carriage return inside one is lost:
- * it is stored as two characters in the same way.
+ * Answers are CSV with CRLF, also for a newline inside a value, and a carriage return inside one is lost; of an empty
+ * string that is not the first of a table, Flux's limit() panics.
  */
-const encodeText = (text: string) =>
-  /[\r\uE00D]/.test(text) ? text.replace(/\uE00D/g, '\uE00D1').replace(/\r/g, '\uE00D0') : text
+const encodeText = (text: string) => {
+  if (text === '') return `${mark}2`
+  return /[\r\uE00D]/.test(text) ? text.replaceAll(mark, `${mark}1`).replaceAll('\r', `${mark}0`) : text
+}
 
+/** Line protocol has no empty tag, a control character ends a line there, and a backslash at the end escapes what follows. */
+const encodeTag = (text: string) => {
+  const encoded = encodeText(text.replace(/\p{Cc}/gu, ' '))
+  return encoded.endsWith('\\') ? `${encoded}${mark}2` : encoded
+}
+
+/** What was written, of a text that InfluxDB answers. */
 export const decodeText = (text: string): string =>
   /[\r\uE00D]/.test(text)
-    ? text
-        .replace(/\r\n/g, '\n')
-        .replace(/\uE00D0/g, '\r')
-        .replace(/\uE00D1/g, '\uE00D')
+    ? text.replaceAll('\r\n', '\n').replace(/\uE00D([012])/g, (_all, digit: string) => lost[digit] ?? '')
     : text
 
 /**
@@ -126,6 +124,8 @@ export interface Collector {
   has(time: bigint): boolean
   /** The times that have a value of a field, ascending. */
   times(): bigint[]
+  /** The times at which points of different series have the same field: their order of arrival has to be known. */
+  contested(): bigint[]
   /**
    * The reading of a time. Points of one time are in different series when the device's tags changed in between: the one
    * that arrived last wins, field by field.
@@ -147,6 +147,13 @@ export function createCollector(): Collector {
     },
     has: (time) => times.has(time),
     times: () => [...times].sort((one, other) => (one < other ? -1 : one > other ? 1 : 0)),
+    contested: () =>
+      [...points].flatMap(([time, bySeries]) => {
+        const names = [...bySeries.values()].flatMap((values) => [
+          ...new Set([...values.keys()].map((key) => nameOf(key)?.name).filter((name) => name !== undefined)),
+        ])
+        return new Set(names).size < names.length ? [time] : []
+      }),
     reading(time) {
       const arrived = [...(points.get(time)?.values() ?? [])].sort(
         (one, other) => Number(one.get(receivedField) ?? 0) - Number(other.get(receivedField) ?? 0),

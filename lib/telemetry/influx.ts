@@ -280,6 +280,18 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
     return collector
   }
 
+  /** Adds everything that the points of these times have. */
+  const completePoints = async (deviceId: number, times: readonly bigint[], collector: Collector) => {
+    for (let at = 0; at < times.length; at += 50) {
+      const points = times.slice(at, at + 50).flatMap((time, n) => {
+        const point = source({ from: time, to: time + 1n }, deviceId)
+        return point ? [flux`${point} |> keep(${columns}) |> yield(name: ${String(n)})`.toString()] : []
+      })
+      if (points.length > 0)
+        await query(fluxExpression(points.join('\n')), (get) => collector.add(toRow(get)))
+    }
+  }
+
   const oneOf = (keys: readonly string[]) =>
     fluxExpression(
       `filter(fn: (r) => ${keys.map((key) => flux`r._field == ${key}`.toString()).join(' or ')})`,
@@ -404,22 +416,33 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
     return windows.list()
   }
 
-  const countPoints = async (range: ParameterizedQuery | undefined): Promise<number> => {
-    if (range === undefined) return 0
-    const points = flux`${range} |> ${oneOf([receivedField])}`
-    let [series, count] = [0, 0]
-    await query(flux`${points} |> count()`, (get) => {
-      series += 1
-      count += Number(get('_value'))
+  /** How many of the points have a time of their own among those of their device, of each device. */
+  const countTimes = async (points: ParameterizedQuery): Promise<number> => {
+    const [single, several] = [new Map<string, number>(), new Set<string>()]
+    const ofDevice = fluxExpression('columns: ["device_id"]')
+    await query(flux`${points} |> count() |> keep(columns: ["device_id", "_value"])`, (get) => {
+      const id = String(get('device_id'))
+      if (single.has(id)) several.add(id)
+      single.set(id, Number(get('_value')))
     })
-    if (series <= 1) return count
-    count = 0
-    const distinct = flux`${points} |> group() |> distinct(column: "_time") |> toInt() |> count()`
-    await query(distinct, (get) => {
-      count += Number(get('_value'))
-    })
-    return count
+    for (const id of several) single.delete(id)
+    let total = sum([...single.values()])
+    const rest = [...several]
+    while (rest.length > 0) {
+      const devices = rest.splice(0, 200).map((id) => flux`r.device_id == ${id}`.toString())
+      const ofThese = fluxExpression(`filter(fn: (r) => ${devices.join(' or ')})`)
+      await query(
+        flux`${points} |> ${ofThese} |> group(${ofDevice}) |> distinct(column: "_time") |> toInt() |> count()`,
+        (get) => {
+          total += Number(get('_value'))
+        },
+      )
+    }
+    return total
   }
+
+  const countPoints = async (range: ParameterizedQuery | undefined): Promise<number> =>
+    range === undefined ? 0 : countTimes(flux`${range} |> ${oneOf([receivedField])}`)
 
   return {
     backend: 'influxdb',
@@ -454,6 +477,8 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
       const all = source({ from: 0n, to: maxTime }, deviceId)
       if (all === undefined) return undefined
       const collector = await collect(flux`${all} |> last()`, createCollector())
+      // Of those points the newest arrival need not be among the rows: it may have been followed by another.
+      await completePoints(deviceId, collector.contested(), collector)
       // From the newest back: the first value of a field that is met is its newest.
       const times = collector.times().reverse()
       const newest = times[0]
@@ -522,21 +547,7 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
       return devices.size
     },
 
-    async countSince(from) {
-      const all = source({ from, to: maxTime })
-      if (all === undefined) return 0
-      const devices = new Map<number, { series: number; count: number }>()
-      const script = flux`${all} |> ${oneOf([receivedField])} |> count() |> keep(columns: ["device_id", "_value"])`
-      await query(script, (get) => {
-        const id = Number(get('device_id'))
-        const device = devices.get(id) ?? { series: 0, count: 0 }
-        devices.set(id, { series: device.series + 1, count: device.count + Number(get('_value')) })
-      })
-      let total = 0
-      for (const [id, { series, count }] of devices)
-        total += series === 1 ? count : await countPoints(source({ from, to: maxTime }, id))
-      return total
-    },
+    countSince: (from) => countPoints(source({ from, to: maxTime })),
 
     async check() {
       const now = BigInt(Date.now()) * 1_000_000n

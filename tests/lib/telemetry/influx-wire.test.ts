@@ -106,7 +106,7 @@ describe('what is written', () => {
     expect(sent()).toEqual([
       [
         `${tags} huge=1.7976931348623157e+308,meta_subtopic="a, b=\\"c\\"\\\\",off|b=F,on|b=T,part=-0.5,received_at=1700000000123i,tiny=5e-324,whole=21 1700000000123456789`,
-        `${tags} a.b-c:d_e=1,empty|s="",received_at=1700000000123i,text|s="a \\"b\\" \\\\ c, d=e\nf\uE00D0\tü 温 🌡",x|y=1 2`,
+        `${tags} a.b-c:d_e=1,empty|s="\uE00D2",received_at=1700000000123i,text|s="a \\"b\\" \\\\ c, d=e\nf\uE00D0\tü 温 🌡",x|y=1 2`,
       ].join('\n'),
     ])
   })
@@ -253,7 +253,7 @@ describe('what is asked', () => {
     await store.countDevices()
     await store.countSince(5n)
     expect(scripts()).toEqual([
-      `${ofDevice(0n, last)}${named('received_at')} |> count()`,
+      `${ofDevice(0n, last)}${named('received_at')} |> count() |> keep(columns: ["device_id", "_value"])`,
       `${ofAll(0n, last)}${named('received_at')} |> last() |> keep(columns: ["device_id"])`,
       `${ofAll(5n, last)}${named('received_at')} |> count() |> keep(columns: ["device_id", "_value"])`,
     ])
