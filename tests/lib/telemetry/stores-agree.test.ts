@@ -162,10 +162,9 @@ describeWithInflux('the embedded store and InfluxDB', () => {
       openInfluxStore({ at: bucket.at, log }),
     ]
     const intake = () => Promise.reject(new Error('nothing comes in here'))
-    ;[embedded, influx] = stores.map((store) => createTelemetry({ store, intake, retentionMs: 0 })) as [
-      Telemetry,
-      Telemetry,
-    ]
+    ;[embedded, influx] = stores.map((store) =>
+      createTelemetry({ store, intake, directIntake: intake, retentionMs: 0 }),
+    ) as [Telemetry, Telemetry]
     ends.push(...stores.map((store) => () => store.close()), folder.remove, bucket.remove)
   })
   afterAll(async () => {
