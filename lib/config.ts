@@ -205,7 +205,7 @@ export interface MqttConnection {
   readonly password: string
 }
 
-const isLoopback = (host: string) =>
+export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
 
 const isAddressRange = (text: string) => {

@@ -2,6 +2,7 @@
  * The composition root: one lazily built value per service. Getters are function declarations, so that a bundle
  * carries only what its function asks for.
  */
+import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import {
   type ConfigurationStore,
@@ -11,7 +12,8 @@ import {
 } from './commands/configuration.ts'
 import { createMessenger, type Messenger } from './commands/messenger.ts'
 import { createSessions, type Sessions } from './commands/sessions.ts'
-import { type Config, loadConfig } from './config.ts'
+import { type Config, isLoopback, loadConfig } from './config.ts'
+import { type Accounts, createAccounts, withAccounts } from './devices/accounts.ts'
 import type { Device } from './devices/device.ts'
 import { createDevices, type Devices } from './devices/devices.ts'
 import { createPresence, type Presence } from './devices/presence.ts'
@@ -21,8 +23,10 @@ import { createMemoryLimiter, type Limiter } from './http/limit.ts'
 import { createRedisLimiter } from './http/limit-redis.ts'
 import { createUpstashLimiter } from './http/limit-upstash.ts'
 import { createLog, type Log } from './log.ts'
+import { controlTopic } from './mqtt/accounts.ts'
 import { deviceTopics } from './mqtt/topics.ts'
 import { openRegistry, type Registry } from './registry/db.ts'
+import { createLeases, type Leases } from './registry/leases.ts'
 import { type Arrivals, createArrivals } from './telemetry/arrivals.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
 import { createDirectIntake, type EmbeddedStore, openEmbeddedStore } from './telemetry/embedded.ts'
@@ -123,7 +127,8 @@ export function devices(): Promise<Devices> {
       cacheMs: given.cacheMs ?? 0,
     })
     closers.push(() => value.close())
-    return value
+    const broker = await accounts()
+    return broker === undefined ? value : withAccounts(value, broker, log())
   })
 }
 
@@ -224,6 +229,28 @@ export function messenger(): Messenger | undefined {
   })
 }
 
+/** Undefined where the broker asks the authorizer, or there is none. */
+export function accounts(): Promise<Accounts | undefined> {
+  return once('accounts', async () => {
+    const broker = messenger()
+    if (typeof config().mqtt !== 'object' || broker === undefined) return undefined
+    return createAccounts({
+      db: (await registry()).db,
+      say: (commands) =>
+        broker.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), retain: false }),
+      log: log(),
+    })
+  })
+}
+
+export function leases(): Promise<Leases> {
+  return once('leases', async () => {
+    // A file has one process at a time: what the last one held is this one's.
+    const holder = config().database.url.startsWith('file:') ? 'this machine' : randomUUID()
+    return createLeases({ db: (await registry()).db, holder })
+  })
+}
+
 export function presence(): Promise<Presence> {
   return once('presence', async () => {
     const service = await devices()
@@ -247,8 +274,9 @@ export function sessions(): Promise<Sessions> {
   )
 }
 
-export function brokerKind(): 'embedded' | 'aws-iot' | 'none' {
-  const { iot } = config()
+export function brokerKind(): 'embedded' | 'mosquitto' | 'aws-iot' | 'none' {
+  const { iot, mqtt } = config()
+  if (typeof mqtt === 'object') return 'mosquitto'
   if (iot === undefined) return 'none'
   return iot.endpoint.startsWith('https:') ? 'aws-iot' : 'embedded'
 }
@@ -259,6 +287,19 @@ export function brokerAddress(hostname: string): BrokerAddress {
   if (iot !== undefined && brokerKind() === 'aws-iot') {
     const { hostname: host } = new URL(iot.endpoint)
     return { host, port: null, tlsPort: 443, alpn: 'mqtt', webSocketUrl: `wss://${host}/mqtt` }
+  }
+  const { mqtt: own } = config()
+  if (typeof own === 'object') {
+    // The ports of the settings are those that devices find there.
+    const { hostname: there } = new URL(own.url)
+    const host = isLoopback(there) ? hostname : there
+    return {
+      host,
+      port: ports.mqtt ?? null,
+      tlsPort: ports.mqttTls ?? null,
+      alpn: null,
+      webSocketUrl: ports.mqttWs === undefined ? null : `ws://${host}:${ports.mqttWs}/mqtt`,
+    }
   }
   const { mqtt, mqttTls, mqttWs } = given.mqttPorts?.() ?? ports
   return {

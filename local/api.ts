@@ -1229,7 +1229,7 @@ export const operations: readonly Operation[] = [
           status: z.enum(['healthy', 'unavailable', 'disabled']),
           broker_info: z.strictObject({
             connected: z.boolean(),
-            kind: z.enum(['embedded', 'aws-iot', 'none']),
+            kind: z.enum(['embedded', 'mosquitto', 'aws-iot', 'none']),
           }),
         }),
       ),

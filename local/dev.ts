@@ -5,19 +5,25 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { type Config, ConfigError, loadConfig, loadEnvFile } from '../lib/config.ts'
+import { type Config, ConfigError, loadConfig, loadEnvFile, type MqttConnection } from '../lib/config.ts'
+import { createAccounts } from '../lib/devices/accounts.ts'
 import { createPresence } from '../lib/devices/presence.ts'
 import { createLog } from '../lib/log.ts'
+import { controlTopic } from '../lib/mqtt/accounts.ts'
 import type { AuthorizerEvent, AuthorizerResult } from '../lib/mqtt/authorizer.ts'
 import { openRegistry } from '../lib/registry/db.ts'
+import { createLeases } from '../lib/registry/leases.ts'
 import { nextRequestId } from '../lib/request-id.ts'
 import { version } from '../lib/version.ts'
+import { startBridge } from './bridge.ts'
 import { type Broker, startBroker } from './broker.ts'
 import { watchLocal } from './build.ts'
 import { type DataPlane, openDataPlane } from './data-plane.ts'
 import { prepareForStart } from './databases.ts'
 import { type FunctionTable, loadFunctions } from './functions.ts'
+import { type Leader, startLeader } from './leader.ts'
 import { adminTokenFile, takeFolder } from './machine.ts'
+import { connectMosquitto, type Mosquitto } from './mosquitto.ts'
 import { loadRules } from './rules.ts'
 import { listenFault } from './server.ts'
 
@@ -34,7 +40,7 @@ const stage = 'local'
 const root = fileURLToPath(new URL('../', import.meta.url))
 const startMs = 60_000
 const stopMs = 3000
-/** Tries of one event, as AWS does it for a rule: twice again. */
+/** Pauses after the tries of one event: AWS tries a rule's function twice again. */
 const retryAfterMs = [500, 2000, 0]
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -154,6 +160,21 @@ const startOffline = (options: {
   }
 }
 
+/** Tries of one event, as AWS does it for a rule. */
+const invokeWith = (lambda: Lambda) => async (functionName: string, event: Record<string, unknown>) => {
+  for (const waitMs of retryAfterMs) {
+    try {
+      await lambda.invoke(functionName, event)
+      return
+    } catch (error) {
+      if (waitMs === 0) throw error
+      await pause(waitMs)
+    }
+  }
+}
+
+const rulesOf = () => loadRules(fileURLToPath(new URL('../iot-rules/', import.meta.url)))
+
 /** The broker's questions and events go to the emulated functions. */
 const startLocalBroker = async (config: Config, lambda: Lambda): Promise<Broker> => {
   const log = createLog(config.logLevel)
@@ -162,22 +183,45 @@ const startLocalBroker = async (config: Config, lambda: Lambda): Promise<Broker>
     host,
     port: ports.mqtt ?? 'none',
     wsPort: ports.mqttWs ?? 'none',
-    rules: await loadRules(fileURLToPath(new URL('../iot-rules/', import.meta.url))),
+    rules: await rulesOf(),
     nextMessageId: nextRequestId,
     authorize: async (event: AuthorizerEvent) =>
       (await lambda.invoke('mqtt-authorize', event)) as AuthorizerResult,
-    async invoke(functionName, event) {
-      for (const waitMs of retryAfterMs) {
-        try {
-          await lambda.invoke(functionName, event)
-          return
-        } catch (error) {
-          if (waitMs === 0) throw error
-          await pause(waitMs)
-        }
-      }
-    },
+    invoke: invokeWith(lambda),
     log: (level, msg, fields) => log[level](msg, fields),
+  })
+}
+
+/** The events of a Mosquitto go to the emulated functions, from whichever process has the lease. */
+const startOwnBroker = async (config: Config, own: MqttConnection, lambda: Lambda, mosquitto: Mosquitto) => {
+  const log = createLog(config.logLevel)
+  const rules = await rulesOf()
+  const { db } = await openRegistry(config.database)
+  const accounts = createAccounts({
+    db,
+    say: (commands) =>
+      mosquitto.publish({
+        topic: controlTopic,
+        payload: JSON.stringify({ commands }),
+        qos: 1,
+        retain: false,
+      }),
+    log,
+  })
+  return startLeader({
+    // Nobody else has the folder, and with a server nobody else develops on it.
+    leases: createLeases({ db, holder: 'this machine' }),
+    open: () =>
+      startBridge({
+        ...own,
+        rules,
+        invoke: invokeWith(lambda),
+        nextMessageId: nextRequestId,
+        arrival: Date.now,
+        log: (level, msg, fields) => log[level](msg, fields),
+      }),
+    settle: () => accounts.settle(),
+    log,
   })
 }
 
@@ -189,7 +233,12 @@ const prepare = async (config: Config): Promise<void> => {
   registry.close()
 }
 
-const banner = (functions: FunctionTable, httpUrl: string, broker: Broker | undefined, host: string) => {
+const banner = (
+  functions: FunctionTable,
+  httpUrl: string,
+  broker: Broker | undefined,
+  { host, mqtt }: Config,
+) => {
   let text = `\nIoTFlow ${version}, for development: ${functions.names.length} functions under serverless-offline.\n\n`
   for (const { method, path, functionName } of functions.routes) {
     text += `  ${method.padEnd(6)} ${path.replaceAll(/:(\w+)/g, '{$1}').padEnd(44)} ${functionName}\n`
@@ -197,6 +246,7 @@ const banner = (functions: FunctionTable, httpUrl: string, broker: Broker | unde
   text += `\n  HTTP       ${httpUrl}\n`
   if (broker?.port !== undefined) text += `  MQTT       mqtt://${host}:${broker.port}\n`
   if (broker?.wsPort !== undefined) text += `  WebSocket  ws://${host}:${broker.wsPort}\n`
+  if (typeof mqtt === 'object') text += `  MQTT       ${mqtt.url}\n`
   text += `\nTry it:\n  curl -X POST ${httpUrl}/api/v1/devices/register \\\n    -H 'Content-Type: application/json' -d '{"name":"my-first-device","device_type":"sensor"}'\n`
   process.stdout.write(`${text}\nA change of a source is served at once. Ctrl-C ends it.\n`)
 }
@@ -217,9 +267,11 @@ const main = async () => {
 
   const httpPort = await freePort(config.host, config.ports.http, 'PORT')
   const lambdaPort = await freePort('127.0.0.1', 0, 'the Lambda port')
+  const own = config.mqtt
   let broker: Broker | undefined
-  const plane: DataPlane = await openDataPlane(() => broker)
-  broker = await startLocalBroker(config, lambdaAt(lambdaPort))
+  const mosquitto = typeof own === 'object' ? connectMosquitto(own) : undefined
+  const plane: DataPlane = await openDataPlane(() => mosquitto ?? broker)
+  if (own === undefined) broker = await startLocalBroker(config, lambdaAt(lambdaPort))
 
   const portOf = (port: number | undefined) => (port === undefined ? 'none' : String(port))
   const environment = {
@@ -227,9 +279,9 @@ const main = async () => {
     DATA_DIR: config.dataDir,
     STAGE: stage,
     HOST: config.host,
-    MQTT_PORT: portOf(broker.port),
-    MQTT_WS_PORT: portOf(broker.wsPort),
-    IOT_ENDPOINT: plane.endpoint,
+    MQTT_PORT: portOf(broker ? broker.port : config.ports.mqtt),
+    MQTT_WS_PORT: portOf(broker ? broker.wsPort : config.ports.mqttWs),
+    IOT_ENDPOINT: own === 'none' ? '' : plane.endpoint,
     AWS_REGION: plane.region,
     AWS_ACCESS_KEY_ID: plane.credentials.accessKeyId,
     AWS_SECRET_ACCESS_KEY: plane.credentials.secretAccessKey,
@@ -237,6 +289,7 @@ const main = async () => {
     SLS_TELEMETRY_DISABLED: '1',
     SLS_NOTIFICATIONS_MODE: 'off',
   }
+  let leader: Leader | undefined
   let child: Child | undefined
   let ending = false
   let shown = false
@@ -256,7 +309,12 @@ const main = async () => {
       serveNext()
     })
     if (shown) process.stdout.write('Served anew.\n')
-    else banner(functions, `http://${config.host}:${httpPort}`, broker, config.host)
+    else {
+      // Its first events need functions that answer.
+      if (typeof own === 'object' && mosquitto)
+        leader = await startOwnBroker(config, own, lambdaAt(lambdaPort), mosquitto)
+      banner(functions, `http://${config.host}:${httpPort}`, broker, config)
+    }
     shown = true
   }
   const serveNext = () => {
@@ -276,7 +334,9 @@ const main = async () => {
   const end = async (code: number) => {
     if (ending) return
     ending = true
+    await leader?.close()
     await broker?.close()
+    await mosquitto?.close()
     await child?.stop()
     await plane.close()
     await unwatch()

@@ -8,10 +8,13 @@ import { mintKey } from '../lib/devices/credentials.ts'
 import type { AuthorizerEvent, AuthorizerResult } from '../lib/mqtt/authorizer.ts'
 import { nextRequestId } from '../lib/request-id.ts'
 import * as runtime from '../lib/runtime.ts'
+import { startBridge } from './bridge.ts'
 import { type Broker, startBroker } from './broker.ts'
 import { openDataPlane } from './data-plane.ts'
 import { prepareForStart } from './databases.ts'
 import { loadFunctions } from './functions.ts'
+import { startLeader } from './leader.ts'
+import { connectMosquitto } from './mosquitto.ts'
 import { loadRules } from './rules.ts'
 import { openHttpDoor } from './server.ts'
 import { codeOf, step } from './step.ts'
@@ -111,12 +114,16 @@ export async function startMachine(settings: Config): Promise<Machine> {
       settings.adminToken === undefined && stage === 'local' ? await adminTokenFile(dataDir) : undefined
     const tls = await readTls(settings.tls)
     const functions = await loadFunctions()
+    const own = settings.mqtt
     const withMqtt =
-      ports.mqtt !== undefined ||
-      ports.mqttWs !== undefined ||
-      (tls !== undefined && ports.mqttTls !== undefined)
+      own === undefined &&
+      (ports.mqtt !== undefined ||
+        ports.mqttWs !== undefined ||
+        (tls !== undefined && ports.mqttTls !== undefined))
     let broker: Broker | undefined
-    const plane = withMqtt ? await openDataPlane(() => broker) : undefined
+    const mosquitto = typeof own === 'object' ? connectMosquitto(own) : undefined
+    if (mosquitto) ending.push(() => mosquitto.close())
+    const plane = withMqtt || mosquitto ? await openDataPlane(() => mosquitto ?? broker) : undefined
     const config: Config = {
       ...settings,
       adminToken: settings.adminToken ?? adminToken?.token,
@@ -148,16 +155,40 @@ export async function startMachine(settings: Config): Promise<Machine> {
         : await openHttpDoor({ host, port: ports.http, functions, tls, corsOrigins: config.corsOrigins })
     if (http) doors.push(() => http.close(graceMs))
 
+    const arrivals = await runtime.arrivals()
+    const devices = await runtime.devices()
+    const rules = await loadRules(fileURLToPath(new URL('../iot-rules/', import.meta.url)))
+    const handlers = new Map<string, (event: unknown) => Promise<unknown>>()
+    for (const { functionName } of rules) handlers.set(functionName, await functions.event(functionName))
+    const invoke = async (functionName: string, event: Record<string, unknown>) => {
+      await handlers.get(functionName)?.(event)
+    }
+
+    if (typeof own === 'object') {
+      const accounts = await runtime.accounts()
+      const leader = startLeader({
+        leases: await runtime.leases(),
+        open: () =>
+          startBridge({
+            ...own,
+            rules,
+            invoke,
+            nextMessageId: nextRequestId,
+            arrival: arrivals.next,
+            onTraffic: devices.seen,
+            log: (level, msg, fields) => log[level](msg, fields),
+          }),
+        settle: async () => accounts?.settle(),
+        log,
+      })
+      doors.push(() => leader.close())
+    }
+
     if (withMqtt) {
       // Nobody is connected to a broker that has not started.
       await (await runtime.presence()).reset(Date.now())
       const gate = await runtime.gate()
-      const devices = await runtime.devices()
-      const arrivals = await runtime.arrivals()
       const authorize = await functions.event('mqtt-authorize')
-      const rules = await loadRules(fileURLToPath(new URL('../iot-rules/', import.meta.url)))
-      const handlers = new Map<string, (event: unknown) => Promise<unknown>>()
-      for (const { functionName } of rules) handlers.set(functionName, await functions.event(functionName))
       broker = await startBroker({
         host,
         port: ports.mqtt ?? 'none',
@@ -167,9 +198,7 @@ export async function startMachine(settings: Config): Promise<Machine> {
         nextMessageId: nextRequestId,
         arrival: arrivals.next,
         authorize: async (event: AuthorizerEvent) => (await authorize(event)) as AuthorizerResult,
-        invoke: async (functionName, event) => {
-          await handlers.get(functionName)?.(event)
-        },
+        invoke,
         throttle: (principalId) => gate.holdBack(Number(principalId)),
         onTraffic: (principalId) => devices.seen(Number(principalId)),
         log: (level, msg, fields) => log[level](msg, fields),

@@ -1,5 +1,5 @@
 /** `npm start`: the layer on this machine, until it is told to end. */
-import { ConfigError, loadConfig, loadEnvFile } from '../lib/config.ts'
+import { type Config, ConfigError, loadConfig, loadEnvFile } from '../lib/config.ts'
 import { version } from '../lib/version.ts'
 import { type Machine, startMachine } from './machine.ts'
 
@@ -22,7 +22,7 @@ const fail = (message: string): never => {
   process.exit(1)
 }
 
-const banner = ({ httpUrl, ports, adminToken }: Machine, host: string, dataDir: string) => {
+const banner = ({ httpUrl, ports, adminToken }: Machine, { host, dataDir, mqtt }: Config) => {
   const shown = host.includes(':') ? `[${host}]` : host
   const line = (name: string, text: string) => `  ${name.padEnd(10)} ${text}\n`
   let text = `IoTFlow ${version} is running.\n\n`
@@ -30,6 +30,7 @@ const banner = ({ httpUrl, ports, adminToken }: Machine, host: string, dataDir: 
   if (ports.mqtt !== undefined) text += line('MQTT', `mqtt://${shown}:${ports.mqtt}`)
   if (ports.mqttWs !== undefined) text += line('WebSocket', `ws://${shown}:${ports.mqttWs}`)
   if (ports.mqttTls !== undefined) text += line('MQTT, TLS', `mqtts://${shown}:${ports.mqttTls}`)
+  if (typeof mqtt === 'object') text += line('MQTT', `${mqtt.url}, the broker of MQTT_URL`)
   text += line('data', dataDir)
   if (adminToken) {
     // Standard output that is no terminal is often a log file, and a secret does not belong there.
@@ -75,7 +76,7 @@ const main = async () => {
   }
   process.on('SIGINT', end)
   process.on('SIGTERM', end)
-  banner(machine, config.host, config.dataDir)
+  banner(machine, config)
 }
 
 main().catch((error: unknown) => {

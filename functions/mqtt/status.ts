@@ -13,7 +13,7 @@ interface Deps {
   gate: Gate<Device>
   /** Undefined where there is no broker. */
   messenger: Pick<Messenger, 'check'> | undefined
-  kind: 'embedded' | 'aws-iot' | 'none'
+  kind: ReturnType<typeof runtime.brokerKind>
 }
 
 /** The broker is asked at most this often, ms. */

@@ -112,3 +112,20 @@ export const deadLetters = sqliteTable(
   },
   (t) => [index('dead_letters_device').on(t.deviceId, t.id)],
 )
+
+/**
+ * What a Mosquitto was told of a device: the key it knows as the password, and whether it lets the device in. Without a
+ * foreign key: of a device that is gone the account has still to go.
+ */
+export const mqttAccounts = sqliteTable('mqtt_accounts', {
+  deviceId: integer('device_id').primaryKey(),
+  keyHash: text('key_hash').notNull(),
+  enabled: integer('enabled', { mode: 'boolean' }).notNull(),
+})
+
+/** Work that one process does at a time, and which one that is. */
+export const leases = sqliteTable('leases', {
+  name: text('name').primaryKey(),
+  holder: text('holder').notNull(),
+  expiresAt: integer('expires_at').notNull(),
+})

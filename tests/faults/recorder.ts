@@ -22,8 +22,8 @@ export interface Recorder {
   readonly acknowledged: Book
   /** Status codes of telemetry answers, with how often they came. */
   readonly answers: Map<number, number>
-  /** Where the layer is from now on; undefined: nowhere. */
-  pointTo(layer: { httpUrl: string; mqttUrl: string } | undefined): void
+  /** Where the layer is from now on. Connections of MQTT end unless the broker is the same. */
+  pointTo(layer: { readonly httpUrl: string; readonly mqttUrl: string }): void
   close(): Promise<void>
 }
 
@@ -143,10 +143,11 @@ export async function startRecorder(): Promise<Recorder> {
     acknowledged,
     answers,
     pointTo(layer) {
-      target = layer && { http: new URL(layer.httpUrl), mqtt: new URL(layer.mqttUrl) }
+      const same = target?.mqtt.href === new URL(layer.mqttUrl).href
+      target = { http: new URL(layer.httpUrl), mqtt: new URL(layer.mqttUrl) }
       agent.destroy()
       agent = new Agent({ keepAlive: true, maxSockets: 1000 })
-      for (const socket of open) socket.destroy()
+      if (!same) for (const socket of open) socket.destroy()
     },
     async close() {
       target = undefined

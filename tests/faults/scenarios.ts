@@ -1,6 +1,7 @@
 /** Every fault there is, by name, and how much of it. */
 import { clockSetBack, diskFull, terminate } from './endings.ts'
 import { killAgainAndAgain } from './kills.ts'
+import { mosquitto } from './mosquitto.ts'
 import { outages } from './outages.ts'
 import { overload } from './overload.ts'
 import type { Verdict } from './verdict.ts'
@@ -8,6 +9,9 @@ import type { Verdict } from './verdict.ts'
 export interface Size {
   readonly kills: number
   readonly terminations: number
+  /** Of the layer beside a Mosquitto, and of that. */
+  readonly bridgeKills: number
+  readonly brokerKills: number
   /** Of each outage, seconds. */
   readonly outageS: number
   /** Readings per second during an outage. */
@@ -21,9 +25,39 @@ export interface Size {
 }
 
 export const sizes = {
-  small: { kills: 3, terminations: 2, outageS: 3, rate: 300, floodS: 3, idle: 500, storm: 300 },
-  normal: { kills: 20, terminations: 5, outageS: 15, rate: 1000, floodS: 10, idle: 10_000, storm: 2000 },
-  full: { kills: 100, terminations: 10, outageS: 60, rate: 1000, floodS: 20, idle: 10_000, storm: 2000 },
+  small: {
+    kills: 3,
+    terminations: 2,
+    bridgeKills: 2,
+    brokerKills: 2,
+    outageS: 3,
+    rate: 300,
+    floodS: 3,
+    idle: 500,
+    storm: 300,
+  },
+  normal: {
+    kills: 20,
+    terminations: 5,
+    bridgeKills: 10,
+    brokerKills: 5,
+    outageS: 15,
+    rate: 1000,
+    floodS: 10,
+    idle: 10_000,
+    storm: 2000,
+  },
+  full: {
+    kills: 100,
+    terminations: 10,
+    bridgeKills: 10,
+    brokerKills: 10,
+    outageS: 60,
+    rate: 1000,
+    floodS: 20,
+    idle: 10_000,
+    storm: 2000,
+  },
 } as const satisfies Record<string, Size>
 
 type Scenario = (size: Size, progress: (text: string) => void) => Promise<Verdict[]>
@@ -42,5 +76,6 @@ export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario
     },
   ],
   ['overload', overload],
+  ['mosquitto', mosquitto],
   ['kill', async ({ kills }, progress) => [await killAgainAndAgain(kills, progress)]],
 ])
