@@ -8,6 +8,8 @@ import type { Broker, BrokerMessage } from './broker.ts'
 export interface Mosquitto extends Pick<Broker, 'publish' | 'retained' | 'retainedTopics' | 'disconnect'> {
   /** Resolves when it is connected for the first time. */
   readonly ready: Promise<void>
+  /** Carries out commands of the plugin, and answers what each gave. @throws {Error} when one failed. */
+  control(commands: readonly object[]): Promise<readonly unknown[]>
   close(): Promise<void>
 }
 
@@ -15,6 +17,7 @@ interface Answer {
   readonly command: string
   readonly correlationData?: string
   readonly error?: string
+  readonly data?: unknown
 }
 
 const answerMs = 3000
@@ -62,8 +65,7 @@ export function connectMosquitto({ url, username, password }: MqttConnection): M
     await inTime(client.publishAsync(topic, bytes, { qos, retain }))
   }
 
-  /** @throws {Error} when a command failed. */
-  const control = async (commands: readonly object[]): Promise<void> => {
+  const control: Mosquitto['control'] = async (commands) => {
     const correlationData = randomBytes(8).toString('hex')
     const answered = new Promise<Answer[]>((resolve) => {
       waiting.set(correlationData, resolve)
@@ -73,10 +75,10 @@ export function connectMosquitto({ url, username, password }: MqttConnection): M
         commands: commands.map((command) => ({ ...command, correlationData })),
       })
       await publish({ topic: controlTopic, payload, qos: 1, retain: false })
-      const failed = (await inTime(answered)).find(
-        ({ error }) => error !== undefined && !alreadySo.test(error),
-      )
+      const answers = await inTime(answered)
+      const failed = answers.find(({ error }) => error !== undefined && !alreadySo.test(error))
       if (failed) throw new Error(`the broker refuses ${failed.command}: ${failed.error}`)
+      return answers.map(({ data }) => data)
     } finally {
       waiting.delete(correlationData)
     }
@@ -84,6 +86,7 @@ export function connectMosquitto({ url, username, password }: MqttConnection): M
 
   return {
     ready,
+    control,
     async publish(message) {
       if (message.topic !== controlTopic) return publish(message)
       const { commands } = JSON.parse(message.payload.toString()) as { commands: object[] }

@@ -6,7 +6,8 @@ export const controlTopic = '$CONTROL/dynamic-security/v1'
 
 type Command = Readonly<Record<string, unknown>> & { readonly command: string }
 
-const roleOf = (deviceId: number) => `iotflow-device-${deviceId}`
+/** The role that holds a device's rights. */
+export const roleOf = (deviceId: number): string => `iotflow-device-${deviceId}`
 
 const rightsOf = (deviceId: number) => {
   const topics = deviceTopics(deviceId)
@@ -34,12 +35,20 @@ const rightsOf = (deviceId: number) => {
   ]
 }
 
+/** Gives a device its rights, whatever it had; its connection goes on. */
+export const rightsCommands = (deviceId: number): Command[] => {
+  const role = { rolename: roleOf(deviceId), acls: rightsOf(deviceId) }
+  return [
+    { command: 'createRole', ...role },
+    { command: 'modifyRole', ...role },
+  ]
+}
+
 /** The account of a device, with this key as its password and none before it; a connection with another one ends. */
 export function accountCommands(deviceId: number, key: string): Command[] {
-  const [username, rolename, acls] = [String(deviceId), roleOf(deviceId), rightsOf(deviceId)]
+  const [username, rolename] = [String(deviceId), roleOf(deviceId)]
   return [
-    { command: 'createRole', rolename, acls },
-    { command: 'modifyRole', rolename, acls },
+    ...rightsCommands(deviceId),
     { command: 'createClient', username, password: key, roles: [{ rolename }] },
     { command: 'modifyClient', username, password: key, roles: [{ rolename }] },
     { command: 'enableClient', username },

@@ -1,0 +1,195 @@
+import { join } from 'node:path'
+import { connectAsync, type MqttClient } from 'mqtt'
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
+import { type Accounts, createAccounts, withAccounts } from '../../../lib/devices/accounts.ts'
+import { createDevices, type Devices } from '../../../lib/devices/devices.ts'
+import { createLog } from '../../../lib/log.ts'
+import { openRegistry, type Registry } from '../../../lib/registry/db.ts'
+import { connectMosquitto, type Mosquitto } from '../../../local/mosquitto.ts'
+import { syncAccounts } from '../../../local/mqtt-sync.ts'
+import { describeWith } from '../../support/backends.ts'
+import { hasMosquitto, type MosquittoServer, startMosquitto } from '../../support/mosquitto.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+
+const log = createLog('silent')
+
+describeWith({ mosquitto: hasMosquitto }, 'devices with accounts at a Mosquitto', () => {
+  let server: MosquittoServer
+  let mosquitto: Mosquitto
+  let registry: Registry
+  let plain: Devices
+  let devices: Devices
+  let accounts: Accounts
+  let removeFolder: () => Promise<void>
+  const clock = { now: Date.now() }
+  const clients: MqttClient[] = []
+
+  beforeAll(async () => {
+    server = await startMosquitto({ crash: 'safe' })
+    mosquitto = connectMosquitto(server.layer)
+    await mosquitto.ready
+    const folder = await temporaryFolder()
+    removeFolder = folder.remove
+    registry = await openRegistry({ url: `file:${join(folder.path, 'registry.db')}` })
+    await registry.migrate()
+    const now = () => clock.now
+    plain = createDevices({ db: registry.db, log, now, keyLength: 32, offlineAfterS: 300, cacheMs: 0 })
+    accounts = createAccounts({
+      db: registry.db,
+      say: async (commands) => void (await mosquitto.control(commands)),
+      log,
+      now,
+    })
+    devices = withAccounts(plain, accounts, log)
+  })
+  beforeEach(() => {
+    // Beyond the time in which a device is not looked up again.
+    clock.now += 60_000
+  })
+  afterAll(async () => {
+    for (const client of clients) await client.endAsync(true)
+    await plain?.close()
+    registry?.close()
+    await mosquitto?.close()
+    await server?.end()
+    await removeFolder?.()
+  })
+
+  let made = 0
+  const register = async (by = devices) => {
+    made += 1
+    const { device, apiKey } = await by.register({ name: `device ${made}`, deviceType: 'sensor' })
+    return { id: device.id, key: apiKey }
+  }
+  const connect = async (id: number, key: string) => {
+    const client = await connectAsync(server.url, {
+      username: String(id),
+      password: key,
+      reconnectPeriod: 0,
+    })
+    client.on('error', () => {})
+    clients.push(client)
+    return client
+  }
+  const isLetIn = (id: number, key: string) =>
+    connect(id, key).then(
+      async (client) => {
+        await client.endAsync()
+        return true
+      },
+      () => false,
+    )
+  const ends = (client: MqttClient) => vi.waitFor(() => expect(client.connected).toBe(false), 5000)
+
+  it('let a device in that was just registered, with its key', async () => {
+    const { id, key } = await register()
+    expect(await isLetIn(id, key)).toBe(true)
+    expect(await isLetIn(id, `${key.slice(0, -1)}x`)).toBe(false)
+  })
+
+  it('take the new key after a rotation, and the one before no more', async () => {
+    const { id, key } = await register()
+    const client = await connect(id, key)
+    const { apiKey } = await devices.rotateKey(id, { graceS: 3600, usedKey: key, by: 'device' })
+    await ends(client)
+    expect([await isLetIn(id, apiKey), await isLetIn(id, key)]).toEqual([true, false])
+  })
+
+  it.each([
+    ['its key is revoked', async (id: number) => void (await devices.revokeKeys(id))],
+    [
+      'it is made inactive',
+      async (id: number) => void (await devices.update(id, { status: 'inactive' }, 'admin')),
+    ],
+    ['it is deleted', async (id: number) => void (await devices.delete(id))],
+  ])('put a device out when %s, connected or not', async (_, lose) => {
+    const [one, other] = [await register(), await register()]
+    const client = await connect(one.id, one.key)
+    const began = performance.now()
+    await lose(one.id)
+    await ends(client)
+    expect(performance.now() - began).toBeLessThan(10_000)
+    await lose(other.id)
+    expect([await isLetIn(one.id, one.key), await isLetIn(other.id, other.key)]).toEqual([false, false])
+  })
+
+  it('put a device out whose key has ended, by the next look at all', async () => {
+    const { id, key } = await register()
+    await devices.rotateKey(id, { graceS: 3600, usedKey: key, by: 'device' })
+    // The broker has the old key again, as after a restore.
+    await accounts.push(id, key)
+    const client = await connect(id, key)
+    clock.now += 3_600_001
+    expect(await accounts.settle()).toBe(1)
+    await ends(client)
+    expect(await isLetIn(id, key)).toBe(false)
+  })
+
+  it('let a device in again that is active again', async () => {
+    const { id, key } = await register()
+    await devices.update(id, { status: 'inactive' }, 'admin')
+    await devices.update(id, { status: 'active' }, 'admin')
+    expect(await isLetIn(id, key)).toBe(true)
+  })
+
+  it('are made at the next call of a device that has none', async () => {
+    const { id, key } = await register(plain)
+    expect(await isLetIn(id, key)).toBe(false)
+    await devices.authenticate(key)
+    await vi.waitFor(async () => expect(await isLetIn(id, key)).toBe(true), 5000)
+  })
+
+  it('are made right after the broker was away', async () => {
+    await server.kill()
+    const { id, key } = await register()
+    const gone = await register(plain)
+    await server.start()
+    await vi.waitFor(() => mosquitto.control([{ command: 'listClients' }]), 10_000)
+    await devices.authenticate(key)
+    await vi.waitFor(async () => expect(await isLetIn(id, key)).toBe(true), 5000)
+    expect(await isLetIn(gone.id, gone.key)).toBe(false)
+  }, 30_000)
+
+  it('lose a right that the broker could not be told of, by the next look at all', async () => {
+    const { id, key } = await register()
+    await server.kill()
+    await devices.update(id, { status: 'inactive' }, 'admin')
+    await server.start()
+    await vi.waitFor(() => mosquitto.control([{ command: 'listClients' }]), 10_000)
+    expect(await isLetIn(id, key)).toBe(true)
+    expect(await accounts.settle()).toBe(1)
+    expect(await isLetIn(id, key)).toBe(false)
+  }, 30_000)
+
+  it('are repaired by a sync, which tells who has none', async () => {
+    const [fine, lost, off, rights] = [await register(), await register(), await register(), await register()]
+    const without = await register(plain)
+    await mosquitto.control([
+      { command: 'deleteClient', username: String(lost.id) },
+      { command: 'disableClient', username: String(off.id) },
+      { command: 'createRole', rolename: 'everything', acls: [] },
+      { command: 'modifyClient', username: String(rights.id), roles: [{ rolename: 'everything' }] },
+      { command: 'createClient', username: '999999', password: 'nobody' },
+      { command: 'createClient', username: 'a-person', password: 'keeps-it' },
+    ])
+    const options = { db: registry.db, mosquitto }
+    const planned = await syncAccounts({ ...options, dryRun: true })
+    expect(planned).toMatchObject({ removed: [999_999], repaired: [rights.id] })
+    expect(await isLetIn(off.id, off.key)).toBe(false)
+    const done = await syncAccounts({ ...options, dryRun: false })
+    expect(done).toMatchObject({ removed: [999_999], repaired: [rights.id] })
+    expect(done.switched).toBeGreaterThan(0)
+    const names = done.without.map(({ id }) => id)
+    expect(names).toContain(lost.id)
+    expect(names).toContain(without.id)
+    expect(names).not.toContain(fine.id)
+    expect(await isLetIn(off.id, off.key)).toBe(true)
+    expect(await isLetIn(lost.id, lost.key)).toBe(false)
+    await devices.authenticate(lost.key)
+    await vi.waitFor(async () => expect(await isLetIn(lost.id, lost.key)).toBe(true), 5000)
+    const again = await syncAccounts({ ...options, dryRun: false })
+    expect(again).toMatchObject({ removed: [], repaired: [], unknown: [], switched: 0 })
+    const person = await connectAsync(server.url, { username: 'a-person', password: 'keeps-it' })
+    await person.endAsync()
+  })
+})
