@@ -43,6 +43,18 @@ const closeMs = 3000
 /** Session and subscription stay at the broker without end while nobody is connected. */
 const forEver = 0xffffffff
 
+const answerMs = 1000
+
+/** Resolves when it is told to, or after so many ms. */
+const within = (ms: number, wait: (resolve: () => void) => void) =>
+  new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    wait(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+
 /** A message whose PUBACK is held. */
 interface Held {
   readonly topic: string
@@ -81,6 +93,7 @@ export function startBridge(options: BridgeOptions): Bridge {
   /** By packet id. They outlive the connection: the broker sends again what it has no PUBACK of. */
   const held = new Map<number, Held>()
   let idle: (() => void) | undefined
+  let heard: (() => void) | undefined
   let onReady = () => {}
   const ready = new Promise<void>((resolve) => {
     onReady = resolve
@@ -143,6 +156,8 @@ export function startBridge(options: BridgeOptions): Bridge {
   }
 
   const take = (packet: IPublishPacket) => {
+    // It is not acknowledged, and comes to whoever is next.
+    if (closing) return
     const { topic, qos, messageId: id = 0 } = packet
     const payload = Buffer.from(packet.payload as Buffer)
     const known = qos > 0 ? held.get(id) : undefined
@@ -232,6 +247,9 @@ export function startBridge(options: BridgeOptions): Bridge {
             }
             break
           }
+          case 'pingresp':
+            heard?.()
+            break
           case 'disconnect':
             fail(`DISCONNECTED_${packet.reasonCode ?? 0}`)
             break
@@ -294,19 +312,20 @@ export function startBridge(options: BridgeOptions): Bridge {
     async close() {
       closing = true
       stream?.pause()
-      if (underWay > 0) {
-        const over = new Promise<void>((resolve) => {
+      if (underWay > 0)
+        await within(closeMs, (resolve) => {
           idle = resolve
         })
-        let timer: NodeJS.Timeout | undefined
-        const late = new Promise<void>((resolve) => {
-          timer = setTimeout(resolve, closeMs)
-        })
-        await Promise.race([over, late])
-        clearTimeout(timer)
-      }
       sendAcks()
-      if (connected) send({ cmd: 'disconnect' })
+      if (connected) {
+        // What follows an answer to this, the broker has read: a new connection would cut off what it has not.
+        stream?.resume()
+        await within(answerMs, (resolve) => {
+          heard = resolve
+          send({ cmd: 'pingreq' })
+        })
+        send({ cmd: 'disconnect' })
+      }
       stream?.end()
       setTimeout(() => stream?.destroy(), 200).unref()
       await Promise.race([staying, new Promise((resolve) => setTimeout(resolve, 500))])
