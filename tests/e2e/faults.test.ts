@@ -18,7 +18,7 @@ describe('what is acknowledged is there, once and exactly, after', () => {
       process.stdout.write(said.map((text) => `${name}: ${text}\n`).join(''))
       verdicts.push(...came)
       if (mayNotMiss('mount')) expect(came).not.toEqual([])
-      for (const { scenario: what, acknowledged, stored, duplicates, lost, invented, imbalance } of came) {
+      for (const { scenario: what, acknowledged, duplicates, lost, invented, imbalance } of came) {
         expect({ what, duplicates, lost, invented, imbalance }).toEqual({
           what,
           duplicates: 0,
@@ -27,7 +27,6 @@ describe('what is acknowledged is there, once and exactly, after', () => {
           imbalance: 0,
         })
         expect(acknowledged, what).toBeGreaterThan(100)
-        expect(stored, what).toBeGreaterThanOrEqual(acknowledged)
       }
     },
     180_000,
