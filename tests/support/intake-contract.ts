@@ -24,7 +24,7 @@ export const readingAt = (seconds: number, value: number): Reading => ({
 })
 
 export function intakeContract(name: string, open: () => Promise<OpenedIntake>): void {
-  describe(`the way in: ${name}`, () => {
+  describe(`intake contract: ${name}`, () => {
     let opened: OpenedIntake
     let deviceId = 100
     beforeAll(async () => {

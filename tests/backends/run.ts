@@ -1,0 +1,63 @@
+/** `npm run test:backends`: every contract suite on every backend that is there, and one table of them. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { temporaryFolder } from '../support/temporary.ts'
+import { failuresOf, type Report, rowsOf, tableOf } from './table.ts'
+
+const help = `The contract suites on every backend there is.
+
+  npm run test:backends               all of them
+  npm run test:backends -- telemetry  the test files with this in their path
+
+INFLUXDB_URL and INFLUXDB_TOKEN name an InfluxDB 2, SQLD the program of a libSQL server; Redis and Mosquitto are
+started where they are installed. With REQUIRE_BACKENDS=1, or names such as redis,influxdb, a missing one fails.
+`
+
+/** Test files that hold something to a contract. */
+const filesWith = (words: readonly string[]): string[] =>
+  readdirSync('tests', { recursive: true, withFileTypes: true })
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((file) => file.endsWith('.test.ts') && words.every((word) => file.includes(word)))
+    .filter((file) => /from '[^']+-contract\.ts'/.test(readFileSync(file, 'utf8')))
+    .sort()
+
+const main = async (): Promise<number> => {
+  const words = process.argv.slice(2)
+  if (words.includes('--help') || words.includes('-h')) {
+    process.stdout.write(help)
+    return 0
+  }
+  const files = filesWith(words)
+  if (files.length === 0)
+    throw new Error(`No test file with a contract has ${words.join(' and ')} in its path.`)
+  const folder = await temporaryFolder()
+  const output = join(folder.path, 'report.json')
+  const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--reporter=dot', '--reporter=json']
+  const child = spawn(process.execPath, [...vitest, `--outputFile.json=${output}`, ...files], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  const [code] = (await once(child, 'exit')) as [number | null]
+  try {
+    const report = JSON.parse(await readFile(output, 'utf8')) as Report
+    const failures = failuresOf(report)
+    process.stdout.write(`\n${tableOf(rowsOf(report))}`)
+    if (failures.length > 0)
+      process.stdout.write(`\nFAILED:\n${failures.map((line) => `  ${line}\n`).join('')}`)
+    return failures.length > 0 || code !== 0 ? 1 : 0
+  } finally {
+    await folder.remove()
+  }
+}
+
+main().then(
+  (code) => {
+    process.exitCode = code
+  },
+  (error: unknown) => {
+    process.stderr.write(`${(error as Error).message}\n`)
+    process.exitCode = 2
+  },
+)

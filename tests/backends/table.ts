@@ -1,0 +1,78 @@
+/** What the contract suites said of each backend, as one table, out of the report of a test run. */
+import { columns } from '../../simulators/report.ts'
+
+/** The part of vitest's JSON report that is read here. */
+export interface Report {
+  readonly testResults: readonly {
+    readonly name: string
+    /** Why the file could not be run. */
+    readonly message?: string
+    readonly status: string
+    readonly assertionResults: readonly {
+      readonly ancestorTitles: readonly string[]
+      readonly title: string
+      readonly status: string
+      readonly failureMessages?: readonly string[] | null
+    }[]
+  }[]
+}
+
+export interface Row {
+  /** `telemetry store`, from a suite that is called `telemetry store contract: influxdb`. */
+  readonly contract: string
+  readonly backend: string
+  /** The describe blocks within the suite; empty for the tests that are in none. */
+  readonly group: string
+  readonly passed: number
+  readonly failed: number
+  /** Of a server that is not there. */
+  readonly leftOut: number
+}
+
+const suite = /^(.+) contract: (.+)$/
+
+/** One row for each describe block of each contract on each backend, sorted. */
+export function rowsOf({ testResults }: Report): Row[] {
+  const rows = new Map<string, { -readonly [K in keyof Row]: Row[K] }>()
+  for (const { ancestorTitles, status } of testResults.flatMap((file) => file.assertionResults)) {
+    const at = ancestorTitles.findIndex((title) => suite.test(title))
+    const [, contract = '', backend = ''] = suite.exec(ancestorTitles[at] ?? '') ?? []
+    if (contract === '') continue
+    const group = ancestorTitles.slice(at + 1).join(', ')
+    const key = JSON.stringify([contract, backend, group])
+    const row = rows.get(key) ?? { contract, backend, group, passed: 0, failed: 0, leftOut: 0 }
+    rows.set(key, row)
+    if (status === 'passed') row.passed += 1
+    else if (status === 'failed') row.failed += 1
+    else row.leftOut += 1
+  }
+  return [...rows].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, row]) => row)
+}
+
+const outcome = ({ passed, failed, leftOut }: Row): string => {
+  if (passed + failed === 0) return 'not there'
+  return passed === passed + failed + leftOut ? `${passed} passed` : `${passed} passed, ${failed} FAILED`
+}
+
+/** The rows as lines, the same name under itself left out. */
+export function tableOf(rows: readonly Row[]): string {
+  const cells = rows.map((row, n) => {
+    const before = rows[n - 1]
+    const sameContract = before?.contract === row.contract
+    const same = sameContract && before.backend === row.backend
+    return [sameContract ? '' : row.contract, same ? '' : row.backend, row.group || '(itself)', outcome(row)]
+  })
+  return `${columns([['contract', 'backend', 'group', 'tests'], ...cells]).join('\n')}\n`
+}
+
+/** One line for everything that failed, in a contract or not: a server that may not be missing is said by a test of its own. */
+export function failuresOf({ testResults }: Report): string[] {
+  return testResults.flatMap(({ name, message, status, assertionResults }) => {
+    const failed = assertionResults.filter((test) => test.status === 'failed')
+    if (failed.length === 0 && status === 'failed') return [`${name}: ${(message ?? '').split('\n')[0]}`]
+    return failed.map(({ ancestorTitles, title, failureMessages }) => {
+      const [said = ''] = (failureMessages?.[0] ?? '').split('\n')
+      return `${[...ancestorTitles, title].join(', ')}: ${said}`
+    })
+  })
+}
