@@ -292,10 +292,14 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
     }
   }
 
+  /** Flux takes no deep nesting, and more than 200 alternatives in a row are one. */
+  const anyOf = (terms: readonly string[]): string => {
+    if (terms.length <= 50) return terms.join(' or ')
+    const half = terms.length >> 1
+    return `(${anyOf(terms.slice(0, half))}) or (${anyOf(terms.slice(half))})`
+  }
   const oneOf = (keys: readonly string[]) =>
-    fluxExpression(
-      `filter(fn: (r) => ${keys.map((key) => flux`r._field == ${key}`.toString()).join(' or ')})`,
-    )
+    fluxExpression(`filter(fn: (r) => ${anyOf(keys.map((key) => flux`r._field == ${key}`.toString()))})`)
   const noValue = fluxExpression('filter(fn: (r) => r._field =~ /^(meta_.*|received_at)$/)')
 
   // --- Fields with values of several kinds ---------------------------------------------------------------------
@@ -429,8 +433,8 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
     let total = sum([...single.values()])
     const rest = [...several]
     while (rest.length > 0) {
-      const devices = rest.splice(0, 200).map((id) => flux`r.device_id == ${id}`.toString())
-      const ofThese = fluxExpression(`filter(fn: (r) => ${devices.join(' or ')})`)
+      const devices = rest.splice(0, 20).map((id) => flux`r.device_id == ${id}`.toString())
+      const ofThese = fluxExpression(`filter(fn: (r) => ${anyOf(devices)})`)
       await query(
         flux`${points} |> ${ofThese} |> group(${ofDevice}) |> distinct(column: "_time") |> toInt() |> count()`,
         (get) => {

@@ -16,12 +16,23 @@ INFLUXDB_URL and INFLUXDB_TOKEN name an InfluxDB 2, SQLD the program of a libSQL
 started where they are installed. With REQUIRE_BACKENDS=1, or names such as redis,influxdb, a missing one fails.
 `
 
+const inTests = readdirSync('tests', { recursive: true, withFileTypes: true })
+  .map((entry) => join(entry.parentPath, entry.name))
+  .filter((file) => file.endsWith('.ts') && !file.startsWith('tests/backends/'))
+const source = new Map(inTests.map((file) => [file, readFileSync(file, 'utf8')]))
+
+/** Suites that are named as a contract, in the test itself or in what it imports from tests/support/. */
+const hasContract = (file: string): boolean => {
+  const text = source.get(file) ?? ''
+  const suites = [...text.matchAll(/from '[./]*\/(support\/[\w-]+\.ts)'/g)].map(([, one]) => `tests/${one}`)
+  return [file, ...suites].some((one) => / contract: /.test(source.get(one) ?? ''))
+}
+
 /** Test files that hold something to a contract. */
 const filesWith = (words: readonly string[]): string[] =>
-  readdirSync('tests', { recursive: true, withFileTypes: true })
-    .map((entry) => join(entry.parentPath, entry.name))
+  inTests
     .filter((file) => file.endsWith('.test.ts') && words.every((word) => file.includes(word)))
-    .filter((file) => /from '[^']+-contract\.ts'/.test(readFileSync(file, 'utf8')))
+    .filter(hasContract)
     .sort()
 
 const main = async (): Promise<number> => {

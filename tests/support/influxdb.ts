@@ -15,19 +15,25 @@ export const influxSettings = { INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG } as 
 export const describeWithInflux = (name: string, body: () => void) =>
   describeWith({ influxdb: influxIsThere }, name, body)
 
-let buckets = 0
+const prefix = 'iotflow-test-'
+let made = 0
 
-/** A bucket that keeps for ever, gone when it is removed. */
-export async function ownBucket(): Promise<{ at: InfluxConnection; remove(): Promise<void> }> {
-  const bucket = `test-${process.pid}-${Date.now()}-${buckets++}`
+/** Takes away the buckets of runs that are long over: InfluxDB can die of a bucket that goes while it is being read. */
+const sweep = async (): Promise<void> => {
+  const api = new BucketsAPI(new InfluxDB({ url: INFLUXDB_URL, token: INFLUXDB_TOKEN }))
+  const { buckets = [] } = await api.getBuckets({ org: INFLUXDB_ORG, limit: 100 })
+  for (const { id, name, createdAt } of buckets) {
+    const old = Date.now() - Date.parse(createdAt ?? '') > 3_600_000
+    if (id && old && name.startsWith(prefix))
+      await api.deleteBucketsID({ bucketID: id }).catch(() => undefined)
+  }
+}
+
+/** An empty bucket that keeps for ever; runs of an hour later take it away. */
+export async function ownBucket(): Promise<InfluxConnection> {
+  if (made === 0) await sweep()
+  const bucket = `${prefix}${process.pid}-${Date.now()}-${made++}`
   const at = { url: INFLUXDB_URL, token: INFLUXDB_TOKEN, org: INFLUXDB_ORG, bucket }
   await prepareInflux(at, 0, createLog('silent'))
-  return {
-    at,
-    async remove() {
-      const api = new BucketsAPI(new InfluxDB({ url: at.url, token: at.token }))
-      const { buckets: found } = await api.getBuckets({ org: at.org, name: bucket })
-      for (const { id } of found ?? []) if (id) await api.deleteBucketsID({ bucketID: id })
-    },
-  }
+  return at
 }

@@ -1,5 +1,6 @@
 /** The places a registry can be in: every suite of it runs on all of them. */
 import { join } from 'node:path'
+import { describe } from 'vitest'
 import { describeWith } from './backends.ts'
 import { findSqld, startSqld } from './sqld.ts'
 import { temporaryFolder } from './temporary.ts'
@@ -22,6 +23,7 @@ const onServer = async (): Promise<Place> => {
 
 /** A `describe` for each place. */
 export function describeRegistry(name: string, body: (place: () => Promise<Place>) => void): void {
-  describeWith({}, `${name}, in a file`, () => body(inFile))
-  describeWith({ sqld: findSqld() !== undefined }, `${name}, on a libSQL server`, () => body(onServer))
+  const sqld = findSqld() !== undefined
+  describeWith({}, 'registry contract: file', () => describe(name, () => body(inFile)))
+  describeWith({ sqld }, 'registry contract: libsql server', () => describe(name, () => body(onServer)))
 }

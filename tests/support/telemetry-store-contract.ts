@@ -31,7 +31,7 @@ export function telemetryStoreContract(
 ) {
   describe(`telemetry store contract: ${name}`, () => {
     let store: TelemetryStore
-    let end: () => Promise<void>
+    let end: (() => Promise<void>) | undefined
     let nextDevice = 1
     /** Whole days ago, so that windows of every size are aligned. */
     const start = (BigInt(Date.now()) / 86_400_000n - 5n) * day
@@ -40,7 +40,7 @@ export function telemetryStoreContract(
     beforeAll(async () => {
       ;({ store, end } = await open())
     })
-    afterAll(() => end())
+    afterAll(() => end?.())
 
     const device = () => nextDevice++
     const write = (deviceId: number, ...readings: Reading[]) => store.write(entry(deviceId, readings))
@@ -111,6 +111,15 @@ export function telemetryStoreContract(
       expect(await history(id, { fields: ['a'], limit: 1, order: 'desc' })).toEqual([
         at(start + 2n, { a: 0 }),
       ])
+    })
+
+    it('gives as many fields as may be asked for', async () => {
+      const id = device()
+      const fields = Object.fromEntries(Array.from({ length: 200 }, (_, n) => [`field.${n}`, n]))
+      await write(id, at(start, fields))
+      const names = Object.keys(fields).slice(100, 164)
+      const wanted = Object.fromEntries(names.map((name) => [name, fields[name] as number]))
+      expect(await history(id, { fields: names })).toEqual([at(start, wanted)])
     })
 
     it('keeps one value for one device, time and field: the last written', async () => {

@@ -6,14 +6,7 @@ import { telemetryStoreContract } from '../../support/telemetry-store-contract.t
 
 describeWithInflux('on a real InfluxDB', () => {
   telemetryStoreContract('influxdb', async () => {
-    const bucket = await ownBucket()
-    const store = openInfluxStore({ at: bucket.at, log: createLog('silent') })
-    return {
-      store,
-      end: async () => {
-        await store.close()
-        await bucket.remove()
-      },
-    }
+    const store = openInfluxStore({ at: await ownBucket(), log: createLog('silent') })
+    return { store, end: () => store.close() }
   })
 })

@@ -155,17 +155,14 @@ describeWithInflux('the embedded store and InfluxDB', () => {
   let lastDevice = 0
 
   beforeAll(async () => {
-    const [folder, bucket] = await Promise.all([temporaryFolder(), ownBucket()])
+    const [folder, at] = await Promise.all([temporaryFolder(), ownBucket()])
     const file = join(folder.path, 'telemetry.db')
-    stores = [
-      await openEmbeddedStore({ at: { file }, log, retentionMs: 0 }),
-      openInfluxStore({ at: bucket.at, log }),
-    ]
+    stores = [await openEmbeddedStore({ at: { file }, log, retentionMs: 0 }), openInfluxStore({ at, log })]
     const intake = () => Promise.reject(new Error('nothing comes in here'))
     ;[embedded, influx] = stores.map((store) =>
       createTelemetry({ store, intake, directIntake: intake, retentionMs: 0 }),
     ) as [Telemetry, Telemetry]
-    ends.push(...stores.map((store) => () => store.close()), folder.remove, bucket.remove)
+    ends.push(...stores.map((store) => () => store.close()), folder.remove)
   })
   afterAll(async () => {
     for (const end of ends) await end()
