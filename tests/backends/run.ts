@@ -4,13 +4,15 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { temporaryFolder } from '../support/temporary.ts'
 import { failuresOf, type Report, rowsOf, tableOf } from './table.ts'
 
 const help = `The contract suites on every backend there is.
 
-  npm run test:backends               all of them
-  npm run test:backends -- telemetry  the test files with this in their path
+  npm run test:backends                     all of them
+  npm run test:backends -- telemetry        the test files with this in their path
+  npm run test:backends -- --report <file>  the table of a run that was, from vitest's JSON report
 
 INFLUXDB_URL and INFLUXDB_TOKEN name an InfluxDB 2, SQLD the program of a libSQL server; Redis and Mosquitto are
 started where they are installed. With REQUIRE_BACKENDS=1, or names such as redis,influxdb, a missing one fails.
@@ -35,32 +37,44 @@ const filesWith = (words: readonly string[]): string[] =>
     .filter(hasContract)
     .sort()
 
-const main = async (): Promise<number> => {
-  const words = process.argv.slice(2)
-  if (words.includes('--help') || words.includes('-h')) {
-    process.stdout.write(help)
-    return 0
-  }
-  const files = filesWith(words)
-  if (files.length === 0)
-    throw new Error(`No test file with a contract has ${words.join(' and ')} in its path.`)
+const readReport = async (file: string) => JSON.parse(await readFile(file, 'utf8')) as Report
+
+/** Runs the files. @returns the report, and whether the run itself went well. */
+const runFiles = async (files: readonly string[]): Promise<{ report: Report; well: boolean }> => {
   const folder = await temporaryFolder()
-  const output = join(folder.path, 'report.json')
-  const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--reporter=dot', '--reporter=json']
-  const child = spawn(process.execPath, [...vitest, `--outputFile.json=${output}`, ...files], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  const [code] = (await once(child, 'exit')) as [number | null]
   try {
-    const report = JSON.parse(await readFile(output, 'utf8')) as Report
-    const failures = failuresOf(report)
-    process.stdout.write(`\n${tableOf(rowsOf(report))}`)
-    if (failures.length > 0)
-      process.stdout.write(`\nFAILED:\n${failures.map((line) => `  ${line}\n`).join('')}`)
-    return failures.length > 0 || code !== 0 ? 1 : 0
+    const output = join(folder.path, 'report.json')
+    const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--reporter=dot', '--reporter=json']
+    const child = spawn(process.execPath, [...vitest, `--outputFile.json=${output}`, ...files], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
+    const [code] = (await once(child, 'exit')) as [number | null]
+    return { report: await readReport(output), well: code === 0 }
   } finally {
     await folder.remove()
   }
+}
+
+const main = async (): Promise<number> => {
+  const { values, positionals } = parseArgs({
+    options: { report: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    allowPositionals: true,
+  })
+  if (values.help) {
+    process.stdout.write(help)
+    return 0
+  }
+  const files = filesWith(positionals)
+  if (files.length === 0)
+    throw new Error(`No test file with a contract has ${positionals.join(' and ')} in its path.`)
+  const { report, well } = values.report
+    ? { report: await readReport(values.report), well: true }
+    : await runFiles(files)
+  const failures = failuresOf(report)
+  process.stdout.write(`\n${tableOf(rowsOf(report))}`)
+  if (failures.length > 0)
+    process.stdout.write(`\nFAILED:\n${failures.map((line) => `  ${line}\n`).join('')}`)
+  return well && failures.length === 0 ? 0 : 1
 }
 
 main().then(
