@@ -66,8 +66,9 @@ export type Ask =
       descending: boolean
     }
   | { op: 'latest'; deviceId: number }
-  | { op: 'countReadings'; deviceId: number }
-  | { op: 'countDevices' }
+  | { op: 'scan'; deviceId: number; from: bigint; to: bigint; limit: number }
+  | { op: 'countReadings'; deviceId: number; from: bigint; to: bigint }
+  | { op: 'devices' }
   | { op: 'countSince'; from: bigint }
   | {
       op: 'aggregate'
@@ -259,6 +260,11 @@ const history = (ask: Extract<Ask, { op: 'history' }>): InStatement => {
           ${wanted === '' ? '' : `AND (${wanted})`} ORDER BY ts ${ask.descending ? 'DESC' : 'ASC'} LIMIT ?`,
     args: [ask.deviceId, ask.from, ask.to, ...fields.map(pathOf), ask.limit],
   }
+}
+
+/** Refuses every write, and leaves a file as it is. */
+export async function readOnly(client: Client): Promise<void> {
+  await client.execute('PRAGMA query_only = ON')
 }
 
 /** Makes the tables. @param file on a file every write reaches the disk before it is answered. */
@@ -508,9 +514,18 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
           args: [ask.deviceId],
         })
       case 'countReadings':
-        return rows({ sql: 'SELECT count(*) FROM readings WHERE device_id = ?', args: [ask.deviceId] })
-      case 'countDevices':
-        return rows('SELECT count(DISTINCT device_id) FROM latest')
+        return rows({
+          sql: 'SELECT count(*) FROM readings WHERE device_id = ? AND ts >= ? AND ts < ?',
+          args: [ask.deviceId, ask.from, ask.to],
+        })
+      case 'scan':
+        return rows({
+          sql: `SELECT ts, fields, metadata, device_type, location, received_at FROM readings
+                WHERE device_id = ? AND ts >= ? AND ts < ? ORDER BY ts LIMIT ?`,
+          args: [ask.deviceId, ask.from, ask.to, ask.limit],
+        })
+      case 'devices':
+        return rows('SELECT DISTINCT device_id FROM latest ORDER BY device_id')
       case 'countSince':
         // Device by device along the primary key: only what is counted is read.
         return rows({

@@ -4,20 +4,20 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { createClient } from '@libsql/client'
-import { type Ask, answerOn, codeOf, prepareTables } from './embedded-sql.ts'
+import { type Ask, answerOn, codeOf, prepareTables, readOnly } from './embedded-sql.ts'
 
 /** Each thing asked is answered with its own `id`; 0 tells that the file is open. */
 export type Answer = { id: number; value: unknown } | { id: number; code: string }
 
-const { file } = workerData as { file: string }
+const given = workerData as { file: string; readOnly: boolean }
 const port = parentPort
 if (port === null) throw new Error('embedded-worker.ts runs as a worker thread only')
 
-const client = createClient({ url: `file:${file}`, concurrency: 1, timeout: 5000, intMode: 'bigint' })
+const client = createClient({ url: `file:${given.file}`, concurrency: 1, timeout: 5000, intMode: 'bigint' })
 const answer = answerOn(client)
 
 // One after the other: the order of writes is the order in which they were asked.
-let before: Promise<unknown> = prepareTables(client, true).then(
+let before: Promise<unknown> = (given.readOnly ? readOnly(client) : prepareTables(client, true)).then(
   () => port.postMessage({ id: 0, value: undefined } satisfies Answer),
   (error: unknown) => port.postMessage({ id: 0, code: codeOf(error) } satisfies Answer),
 )

@@ -37,6 +37,8 @@ export interface EmbeddedOptions {
   log: Log
   /** 0 keeps readings for ever. */
   retentionMs: number
+  /** Leaves a file as it is, which another process may be writing; every write is refused. */
+  readOnly?: boolean
   /** Readings that may wait to be written, in all; beyond it a write is refused. */
   maxWaiting?: number
   /** Bytes that may wait to be written; beyond it a write is refused. */
@@ -99,8 +101,11 @@ interface Thread {
 const threadFile = import.meta.url.endsWith('.ts') ? './embedded-thread.mjs' : './embedded-worker.mjs'
 
 /** Starts a thread on the file. @throws {StoreFault} when the file cannot be opened. */
-async function startThread(file: string): Promise<Thread> {
-  const worker = new Worker(new URL(threadFile, import.meta.url), { workerData: { file }, execArgv: [] })
+async function startThread(file: string, readOnly: boolean): Promise<Thread> {
+  const worker = new Worker(new URL(threadFile, import.meta.url), {
+    workerData: { file, readOnly },
+    execArgv: [],
+  })
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
   let lastId = 0
   let alive = true
@@ -197,6 +202,11 @@ const toEntry = ([id, deviceId, receivedAt, rows]: SpooledRow): Spooled => {
   }
 }
 
+type StoredRow = [bigint, string, string | null, string, string | null, bigint]
+
+/** No reading may have the last nanosecond that the database can hold. */
+const allOfTime: TimeRange = { from: 0n, to: 2n ** 63n - 1n }
+
 const toReading = ([time, fields, metadata]: [bigint, string, string | null]): Reading => ({
   time,
   fields: JSON.parse(fields) as Record<string, FieldValue>,
@@ -221,9 +231,9 @@ const only = (reading: Reading, names: readonly string[]): Reading => {
 /** @throws {AppError} UNAVAILABLE when the file cannot be opened. */
 export async function openEmbeddedStore(options: EmbeddedOptions): Promise<EmbeddedStore> {
   const { at, log, retentionMs, now = Date.now, pruneEveryMs = 3_600_000 } = options
-  const { maxWaiting, maxWaitingBytes, maxQueries = 200 } = options
-  if ('file' in at) await mkdir(dirname(at.file), { recursive: true, mode: 0o700 })
-  const start = async () => ('file' in at ? startThread(at.file) : connect(at.url, at.authToken))
+  const { maxWaiting, maxWaitingBytes, maxQueries = 200, readOnly = false } = options
+  if ('file' in at && !readOnly) await mkdir(dirname(at.file), { recursive: true, mode: 0o700 })
+  const start = async () => ('file' in at ? startThread(at.file, readOnly) : connect(at.url, at.authToken))
   // The writer makes the tables that the reader needs.
   let writer = await start()
   let reader = 'file' in at ? await start() : writer
@@ -305,9 +315,9 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
         pruning = undefined
       })
   }
-  const pruneTimer = setInterval(startPruning, pruneEveryMs)
-  pruneTimer.unref()
-  startPruning()
+  const pruneTimer = readOnly ? undefined : setInterval(startPruning, pruneEveryMs)
+  pruneTimer?.unref()
+  if (!readOnly) startPruning()
 
   return {
     backend: 'embedded',
@@ -432,12 +442,25 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       await change({ op: 'remove', deviceId, from, to })
     },
 
-    async count(deviceId) {
-      return Number((await query({ op: 'countReadings', deviceId }))[0]?.[0] ?? 0)
+    async scan(ask) {
+      const found = await query({ op: 'scan', ...ask })
+      return found.map((row) => {
+        const [time, fields, metadata, deviceType, location, receivedAt] = row as StoredRow
+        return {
+          ...toReading([time, fields, metadata]),
+          deviceType,
+          location,
+          receivedAt: Number(receivedAt),
+        }
+      })
     },
 
-    async countDevices() {
-      return Number((await query({ op: 'countDevices' }))[0]?.[0] ?? 0)
+    async count(deviceId, { from, to } = allOfTime) {
+      return Number((await query({ op: 'countReadings', deviceId, from, to }))[0]?.[0] ?? 0)
+    },
+
+    async devices() {
+      return (await query({ op: 'devices' })).map(([id]) => Number(id))
     },
 
     async countSince(from) {

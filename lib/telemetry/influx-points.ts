@@ -4,7 +4,7 @@
  */
 import { Point } from '@influxdata/influxdb-client'
 import type { FieldValue, Reading } from './reading.ts'
-import type { WriteEntry } from './store.ts'
+import type { StoredReading, WriteEntry } from './store.ts'
 
 export const measurement = 'device_telemetry'
 /** Milliseconds since the epoch, one in each point: by it points are counted, and put in the order of their arrival. */
@@ -90,8 +90,8 @@ export interface Row {
   readonly time: bigint
   readonly key: string
   readonly value: FieldValue
-  /** Which of the device's series it is in: its other tags, as one string. */
-  readonly series: string
+  readonly deviceType: string
+  readonly location: string | null
 }
 
 type Values = Map<string, FieldValue>
@@ -121,7 +121,6 @@ const metadataOf = (values: Values): Record<string, string> | undefined => {
 /** Collects rows in any order and makes readings of them. */
 export interface Collector {
   add(row: Row): void
-  has(time: bigint): boolean
   /** The times that have a value of a field, ascending. */
   times(): bigint[]
   /** The times at which points of different series have the same field: their order of arrival has to be known. */
@@ -131,41 +130,63 @@ export interface Collector {
    * that arrived last wins, field by field.
    */
   reading(time: bigint): Reading
+  /** The same with the tags of the point that arrived last. */
+  stored(time: bigint): StoredReading
 }
 
+interface PointOfTime {
+  readonly deviceType: string
+  readonly location: string | null
+  readonly values: Values
+}
+
+const arrivalOf = ({ values }: PointOfTime) => Number(values.get(receivedField) ?? 0)
+
 export function createCollector(): Collector {
-  const points = new Map<bigint, Map<string, Values>>()
+  const points = new Map<bigint, Map<string, PointOfTime>>()
   const times = new Set<bigint>()
+  /** Of one time, in the order of their arrival. */
+  const arrived = (time: bigint) =>
+    [...(points.get(time)?.values() ?? [])].sort((one, other) => arrivalOf(one) - arrivalOf(other))
+  const merge = (time: bigint, all: readonly PointOfTime[]): Reading => {
+    const fields: Record<string, FieldValue> = {}
+    let metadata: Record<string, string> | undefined
+    for (const { values } of all) {
+      Object.assign(fields, fieldsOf(values))
+      const newer = metadataOf(values)
+      if (newer) metadata = { ...metadata, ...newer }
+    }
+    return { time, fields, metadata }
+  }
   return {
-    add({ time, key, value, series }) {
-      const bySeries = points.get(time) ?? new Map<string, Values>()
+    add({ time, key, value, deviceType, location }) {
+      const bySeries = points.get(time) ?? new Map<string, PointOfTime>()
       points.set(time, bySeries)
-      const values = bySeries.get(series) ?? new Map<string, FieldValue>()
-      bySeries.set(series, values)
-      values.set(key, value)
+      const series = JSON.stringify([deviceType, location])
+      const point = bySeries.get(series) ?? { deviceType, location, values: new Map<string, FieldValue>() }
+      bySeries.set(series, point)
+      point.values.set(key, value)
       if (nameOf(key) !== undefined) times.add(time)
     },
-    has: (time) => times.has(time),
     times: () => [...times].sort((one, other) => (one < other ? -1 : one > other ? 1 : 0)),
     contested: () =>
       [...points].flatMap(([time, bySeries]) => {
-        const names = [...bySeries.values()].flatMap((values) => [
+        const names = [...bySeries.values()].flatMap(({ values }) => [
           ...new Set([...values.keys()].map((key) => nameOf(key)?.name).filter((name) => name !== undefined)),
         ])
         return new Set(names).size < names.length ? [time] : []
       }),
-    reading(time) {
-      const arrived = [...(points.get(time)?.values() ?? [])].sort(
-        (one, other) => Number(one.get(receivedField) ?? 0) - Number(other.get(receivedField) ?? 0),
-      )
-      const fields: Record<string, FieldValue> = {}
-      let metadata: Record<string, string> | undefined
-      for (const values of arrived) {
-        Object.assign(fields, fieldsOf(values))
-        const newer = metadataOf(values)
-        if (newer) metadata = { ...metadata, ...newer }
+    reading: (time) => merge(time, arrived(time)),
+    stored(time) {
+      const all = arrived(time)
+      const last = all.at(-1)
+      const receivedAt = last === undefined ? 0 : arrivalOf(last)
+      return {
+        ...merge(time, all),
+        deviceType: last?.deviceType ?? '',
+        location: last?.location ?? null,
+        receivedAt,
       }
-      return { time, fields, metadata }
     },
   }
 }

@@ -267,7 +267,8 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
       time: parseTime(get('_time')) ?? 0n,
       key: String(get('_field')),
       value: typeof value === 'string' ? decodeText(value) : value,
-      series: JSON.stringify([get('device_type') ?? null, get('location') ?? null]),
+      deviceType: decodeText(String(get('device_type') ?? '')),
+      location: get('location') ? decodeText(String(get('location'))) : null,
     }
   }
   const columns = fluxExpression('columns: ["_time", "_field", "_value", "device_type", "location"]')
@@ -387,7 +388,7 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
     let mixed = false
     await query(flux`${range} |> first() |> keep(${columns})`, (get) => {
       const row = toRow(get)
-      series.add(row.series)
+      series.add(JSON.stringify([row.deviceType, row.location]))
       const { name } = nameOf(row.key) ?? {}
       if (name === undefined) return
       // The same name in two series is no mixture, but then points have to be merged anyway.
@@ -462,9 +463,9 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
       const all = source(range, deviceId)
       if (all === undefined) return []
       const wanted = fields === undefined ? all : flux`${all} |> ${oneOf(fields.flatMap(keysOf))}`
-      // The first points of each series hold those of the first readings.
-      const sorted = order === 'asc' ? wanted : flux`${wanted} |> sort(columns: ["_time"], desc: true)`
-      const collector = await collect(flux`${sorted} |> limit(n: ${limit})`, createCollector())
+      // The first points of each series hold those of the first readings, the last ones those of the last.
+      const part = fluxExpression(order === 'asc' ? 'limit' : 'tail')
+      const collector = await collect(flux`${wanted} |> ${part}(n: ${limit})`, createCollector())
       const found = collector.times()
       const times = (order === 'asc' ? found : found.reverse()).slice(0, limit)
       const [first, last] = [times[0], times.at(-1)]
@@ -540,15 +541,23 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
       }
     },
 
-    count: (deviceId) => countPoints(source({ from: 0n, to: maxTime }, deviceId)),
+    async scan({ deviceId, limit, ...range }) {
+      const all = source(range, deviceId)
+      if (all === undefined) return []
+      const collector = await collect(flux`${all} |> limit(n: ${limit})`, createCollector())
+      const times = collector.times().slice(0, limit)
+      return times.map((time) => collector.stored(time))
+    },
 
-    async countDevices() {
+    count: (deviceId, range = { from: 0n, to: maxTime }) => countPoints(source(range, deviceId)),
+
+    async devices() {
       const all = source({ from: 0n, to: maxTime })
-      if (all === undefined) return 0
-      const devices = new Set<string>()
+      if (all === undefined) return []
+      const devices = new Set<number>()
       const script = flux`${all} |> ${oneOf([receivedField])} |> last() |> keep(columns: ["device_id"])`
-      await query(script, (get) => devices.add(String(get('device_id'))))
-      return devices.size
+      await query(script, (get) => devices.add(Number(get('device_id'))))
+      return [...devices].sort((one, other) => one - other)
     },
 
     countSince: (from) => countPoints(source({ from, to: maxTime })),

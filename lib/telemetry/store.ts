@@ -39,6 +39,21 @@ export interface AggregateQuery extends TimeRange {
   readonly window: bigint
 }
 
+export interface ScanQuery extends TimeRange {
+  readonly deviceId: number
+  /** 1–10,000 readings. */
+  readonly limit: number
+}
+
+/** A reading with what is kept beside its values. */
+export interface StoredReading extends Reading {
+  /** As they were when it was accepted; of a reading that was sent again, when it was sent last. */
+  readonly deviceType: string
+  readonly location: string | null
+  /** Milliseconds since the epoch. */
+  readonly receivedAt: number
+}
+
 /** The newest value of every field, with the time of the newest of them. */
 export interface Latest {
   readonly time: bigint
@@ -75,10 +90,12 @@ export interface TelemetryStore {
   aggregate(query: AggregateQuery): Promise<Aggregate[]>
   /** Deletes the readings of a range. */
   remove(deviceId: number, range: TimeRange): Promise<void>
-  /** Readings of a device that are kept now. */
-  count(deviceId: number): Promise<number>
-  /** Devices that have telemetry. */
-  countDevices(): Promise<number>
+  /** The oldest readings of a range, with their tags. */
+  scan(query: ScanQuery): Promise<StoredReading[]>
+  /** Readings of a device that are kept now; undefined takes all times. */
+  count(deviceId: number, range?: TimeRange): Promise<number>
+  /** Ids of the devices that have telemetry, ascending. */
+  devices(): Promise<number[]>
   /** Readings of all devices from this time on, nanoseconds since the epoch. */
   countSince(from: bigint): Promise<number>
   /** Resolves when it can take writes and answer. @throws {AppError} UNAVAILABLE */

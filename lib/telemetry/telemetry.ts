@@ -183,7 +183,7 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
     backend: store.backend,
     latest: (deviceId) => store.latest(deviceId),
     count: (deviceId) => store.count(deviceId),
-    countDevices: () => store.countDevices(),
+    countDevices: async () => (await store.devices()).length,
     countSince: (from) => store.countSince(from),
     check: () => store.check(),
     countRefused: (deviceId, receivedAt) => countRefused(deviceId, receivedAt, 1),

@@ -197,10 +197,43 @@ export function telemetryStoreContract(
 
     it('counts readings and devices', async () => {
       const id = device()
-      const before = await store.countDevices()
+      const before = await store.devices()
       await write(id, at(start, { a: 1 }), at(start + 1n, { a: 2 }), at(start + 2n, { b: 'x' }))
       expect(await store.count(id)).toBe(3)
-      expect(await store.countDevices()).toBe(before + 1)
+      expect(await store.count(id, { from: start + 1n, to: start + 2n })).toBe(1)
+      expect(await store.count(id, { from: start + 1n, to: start + 9n })).toBe(2)
+      expect(await store.count(id, { from: start + 9n, to: start + 1n })).toBe(0)
+      expect(await store.devices()).toEqual([...before, id].sort((one, other) => one - other))
+    })
+
+    it('gives readings with what is kept beside them, page by page', async () => {
+      const id = device()
+      const kept = [
+        { deviceType: 'sensor', location: 'Lab "1", north\\south = 0', receivedAt: 1_700_000_000_001 },
+        { deviceType: 'pump = 2', location: null, receivedAt: 1_700_000_000_002 },
+        { deviceType: 'pump\\', location: '', receivedAt: 1_700_000_000_003 },
+        { deviceType: 'pump', location: 'C:\\ \uE00D2 温', receivedAt: 1_700_000_000_004 },
+      ]
+      const readings = [
+        at(start, { a: 1, text: '' }, { m: '', n: 'x' }),
+        at(start + 1n, { a: 2, on: true }),
+        at(start + 2n, { a: 'x' }),
+        at(start + day, { b: -0.5 }),
+      ]
+      const expected = readings.map((reading, n) => ({ ...reading, ...kept[n] }))
+      for (const [n, tags] of kept.entries())
+        await store.write({ deviceId: id, ...tags, readings: readings.slice(n, n + 1) })
+      const scan = (range: { from: bigint; to: bigint }, limit: number) =>
+        store.scan({ deviceId: id, ...range, limit })
+      expect(await scan(all, 10_000)).toEqual(expected)
+      expect(await scan({ from: start + 1n, to: start + day }, 10_000)).toEqual(expected.slice(1, 3))
+      expect(await scan({ ...all, from: start + 1n }, 2)).toEqual(expected.slice(1, 3))
+      expect(await scan({ from: start, to: start }, 10)).toEqual([])
+      const again = { ...kept[0], deviceId: id, receivedAt: 1_700_000_000_009 } as const
+      await store.write({ ...entry(id, [at(start + 2n, { c: 1 }, { o: '1' })]), ...again })
+      expect(await scan({ from: start + 2n, to: start + 3n }, 1)).toEqual([
+        { ...at(start + 2n, { a: 'x', c: 1 }, { o: '1' }), ...kept[0], receivedAt: again.receivedAt },
+      ])
     })
 
     it('deletes a range, and what was newest with it', async () => {

@@ -81,6 +81,24 @@ describe('embedded store', () => {
     await again.close()
   })
 
+  it('reads a file that another store is writing, and leaves it as it is', async () => {
+    const { store, file } = await open()
+    await write(store, 1n, { a: 1 })
+    const beside = await openEmbeddedStore({ at: { file }, log, retentionMs: 1, readOnly: true })
+    await write(store, 2n, { a: 2 })
+    expect(await beside.count(1)).toBe(2)
+    expect(await beside.devices()).toEqual([1])
+    await expect(write(beside, 3n, { a: 3 })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    await expect(beside.remove(1, { from: 0n, to: 9n })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    await write(store, 4n, { a: 4 })
+    expect((await beside.history({ deviceId: 1, ...everything })).map(({ time }) => time)).toEqual([
+      1n,
+      2n,
+      4n,
+    ])
+    await beside.close()
+  })
+
   it('refuses what it cannot hold, and takes it again later', async () => {
     const { store } = await open({ maxWaiting: 3 })
     const first = [1n, 2n, 3n].map((time) => write(store, time, { a: 1 }))

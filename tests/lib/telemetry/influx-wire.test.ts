@@ -207,7 +207,7 @@ describe('what is asked', () => {
     const fields = named('a', 'a|s', 'a|b', 'a|k', 'b.c', 'b.c|s', 'b.c|b', 'b.c|k')
     expect(scripts()).toEqual([
       `${ofDevice(10n, 20n)} |> limit(n: 5)${kept}`,
-      `${ofDevice(10n, 20n)} |> sort(columns: ["_time"], desc: true) |> limit(n: 5)${kept}`,
+      `${ofDevice(10n, 20n)} |> tail(n: 5)${kept}`,
       `${ofDevice(10n, 20n)}${fields} |> limit(n: 5)${kept}`,
       `${ofDevice(0n, last)} |> limit(n: 100)${kept}`,
     ])
@@ -224,6 +224,12 @@ describe('what is asked', () => {
     expect(scripts()[1]).toBe(
       `${ofDevice(12n, 13n)} |> filter(fn: (r) => r._field =~ /^(meta_.*|received_at)$/)${kept}`,
     )
+  })
+
+  it('the readings with their tags', async () => {
+    await store.scan({ deviceId: 7, ...range, limit: 10 })
+    await store.scan({ deviceId: 7, from: 20n, to: 10n, limit: 10 })
+    expect(scripts()).toEqual([`${ofDevice(10n, 20n)} |> limit(n: 10)${kept}`])
   })
 
   it('the newest values', async () => {
@@ -250,10 +256,12 @@ describe('what is asked', () => {
 
   it('counts', async () => {
     await store.count(7)
-    await store.countDevices()
+    await store.count(7, range)
+    await store.devices()
     await store.countSince(5n)
     expect(scripts()).toEqual([
       `${ofDevice(0n, last)}${named('received_at')} |> count() |> keep(columns: ["device_id", "_value"])`,
+      `${ofDevice(10n, 20n)}${named('received_at')} |> count() |> keep(columns: ["device_id", "_value"])`,
       `${ofAll(0n, last)}${named('received_at')} |> last() |> keep(columns: ["device_id"])`,
       `${ofAll(5n, last)}${named('received_at')} |> count() |> keep(columns: ["device_id", "_value"])`,
     ])
@@ -338,7 +346,8 @@ describe('an answer that is none of success', () => {
     latest: () => store.latest(7),
     aggregate: () => store.aggregate({ deviceId: 7, ...range, field: 'v', aggregation: 'sum', window: 5n }),
     count: () => store.count(7),
-    countDevices: () => store.countDevices(),
+    devices: () => store.devices(),
+    scan: () => store.scan({ deviceId: 7, ...range, limit: 10 }),
     countSince: () => store.countSince(5n),
     check: () => store.check(),
     remove: () => store.remove(7, range),
