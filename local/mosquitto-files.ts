@@ -17,6 +17,8 @@ export interface MosquittoFiles {
   readonly port: number
   readonly websocketPort: number
   readonly internalPort: number
+  /** In a container: where it finds its folder, as whom it runs, and that the layer reaches it from outside. */
+  readonly container?: { readonly folder: string; readonly user: string } | undefined
   /** PEM files, with the port for MQTT over TLS. */
   readonly tls?: { readonly port: number; readonly cert: string; readonly key: string } | undefined
   /**
@@ -73,12 +75,14 @@ const firstAccounts = (username: string, password: string) => ({
  * @returns path of `mosquitto.conf`.
  */
 export async function writeMosquittoFiles(files: MosquittoFiles): Promise<string> {
-  const { folder, plugin, address, port, websocketPort, internalPort, tls, crash } = files
+  const { folder, plugin, address, port, websocketPort, internalPort, container, tls, crash } = files
   const path = resolve(folder)
-  await mkdir(path, { recursive: true, mode: 0o700 })
+  // A container's user is another one: the folder around it keeps others out.
+  await mkdir(path, { recursive: true, mode: container ? 0o777 : 0o700 })
   const values: Record<string, string> = {
-    folder: path,
-    user: userInfo().username,
+    folder: container?.folder ?? path,
+    user: container?.user ?? userInfo().username,
+    internalAddress: container ? '0.0.0.0' : '127.0.0.1',
     plugin,
     address,
     port: String(port),
@@ -93,12 +97,14 @@ export async function writeMosquittoFiles(files: MosquittoFiles): Promise<string
   const template = await readFile(new URL('./mosquitto/mosquitto.conf', import.meta.url), 'utf8')
   const text = template.replace(/\{(\w+)\}/g, (all, name: string) => values[name] ?? all)
   const configuration = join(path, 'mosquitto.conf')
-  await writeFile(configuration, text, { mode: 0o600 })
+  const mode = container ? 0o644 : 0o600
+  await writeFile(configuration, text, { mode })
   const accounts = JSON.stringify(firstAccounts(files.username, files.password), null, 2)
-  await writeFile(join(path, 'dynamic-security.json'), accounts, { mode: 0o600, flag: 'wx' }).catch(
-    (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error
-    },
-  )
+  await writeFile(join(path, 'dynamic-security.json'), accounts, {
+    mode: container ? 0o666 : 0o600,
+    flag: 'wx',
+  }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error
+  })
   return configuration
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import {
@@ -7,9 +8,12 @@ import {
   enableCommands,
   removeCommands,
 } from '../../lib/mqtt/accounts.ts'
+import { makeCertificate } from '../../local/certificates.ts'
 import { connectMosquitto, type Mosquitto } from '../../local/mosquitto.ts'
 import { describeWith } from '../support/backends.ts'
+import { freePort } from '../support/free-port.ts'
 import { hasMosquitto, type MosquittoServer, startMosquitto } from '../support/mosquitto.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
   let server: MosquittoServer
@@ -57,6 +61,29 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     const client = await connect(1, { protocolVersion, path: '' }, server[url])
     await client.publishAsync('iotflow/devices/1/telemetry', '{}', { qos: 1 })
     await client.endAsync()
+  })
+
+  it('let a device in over TLS that trusts the certificate, and no other', async () => {
+    const folder = await temporaryFolder()
+    const { cert, key } = makeCertificate(folder.path, [])
+    const port = await freePort()
+    const secure = await startMosquitto({ tls: { port, cert, key } })
+    const teller = connectMosquitto(secure.layer)
+    await teller.ready
+    await teller.control(accountCommands(1, 'key-1'))
+    const url = `mqtts://localhost:${port}`
+    const client = await connect(1, { ca: [readFileSync(cert)] }, url)
+    await client.publishAsync('iotflow/devices/1/telemetry', '{}', { qos: 1 })
+    await client.endAsync()
+    expect(
+      await connect(1, {}, url).then(
+        () => 'let in',
+        () => 'refused',
+      ),
+    ).toBe('refused')
+    await teller.close()
+    await secure.end()
+    await folder.remove()
   })
 
   it.each([
