@@ -29,7 +29,12 @@ import { openRegistry, type Registry } from './registry/db.ts'
 import { createLeases, type Leases } from './registry/leases.ts'
 import { type Arrivals, createArrivals } from './telemetry/arrivals.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
-import { createDirectIntake, type EmbeddedStore, openEmbeddedStore } from './telemetry/embedded.ts'
+import {
+  createDirectIntake,
+  type EmbeddedOptions,
+  type EmbeddedStore,
+  openEmbeddedStore,
+} from './telemetry/embedded.ts'
 import { openInfluxStore } from './telemetry/influx.ts'
 import type { Intake } from './telemetry/intake.ts'
 import { payloadOf } from './telemetry/payload.ts'
@@ -132,13 +137,18 @@ export function devices(): Promise<Devices> {
   })
 }
 
+/** Where telemetry stands that is kept beside the registry. */
+export function embeddedPlace({ database, dataDir }: Config): EmbeddedOptions['at'] {
+  const { url, authToken } = database
+  return url.startsWith('file:') ? { file: join(dataDir, 'telemetry.db') } : { url, authToken }
+}
+
 /** The telemetry that is kept beside the registry; with InfluxDB its accounts and its spool. */
 function embedded(): Promise<EmbeddedStore> {
   return once('embedded', async () => {
-    const { database, dataDir, influx } = config()
-    const { url, authToken } = database
+    const { influx } = config()
     const store = await openEmbeddedStore({
-      at: url.startsWith('file:') ? { file: join(dataDir, 'telemetry.db') } : { url, authToken },
+      at: embeddedPlace(config()),
       log: log(),
       retentionMs: influx === undefined ? retentionMs() : 0,
     })

@@ -26,7 +26,8 @@ const influxFaults: Record<string, string> = {
   HTTP_404: 'InfluxDB has no organization of the name in INFLUXDB_ORG, or INFLUXDB_TOKEN may not see it',
 }
 
-const prepareBucket = async (influx: NonNullable<Config['influx']>, retentionMs: number, log: Log) => {
+/** Makes the bucket, or sets its retention. @throws {Error} one sentence. */
+export const prepareBucket = async (influx: NonNullable<Config['influx']>, retentionMs: number, log: Log) => {
   try {
     await prepareInflux(influx, retentionMs, log)
   } catch (error) {
