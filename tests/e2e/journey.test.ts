@@ -129,12 +129,11 @@ const suite = (name: DoorName, settings: Settings = {}, openBeside?: () => Promi
       JSON.stringify({ t: third?.t, timestamp: third?.time }),
       { qos: 1 },
     )
-    const history = await call(
-      'GET',
-      `/api/v1/telemetry/${device.id}?start_time=-1h&order=asc`,
-      undefined,
-      own(),
-    )
+    const read = () =>
+      call('GET', `/api/v1/telemetry/${device.id}?start_time=-1h&order=asc`, undefined, own())
+    // Acknowledged by a Mosquitto, it is on its way.
+    if (beside) await eventually(async () => expect((await read()).body.count).toBe(3))
+    const history = await read()
     expect(history.status).toBe(200)
     const shown = (time: string | undefined) => time?.replace('.000Z', 'Z')
     expect(history.body.data).toEqual([
