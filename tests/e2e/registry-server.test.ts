@@ -101,5 +101,7 @@ describeWith({ sqld: findSqld() !== undefined }, 'the layer on a libSQL server',
     await vi.waitFor(async () => {
       expect((await machine.request('GET', '/api/v1/devices/status', { key })).status).toBe(200)
     }, patience)
+    // It takes writes again too: the end needs that.
+    await vi.waitFor(() => machine.register(`well-${performance.now()}`), patience)
   }, 60_000)
 })
