@@ -423,7 +423,7 @@ describe('an answer that is none of success', () => {
   ])('says when to come again: Retry-After %s', async (header, seconds) => {
     await learnt()
     const isDate = header.startsWith('a minute')
-    const sent = isDate ? new Date(Date.now() + 60_500).toUTCString() : header
+    const sent = isDate ? new Date(Date.now() + 60_000).toUTCString() : header
     replyAll(answer(429, words, { 'Retry-After': sent }))
     for (const ask of [asks.write, asks.history, asks.remove]) {
       const { retryAfterS } = await faultOf((ask as () => Promise<unknown>)())
