@@ -309,6 +309,13 @@ export function loadConfig(env: Environment = process.env): Config {
   }
 }
 
+/** Where telemetry stands that is kept beside the registry; with InfluxDB its accounts and its spool. */
+export const embeddedPlace = ({
+  database: { url, authToken },
+  dataDir,
+}: Config): { file: string } | { url: string; authToken: string | undefined } =>
+  url.startsWith('file:') ? { file: join(dataDir, 'telemetry.db') } : { url, authToken }
+
 /** Adds the settings of an `.env` file to the environment; what the environment already has wins, no file is fine. */
 export function loadEnvFile(path: string): void {
   try {

@@ -3,7 +3,6 @@
  * carries only what its function asks for.
  */
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
 import {
   type ConfigurationStore,
   type Configurations,
@@ -12,7 +11,7 @@ import {
 } from './commands/configuration.ts'
 import { createMessenger, type Messenger } from './commands/messenger.ts'
 import { createSessions, type Sessions } from './commands/sessions.ts'
-import { type Config, isLoopback, loadConfig } from './config.ts'
+import { type Config, embeddedPlace, isLoopback, loadConfig } from './config.ts'
 import { type Accounts, createAccounts, withAccounts } from './devices/accounts.ts'
 import type { Device } from './devices/device.ts'
 import { createDevices, type Devices } from './devices/devices.ts'
@@ -29,12 +28,7 @@ import { openRegistry, type Registry } from './registry/db.ts'
 import { createLeases, type Leases } from './registry/leases.ts'
 import { type Arrivals, createArrivals } from './telemetry/arrivals.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
-import {
-  createDirectIntake,
-  type EmbeddedOptions,
-  type EmbeddedStore,
-  openEmbeddedStore,
-} from './telemetry/embedded.ts'
+import { createDirectIntake, type EmbeddedStore, openEmbeddedStore } from './telemetry/embedded.ts'
 import { openInfluxStore } from './telemetry/influx.ts'
 import type { Intake } from './telemetry/intake.ts'
 import { payloadOf } from './telemetry/payload.ts'
@@ -135,12 +129,6 @@ export function devices(): Promise<Devices> {
     const broker = await accounts()
     return broker === undefined ? value : withAccounts(value, broker, log())
   })
-}
-
-/** Where telemetry stands that is kept beside the registry. */
-export function embeddedPlace({ database, dataDir }: Config): EmbeddedOptions['at'] {
-  const { url, authToken } = database
-  return url.startsWith('file:') ? { file: join(dataDir, 'telemetry.db') } : { url, authToken }
 }
 
 /** The telemetry that is kept beside the registry; with InfluxDB its accounts and its spool. */

@@ -1,8 +1,7 @@
 /** The whole layer in this process: stores, functions, HTTP door, embedded MQTT broker. */
-import { mkdir, open, readFile } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createClient } from '@libsql/client'
 import type { Config } from '../lib/config.ts'
 import { mintKey } from '../lib/devices/credentials.ts'
 import type { AuthorizerEvent, AuthorizerResult } from '../lib/mqtt/authorizer.ts'
@@ -12,6 +11,7 @@ import { startBridge } from './bridge.ts'
 import { type Broker, startBroker } from './broker.ts'
 import { openDataPlane } from './data-plane.ts'
 import { prepareForStart } from './databases.ts'
+import { takeFolder } from './folder.ts'
 import { loadFunctions } from './functions.ts'
 import { startLeader } from './leader.ts'
 import { connectMosquitto } from './mosquitto.ts'
@@ -39,33 +39,6 @@ export interface Machine {
 const cacheMs = { file: 60_000, server: 5000 } as const
 /** What requests under way get to finish when the layer is told to end. */
 const graceMs = 2500
-
-/**
- * Takes the folder for this process: a second one would answer from memory what this one changes. The lock is the
- * system's and ends with the process, however that ends.
- * @returns what gives the folder back.
- * @throws {Error} one sentence when another process has it, or it cannot be written to.
- */
-export async function takeFolder(dataDir: string): Promise<() => void> {
-  await step(`DATA_DIR ${dataDir} cannot be made`, () => mkdir(dataDir, { recursive: true, mode: 0o700 }))
-  const unusable = `DATA_DIR ${dataDir} cannot be written to`
-  return step(unusable, async () => {
-    // Opened by the system first: its reason is clearer than the database's.
-    await (await open(join(dataDir, 'lock'), 'a', 0o600)).close()
-    const lock = createClient({ url: `file:${join(dataDir, 'lock')}`, concurrency: 1, timeout: 0 })
-    await lock.execute('PRAGMA journal_mode = MEMORY')
-    const taken = await lock.transaction('write')
-    return () => {
-      taken.close()
-      lock.close()
-    }
-  }).catch((error: Error) => {
-    if (codeOf(error.cause) !== 'SQLITE_BUSY') throw error
-    throw new Error(
-      `DATA_DIR ${dataDir} is in use by another IoTFlow: end that one, or set DATA_DIR to another folder.`,
-    )
-  })
-}
 
 /**
  * The admin token of a machine whose settings have none: made on the first start, in a file for its owner only.

@@ -2,7 +2,7 @@
 import { ConfigError, loadConfig, loadEnvFile } from '../lib/config.ts'
 import { createLog } from '../lib/log.ts'
 import { prepareDatabases } from './databases.ts'
-import { takeFolder } from './machine.ts'
+import { takeFolder } from './folder.ts'
 
 const main = async () => {
   loadEnvFile('.env')

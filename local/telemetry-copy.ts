@@ -2,103 +2,21 @@
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { type Config, ConfigError, loadConfig, loadEnvFile } from '../lib/config.ts'
+import { type Config, ConfigError, embeddedPlace, loadConfig, loadEnvFile } from '../lib/config.ts'
 import { AppError } from '../lib/errors.ts'
 import { createLog } from '../lib/log.ts'
-import { embeddedPlace } from '../lib/runtime.ts'
 import { type EmbeddedStore, openEmbeddedStore, prepareServer } from '../lib/telemetry/embedded.ts'
 import { openInfluxStore } from '../lib/telemetry/influx.ts'
-import { allTime, nowNs } from '../lib/telemetry/query.ts'
+import { nowNs } from '../lib/telemetry/query.ts'
 import type { TelemetryStore } from '../lib/telemetry/store.ts'
-import { formatTime, parseInstant } from '../lib/telemetry/time.ts'
+import { formatTime } from '../lib/telemetry/time.ts'
 import { type Copied, type CopyOptions, compareReadings, copyReadings } from './copying.ts'
+import { type Arguments, help, parseArguments, rangeOf, type Side, UsageError } from './copying-arguments.ts'
 import { type Noted, readNoted, removeNoted, writeNoted } from './copying-notes.ts'
 import { createDisplay, missingTable, mostRows, plural, shownDuration, shownNumber } from './copying-shown.ts'
 import { prepareBucket } from './databases.ts'
-import { takeFolder } from './machine.ts'
+import { takeFolder } from './folder.ts'
 import { step } from './step.ts'
-
-const help = `Copies telemetry from one store to the other. Readings that are there already stay as they are or are written again.
-
-  npm run telemetry:copy -- --from embedded --to influxdb [options]
-  npm run telemetry:copy -- --from influxdb --to embedded [options]
-
-  --since <time>   readings from this time on: ISO 8601, an epoch, or a time back from now such as -7d
-  --until <time>   readings before this time
-  --device <id>    only this device; may be given several times
-  --restart        begins anew instead of going on where a copy was broken off
-
-INFLUXDB_URL and INFLUXDB_TOKEN name the one side, DATA_DIR or DATABASE_URL the other; both may be set at once here.
-From the embedded store the layer may go on running. Into it the layer has to be stopped.
-Ctrl-C ends it after the readings that are under way; the same command goes on from there.
-Exit code: 0 when everything is there, 1 when something is missing or the copy was broken off, 2 when an argument is wrong.
-`
-
-class UsageError extends Error {
-  override readonly name = 'UsageError'
-}
-
-type Side = 'embedded' | 'influxdb'
-
-interface Arguments {
-  readonly from: Side
-  readonly to: Side
-  readonly since: string | undefined
-  readonly until: string | undefined
-  readonly devices: readonly number[] | undefined
-  readonly restart: boolean
-}
-
-const sideOf = (flag: string, text: string | undefined): Side => {
-  if (text === 'embedded' || text === 'influxdb') return text
-  throw new UsageError(`${flag} must be embedded or influxdb${text === undefined ? '' : `, not "${text}"`}.`)
-}
-
-const parse = (args: readonly string[]): Arguments | undefined => {
-  const { values } = (() => {
-    try {
-      return parseArgs({
-        args: [...args],
-        options: {
-          from: { type: 'string' },
-          to: { type: 'string' },
-          since: { type: 'string' },
-          until: { type: 'string' },
-          device: { type: 'string', multiple: true },
-          restart: { type: 'boolean', default: false },
-          help: { type: 'boolean', short: 'h', default: false },
-        },
-      })
-    } catch (error) {
-      const [first = ''] = (error as Error).message.split(/\n|\. /)
-      throw new UsageError(`${first.replace(/\.$/, '')}; --help shows what there is.`)
-    }
-  })()
-  if (values.help) return undefined
-  const [from, to] = [sideOf('--from', values.from), sideOf('--to', values.to)]
-  if (from === to) throw new UsageError('--from and --to must be two different stores.')
-  const devices = values.device?.map((text) => {
-    if (/^[1-9]\d{0,14}$/.test(text)) return Number(text)
-    throw new UsageError(`--device must be the id of a device, not "${text}".`)
-  })
-  return {
-    from,
-    to,
-    since: values.since,
-    until: values.until,
-    devices: devices && [...new Set(devices)].sort((one, other) => one - other),
-    restart: values.restart,
-  }
-}
-
-const instantOf = (flag: string, text: string, now: bigint): bigint => {
-  const time = parseInstant(text, now)
-  if (time !== undefined) return time
-  throw new UsageError(
-    `${flag} must be ISO 8601, an epoch, or a time back from now such as -7d, not "${text}".`,
-  )
-}
 
 // --- The two sides ----------------------------------------------------------------------------------------------
 
@@ -119,7 +37,10 @@ const openInflux = async ({ influx, retentionDays }: Config, role: Role): Promis
     throw new Error(`--${role} influxdb needs the settings INFLUXDB_URL and INFLUXDB_TOKEN.`)
   if (role === 'to') await prepareBucket(influx, retentionDays * 86_400_000, log)
   const store = openInfluxStore({ at: influx, log, timeoutMs })
-  if (role === 'from') await step('The bucket of INFLUXDB_BUCKET cannot be read', () => store.check())
+  const unreadable =
+    'INFLUXDB_BUCKET cannot be read: InfluxDB has to run there, have it, and let INFLUXDB_TOKEN read it'
+  if (role === 'from')
+    await step(unreadable, () => store.check().catch((error: Error) => Promise.reject(error.cause)))
   const shown = `InfluxDB at ${new URL(influx.url).host}, bucket ${influx.bucket} of ${influx.org}`
   return { store, shown }
 }
@@ -174,12 +95,7 @@ const run = async (asked: Arguments, ending: (() => unknown)[]): Promise<number>
   loadEnvFile('.env')
   const config = loadConfig()
   const { dataDir, retentionDays } = config
-  const now = nowNs()
-  const range = {
-    from: asked.since === undefined ? allTime.from : instantOf('--since', asked.since, now),
-    to: asked.until === undefined ? allTime.to : instantOf('--until', asked.until, now),
-  }
-  if (range.from >= range.to) throw new UsageError('--since must be before --until.')
+  const range = rangeOf(asked, nowNs())
 
   if (asked.to === 'embedded' && 'file' in embeddedPlace(config)) ending.push(await takeFolder(dataDir))
   const source = await openSide(asked.from, config, 'from')
@@ -254,7 +170,7 @@ const run = async (asked: Arguments, ending: (() => unknown)[]): Promise<number>
 }
 
 const main = async (): Promise<number> => {
-  const asked = parse(process.argv.slice(2))
+  const asked = parseArguments(process.argv.slice(2))
   if (asked === undefined) {
     process.stdout.write(help)
     return 0

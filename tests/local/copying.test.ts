@@ -332,20 +332,28 @@ describeWithInflux('a copy to InfluxDB and back', () => {
         { minLength: 1, maxLength: 4 },
       ),
     })
+    const [one, two, influx] = [await openEmbedded(), await openEmbedded(), await openInflux()]
+    let run = 0
     await fc.assert(
       fc.asyncProperty(fc.array(written, { minLength: 1, maxLength: 12 }), async (all) => {
-        const [one, two, influx] = [await openEmbedded(), await openEmbedded(), await openInflux()]
-        for (const [n, entry] of all.entries())
-          await one.write({ ...entry, receivedAt: 1_790_000_000_000 + n })
-        const before = await everything(one)
-        await copyReadings(options(one, influx))
-        expect(await everything(influx)).toEqual(before)
-        await copyReadings(options(influx, two))
-        expect(await everything(two)).toEqual(before)
-        expect(await everything(one)).toEqual(before)
-        for (const end of endings.splice(0).reverse()) await end()
+        const devices = [1, 2, 3].map((id) => run * 10 + id)
+        run += 1
+        for (const [n, { deviceId, ...more }] of all.entries())
+          await one.write({
+            ...more,
+            deviceId: devices[deviceId - 1] ?? 0,
+            receivedAt: 1_790_000_000_000 + n,
+          })
+        const ofThese = (store: TelemetryStore) =>
+          Promise.all(devices.map((deviceId) => store.scan({ deviceId, ...whole, limit: 100 })))
+        const before = await ofThese(one)
+        await copyReadings(options(one, influx, { devices }))
+        expect(await ofThese(influx)).toEqual(before)
+        await copyReadings(options(influx, two, { devices }))
+        expect(await ofThese(two)).toEqual(before)
+        expect(await ofThese(one)).toEqual(before)
       }),
-      { numRuns: 15 },
+      { numRuns: 30 },
     )
   }, 120_000)
 
