@@ -309,11 +309,11 @@ const suite = (name: DoorName, settings: Settings = {}, openBeside?: () => Promi
 }
 
 for (const name of Object.keys(doors) as DoorName[]) {
-  const journey = `the journey of a device through ${name}`
+  const journey = `journey contract: ${name}`
   const sqld = name !== 'cloud bundles' || findSqld() !== undefined
   const INFLUXDB_BUCKET = `journey-${process.pid}-${name.replaceAll(' ', '-')}`
   describeWith({ sqld }, journey, () => suite(name))
-  describeWith({ sqld, influxdb: influxIsThere }, `${journey}, telemetry in InfluxDB`, () =>
+  describeWith({ sqld, influxdb: influxIsThere }, `${journey}, InfluxDB`, () =>
     suite(name, { ...influxSettings, INFLUXDB_BUCKET }),
   )
 }
@@ -324,6 +324,6 @@ const openMosquitto = async (): Promise<Beside> => {
   return { settings: { ...settings, MQTT_PORT: new URL(url).port }, mqttUrl: url, end }
 }
 for (const name of ['npm start', 'npm run dev'] as const)
-  describeWith({ mosquitto: hasMosquitto }, `the journey of a device through ${name}, with a Mosquitto`, () =>
+  describeWith({ mosquitto: hasMosquitto }, `journey contract: ${name}, Mosquitto`, () =>
     suite(name, {}, openMosquitto),
   )
