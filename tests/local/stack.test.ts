@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { parse } from 'yaml'
 import { settingNames } from '../../lib/config.ts'
 import { addSecrets, stackSettings } from '../../local/stack.ts'
@@ -100,6 +100,11 @@ describe('npm run stack', () => {
   }
 
   it('makes each secret once, in a file for its owner only', async () => {
+    // What the tests themselves are told of an InfluxDB is none of this.
+    vi.stubEnv('INFLUXDB_TOKEN', '')
+    onTestFinished(() => {
+      vi.unstubAllEnvs()
+    })
     const file = join(folder.path, '.env')
     await writeFile(file, 'MQTT_PASSWORD=mine\n', { mode: 0o644 })
     const made = addSecrets(file)
