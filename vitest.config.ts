@@ -1,5 +1,12 @@
 import { defineConfig } from 'vitest/config'
 
+/** Tests that start processes, brokers or whole layers; the others are done in seconds. */
+const system = [
+  'tests/e2e/**/*.test.ts',
+  'tests/local/{bridge,broker,copying,mosquitto,telemetry-copy}.test.ts',
+  'tests/simulators/**/*.test.ts',
+]
+
 export default defineConfig({
   test: {
     testTimeout: 20_000,
@@ -7,9 +14,9 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', include: ['tests/**/*.test.ts'], exclude: ['tests/e2e/**'] },
+        test: { name: 'unit', include: ['tests/**/*.test.ts'], exclude: system },
       },
-      { extends: true, test: { name: 'e2e', include: ['tests/e2e/**/*.test.ts'], testTimeout: 90_000 } },
+      { extends: true, test: { name: 'system', include: system, testTimeout: 90_000 } },
     ],
     coverage: { provider: 'v8', include: ['functions/**', 'lib/**', 'local/**', 'simulators/**'] },
   },
