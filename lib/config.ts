@@ -80,7 +80,13 @@ const Settings = z.object({
   RATE_LIMIT_IP_PER_MINUTE: whole(0, 1e9).prefault('300'),
   UPSTASH_REDIS_REST_URL: z.url('must be an https URL').optional(),
   UPSTASH_REDIS_REST_TOKEN: z.string().optional(),
-  REDIS_URL: z.url({ protocol: /^rediss?$/, error: 'must be a redis: or rediss: URL' }).optional(),
+  REDIS_URL: z
+    .url({ protocol: /^rediss?$/, error: 'must be a redis: or rediss: URL' })
+    .refine(
+      (url) => /^\/?\d*$/.test(new URL(url).pathname),
+      'may have the number of a database after the host, nothing else',
+    )
+    .optional(),
   INFLUXDB_URL: z.url({ protocol: /^https?$/, error: 'must be an http: or https: URL' }).optional(),
   INFLUXDB_TOKEN: z.string().optional(),
   INFLUXDB_ORG: z.string().default('iotflow'),
@@ -248,7 +254,7 @@ export function loadConfig(env: Environment = process.env): Config {
   }
   if (
     s.DATABASE_URL &&
-    !/^(file:|libsql:|https?:|wss?:)/.test(s.DATABASE_URL) &&
+    !/^(file:|libsql:|https?:)/.test(s.DATABASE_URL) &&
     !s.DATABASE_URL.startsWith('sqlite:')
   ) {
     problems.push('DATABASE_URL must begin with file:, libsql:, https: or http:.')

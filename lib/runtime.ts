@@ -82,11 +82,19 @@ export function configure(values: Given): void {
   given = values
 }
 
-/** Ends every service, the last one built first, and forgets them all. */
+/** Ends every service, the last one built first, and forgets them all. @throws {unknown} the first fault, after all have ended. */
 export async function close(): Promise<void> {
-  for (const end of closers.splice(0).reverse()) await end()
+  const faults: unknown[] = []
+  for (const end of closers.splice(0).reverse()) {
+    try {
+      await end()
+    } catch (error) {
+      faults.push(error)
+    }
+  }
   built.clear()
   given = {}
+  if (faults.length > 0) throw faults[0]
 }
 
 export function config(): Config {

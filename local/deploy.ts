@@ -33,12 +33,16 @@ export function parseDeployment(args: readonly string[]): Deployment | undefined
 
 /** What is missing for a deployment, a sentence each. */
 export function missingFor(env: Readonly<Record<string, string | undefined>>): string[] {
-  const { DATABASE_URL: url = '', IOT_ENDPOINT: endpoint = '' } = env
+  const { DATABASE_URL: url = '', IOT_ENDPOINT: endpoint = '', REDIS_URL: redis = '' } = env
   const missing: string[] = []
   if (!/^(?:libsql|https):\/\//.test(url))
     missing.push('DATABASE_URL must be a libSQL server that the functions reach: libsql:// or https://.')
   if (endpoint === '')
     missing.push('IOT_ENDPOINT is missing: aws iot describe-endpoint --endpoint-type iot:Data-ATS tells it.')
+  if (redis !== '')
+    missing.push(
+      'REDIS_URL is for one machine: functions count at UPSTASH_REDIS_REST_URL. Leave it out here.',
+    )
   return missing
 }
 

@@ -1,6 +1,6 @@
 /** The files a Mosquitto needs to be the broker of this layer: its configuration, and who the layer is there. */
 import { pbkdf2Sync, randomBytes } from 'node:crypto'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
 
@@ -17,7 +17,10 @@ export interface MosquittoFiles {
   readonly port: number
   readonly websocketPort: number
   readonly internalPort: number
-  /** In a container: where it finds its folder, as whom it runs, and that the layer reaches it from outside. */
+  /**
+   * Of a Mosquitto in a container: the folder as it sees it, with certificates as `cert.pem` and `key.pem` there, and who it
+   * runs as. Its internal listener is open to the network of the container.
+   */
   readonly container?: { readonly folder: string; readonly user: string } | undefined
   /** PEM files, with the port for MQTT over TLS. */
   readonly tls?: { readonly port: number; readonly cert: string; readonly key: string } | undefined
@@ -77,8 +80,14 @@ const firstAccounts = (username: string, password: string) => ({
 export async function writeMosquittoFiles(files: MosquittoFiles): Promise<string> {
   const { folder, plugin, address, port, websocketPort, internalPort, container, tls, crash } = files
   const path = resolve(folder)
-  // A container's user is another one: the folder around it keeps others out.
-  await mkdir(path, { recursive: true, mode: container ? 0o777 : 0o700 })
+  await mkdir(path, { recursive: true, mode: 0o700 })
+  if (tls && container) {
+    await copyFile(tls.cert, join(path, 'cert.pem'))
+    await copyFile(tls.key, join(path, 'key.pem'))
+  }
+  const [cert, key] = container
+    ? [`${container.folder}/cert.pem`, `${container.folder}/key.pem`]
+    : [resolve(tls?.cert ?? ''), resolve(tls?.key ?? '')]
   const values: Record<string, string> = {
     folder: container?.folder ?? path,
     user: container?.user ?? userInfo().username,
@@ -89,7 +98,7 @@ export async function writeMosquittoFiles(files: MosquittoFiles): Promise<string
     websocketPort: String(websocketPort),
     internalPort: String(internalPort),
     tls: tls
-      ? `listener ${tls.port} ${address}\nuse_username_as_clientid true\ncertfile ${resolve(tls.cert)}\nkeyfile ${resolve(tls.key)}\n`
+      ? `listener ${tls.port} ${address}\nuse_username_as_clientid true\ncertfile ${cert}\nkeyfile ${key}\n`
       : '',
     crash: explained[crash],
     autosave: autosave[crash],
@@ -97,14 +106,12 @@ export async function writeMosquittoFiles(files: MosquittoFiles): Promise<string
   const template = await readFile(new URL('./mosquitto/mosquitto.conf', import.meta.url), 'utf8')
   const text = template.replace(/\{(\w+)\}/g, (all, name: string) => values[name] ?? all)
   const configuration = join(path, 'mosquitto.conf')
-  const mode = container ? 0o644 : 0o600
-  await writeFile(configuration, text, { mode })
+  await writeFile(configuration, text, { mode: 0o600 })
   const accounts = JSON.stringify(firstAccounts(files.username, files.password), null, 2)
-  await writeFile(join(path, 'dynamic-security.json'), accounts, {
-    mode: container ? 0o666 : 0o600,
-    flag: 'wx',
-  }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error
-  })
+  await writeFile(join(path, 'dynamic-security.json'), accounts, { mode: 0o600, flag: 'wx' }).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error
+    },
+  )
   return configuration
 }

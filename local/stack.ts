@@ -1,192 +1,281 @@
-/** `npm run stack`: the backends in containers, by Docker Compose. */
-import { spawn, spawnSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+/** `npm run stack`: the servers beside the layer in Docker, and with the profile `app` the layer itself. */
+import { createHash } from 'node:crypto'
+import { open, readFile, rm } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
 import { fileURLToPath } from 'node:url'
-import { parseEnv } from 'node:util'
+import { parseArgs } from 'node:util'
+import { type Compose, findCompose, NoDocker, type Profile, profiles, type Service } from './docker.ts'
 import { writeMosquittoFiles } from './mosquitto-files.ts'
+import { makeSecrets, placeholders, readValues, type Values } from './stack-secrets.ts'
+import { step } from './step.ts'
 
-const help = `InfluxDB, Mosquitto and Redis in containers, and if wanted the layer itself.
+const help = `InfluxDB, Mosquitto and Redis in Docker, for the layer on this machine or in containers beside them.
 
-  npm run stack -- up [--profile app|grafana|prometheus]...   starts them and waits until they are healthy
-  npm run stack -- status                                     which run, and how they are
-  npm run stack -- logs [SERVICE]                             what they say, until Ctrl-C
-  npm run stack -- shell SERVICE                              a shell in a container
-  npm run stack -- down                                       stops them; what they keep stays
-  npm run stack -- reset [--yes]                              stops them and deletes what they keep
+  npm run stack -- up [--profile <p>]...   starts them and waits until they are healthy. Secrets that are missing are made in .env
+                      [--instances <n>]    of the layer, 2 unless given; with --profile app
+  npm run stack -- status                  what runs, and where
+  npm run stack -- logs [<service>...]     what they say; -f follows, --tail <n> shows the last lines
+  npm run stack -- shell <service>         a shell in its container
+  npm run stack -- down                    ends them; their data stays
+  npm run stack -- reset [--yes]           ends them and deletes their data, after a question
 
-Secrets that are missing are made on the first start and added to .env. npm run dev:docker starts all of it and the
-functions under serverless-offline beside it.
+MOSQUITTO_SAFE=true in .env makes Mosquitto save after every message: its crash loses none, at fewer messages a second.
+Profiles: app is the layer itself behind one port, on a libSQL server; grafana and prometheus are what they are called.
+Exit code: 0 when it is done and all are healthy, 1 when not, 2 when an argument is wrong, 3 when there is no Docker.
 `
 
-const root = fileURLToPath(new URL('../', import.meta.url))
-const composeFile = join(root, 'local/compose.yaml')
-const folder = '.iotflow/stack'
+/** A bad argument; the message is one sentence. */
+class UsageError extends Error {}
 
-/** What the containers need, and how long each is in bytes. */
-const secrets = {
-  INFLUXDB_TOKEN: 32,
-  INFLUXDB_PASSWORD: 18,
-  MQTT_PASSWORD: 24,
-  REDIS_PASSWORD: 24,
-  ADMIN_TOKEN: 24,
-  ENROLLMENT_KEY: 18,
-  GRAFANA_PASSWORD: 18,
-} as const
+const envFile = '.env'
+/** What Mosquitto's container reads; `local/compose.yaml` says the same. */
+const mosquittoFolder = fileURLToPath(new URL('../.iotflow/stack/mosquitto', import.meta.url))
+/** How long servers may take to become healthy once their images are here, s. */
+const healthyS = 180
+
+export interface StackOptions {
+  readonly profiles: readonly Profile[]
+  readonly instances?: number | undefined
+}
+
+const tlsOf = ({ TLS_CERT, TLS_KEY, MQTT_TLS_PORT }: Values) =>
+  TLS_CERT && TLS_KEY ? { cert: TLS_CERT, key: TLS_KEY, port: MQTT_TLS_PORT ?? '8883' } : undefined
 
 /**
- * Adds what is missing to the file, which is its owner's only. What is there stays.
- * @returns the names that were made.
+ * Its configuration and the layer's account, which holds no password that could be read.
+ * @returns what changes whenever they do: then the container has to be another.
  */
-export function addSecrets(file: string): string[] {
-  const known = existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}
-  const missing = Object.entries(secrets).filter(([name]) => !known[name] && !process.env[name])
-  if (missing.length === 0) return []
-  const lines = missing.map(([name, bytes]) => `${name}=${randomBytes(bytes).toString('base64url')}\n`)
-  appendFileSync(file, `\n# Made by npm run stack.\n${lines.join('')}`, { mode: 0o600 })
-  chmodSync(file, 0o600)
-  return missing.map(([name]) => name)
-}
-
-/** How the containers are reached from this machine. */
-export const stackSettings = (env: Readonly<Record<string, string | undefined>>) => ({
-  INFLUXDB_URL: 'http://127.0.0.1:8086',
-  INFLUXDB_TOKEN: env.INFLUXDB_TOKEN ?? '',
-  REDIS_URL: `redis://:${env.REDIS_PASSWORD ?? ''}@127.0.0.1:6379`,
-  MQTT_URL: 'mqtt://127.0.0.1:1884',
-  MQTT_USERNAME: 'iotflow',
-  MQTT_PASSWORD: env.MQTT_PASSWORD ?? '',
-})
-
-/** @throws {Error} one sentence where Docker cannot be used. */
-const needDocker = () => {
-  const instead = 'Without it npm start and npm run dev have everything embedded.'
-  const compose = spawnSync('docker', ['compose', 'version'], { stdio: 'ignore' })
-  if (compose.error) throw new Error(`Docker is not installed. ${instead}`)
-  if (compose.status !== 0) throw new Error(`Docker has no Compose plugin. ${instead}`)
-  if (spawnSync('docker', ['info'], { stdio: 'ignore' }).status !== 0)
-    throw new Error(`Docker does not run, or may not be used by you. ${instead}`)
-}
-
-const environment = () => {
-  const file = join(root, '.env')
-  const known = existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}
-  return { ...known, ...process.env }
-}
-
-/** Runs Compose with the secrets in its environment, not in its command line. */
-const compose = async (args: readonly string[], profiles: readonly string[] = []): Promise<number> => {
-  const chosen = profiles.flatMap((profile) => ['--profile', profile])
-  const child = spawn('docker', ['compose', '--file', composeFile, ...chosen, ...args], {
-    cwd: root,
-    stdio: 'inherit',
-    env: environment() as NodeJS.ProcessEnv,
-  })
-  const [code] = (await once(child, 'exit')) as [number | null]
-  return code ?? 1
-}
-
-const all = ['app', 'grafana', 'prometheus']
-
-/** Starts the stack. @returns the exit code of Compose. @throws {Error} one sentence where Docker cannot be used. */
-export async function startStack(profiles: readonly string[]): Promise<number> {
-  needDocker()
-  const made = addSecrets(join(root, '.env'))
-  if (made.length > 0) process.stdout.write(`Made and added to .env: ${made.join(', ')}.\n`)
-  mkdirSync(join(root, folder), { recursive: true, mode: 0o700 })
-  await writeMosquittoFiles({
-    folder: join(root, folder, 'mosquitto'),
-    plugin: '/usr/lib/mosquitto_dynamic_security.so',
-    username: 'iotflow',
-    password: environment().MQTT_PASSWORD ?? '',
-    address: '0.0.0.0',
-    port: 1883,
-    websocketPort: 9001,
-    internalPort: 1884,
-    container: { folder: '/mosquitto/data', user: 'mosquitto' },
-    crash: 'fast',
-  })
-  return compose(['up', '--detach', '--wait', '--wait-timeout', '180'], profiles)
-}
-
-const confirmed = async (): Promise<boolean> => {
-  const terminal = createInterface({ input: process.stdin, output: process.stdout })
-  const answer = await terminal.question('This deletes everything the containers keep. Type yes to go on: ')
-  terminal.close()
-  return answer.trim() === 'yes'
-}
-
-/** @returns the exit code. @throws {Error} one sentence for a wrong argument. */
-export async function runStack(args: readonly string[]): Promise<number> {
-  const [command, ...rest] = args
-  if (command === undefined || command === '--help' || command === '-h') {
-    process.stdout.write(help)
-    return command === undefined ? 2 : 0
-  }
-  const profiles = rest.flatMap((arg, at) => (arg === '--profile' ? [rest[at + 1] ?? ''] : []))
-  const wrong = profiles.find((profile) => !all.includes(profile))
-  if (wrong !== undefined) throw new Error(`--profile must be ${all.join(', ')}, not ${wrong || 'nothing'}.`)
-  const [service] = rest.filter((arg) => !arg.startsWith('--'))
-  switch (command) {
-    case 'up': {
-      const code = await startStack(profiles)
-      process.stdout.write(
-        code === 0
-          ? '\nAll of it is healthy. npm run dev:docker runs the functions beside it.\n'
-          : '\nNot all of it became healthy: npm run stack -- logs says why.\n',
-      )
-      return code
-    }
-    case 'down':
-      needDocker()
-      return compose(['down'], all)
-    case 'status':
-      needDocker()
-      return compose(['ps', '--all'], all)
-    case 'logs':
-      needDocker()
-      return compose(['logs', '--follow', '--tail', '200', ...(service ? [service] : [])], all)
-    case 'shell':
-      if (service === undefined)
-        throw new Error('shell needs the name of a service: npm run stack -- shell influxdb.')
-      needDocker()
-      return compose(['exec', service, 'sh'], all)
-    case 'reset':
-      needDocker()
-      if (!rest.includes('--yes') && !(await confirmed())) {
-        process.stdout.write('Nothing was deleted.\n')
-        return 1
-      }
-      return compose(['down', '--volumes'], all)
-    default:
-      throw new Error(`There is no ${command}: up, down, status, logs, shell and reset are what it knows.`)
-  }
-}
-
-const main = async (): Promise<number> => {
-  const args = process.argv.slice(2)
-  if (args[0] !== 'dev') return runStack(args)
-  const code = await startStack([])
-  if (code !== 0) return code
-  const child = spawn(process.execPath, ['--import', 'tsx', 'local/dev.ts'], {
-    cwd: root,
-    stdio: 'inherit',
-    env: { ...process.env, ...stackSettings(environment()) },
-  })
-  // Ctrl-C reaches it from the terminal; the containers go on.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
-  const [ended] = (await once(child, 'exit')) as [number | null]
-  return ended ?? 1
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url))
-  main().then(
-    (code) => process.exit(code),
-    (error: Error) => {
-      process.stderr.write(`${error.message}\n`)
-      process.exit(1)
-    },
+const writeMosquitto = async (values: Values): Promise<string> => {
+  const tls = tlsOf(values)
+  // The account too: what counts after the first start is what the container has in its volume.
+  await rm(mosquittoFolder, { recursive: true, force: true })
+  const configuration = await step('The files of Mosquitto cannot be written: see TLS_CERT and TLS_KEY', () =>
+    writeMosquittoFiles({
+      folder: mosquittoFolder,
+      container: { folder: '/mosquitto/data', user: 'mosquitto' },
+      plugin: '/usr/lib/mosquitto_dynamic_security.so',
+      username: values.MQTT_USERNAME ?? 'iotflow',
+      password: values.MQTT_PASSWORD ?? '',
+      address: '0.0.0.0',
+      port: 1883,
+      websocketPort: 9001,
+      internalPort: 1884,
+      tls: tls && { ...tls, port: 8883 },
+      crash: values.MOSQUITTO_SAFE === 'true' ? 'safe' : 'fast',
+    }),
   )
+  const hash = createHash('sha256').update(await readFile(configuration))
+  if (tls) hash.update(await readFile(tls.cert))
+  return hash.digest('hex').slice(0, 16)
+}
+
+const openCompose = async (more: Values = {}): Promise<Compose> => {
+  const values = await readValues(envFile)
+  const compose = await findCompose({
+    ...values,
+    ...placeholders(values),
+    STACK_TLS_PORT: tlsOf(values)?.port ?? 'none',
+    ...more,
+  })
+  // It is handed to the layer, and Compose wants to see it whatever it is asked for.
+  await (await open(envFile, 'a', 0o600)).close()
+  return compose
+}
+
+/** Settings with which a layer on this machine uses the stack. */
+export function layerSettings(values: Values): Record<string, string> {
+  const at = (port: string | undefined, usual: number) => `127.0.0.1:${port ?? usual}`
+  return {
+    INFLUXDB_URL: `http://${at(values.INFLUXDB_PORT, 8086)}`,
+    INFLUXDB_TOKEN: values.INFLUXDB_TOKEN ?? '',
+    REDIS_URL: `redis://:${encodeURIComponent(values.REDIS_PASSWORD ?? '')}@${at(values.REDIS_PORT, 6379)}`,
+    UPSTASH_REDIS_REST_URL: '',
+    UPSTASH_REDIS_REST_TOKEN: '',
+    MQTT_URL: `mqtt://${at(values.MQTT_LAYER_PORT, 1884)}`,
+    MQTT_USERNAME: values.MQTT_USERNAME ?? 'iotflow',
+    MQTT_PASSWORD: values.MQTT_PASSWORD ?? '',
+    MQTT_TLS_PORT: tlsOf(values)?.port ?? 'none',
+  }
+}
+
+const addressOf = (service: string, values: Values): string => {
+  const host = values.HOST ?? '127.0.0.1'
+  const addresses: Record<string, string> = {
+    influxdb: `http://127.0.0.1:${values.INFLUXDB_PORT ?? 8086}`,
+    mosquitto: `mqtt://${host}:${values.MQTT_PORT ?? 1883}`,
+    redis: `redis://127.0.0.1:${values.REDIS_PORT ?? 6379}`,
+    grafana: `http://127.0.0.1:${values.GRAFANA_PORT ?? 3000} (admin, GRAFANA_PASSWORD)`,
+    prometheus: `http://127.0.0.1:${values.PROMETHEUS_PORT ?? 9090}`,
+    proxy: `http://${host}:${values.PORT ?? 5000}`,
+  }
+  return addresses[service] ?? ''
+}
+
+const print = (text: string) => process.stdout.write(text)
+
+const printServices = (services: readonly Service[], values: Values) => {
+  for (const { name, state } of services)
+    print(`  ${name.padEnd(12)} ${state.padEnd(10)} ${addressOf(name, values)}`.trimEnd() + '\n')
+}
+
+const isWell = ({ state }: Service) => state === 'healthy' || state === 'running'
+
+/**
+ * Starts the stack and waits until all of it is healthy.
+ * @returns what `.env` and the environment say by then.
+ * @throws {NoDocker} and {Error} one sentence with what to do.
+ */
+export async function startStack(options: StackOptions): Promise<Values> {
+  const { profiles: wanted, instances } = options
+  const made = await makeSecrets(envFile, wanted, (await openCompose()).volumes)
+  if (made.length > 0) print(`Made in ${envFile}, which only you can read: ${made.join(', ')}.\n`)
+  const values = await readValues(envFile)
+  const compose = await openCompose({ STACK_MOSQUITTO: await writeMosquitto(values) })
+  const code = await compose.show([
+    ...wanted.flatMap((profile) => ['--profile', profile]),
+    'up',
+    '--detach',
+    ...(wanted.includes('app') ? ['--build'] : []),
+    ...(instances === undefined ? [] : ['--scale', `layer=${instances}`]),
+    ...['--wait', '--wait-timeout', String(healthyS)],
+  ])
+  const services = await compose.services().catch(() => [])
+  if (code !== 0) {
+    const ill = services.filter((service) => !isWell(service))
+    const [first] = ill
+    throw new Error(
+      first === undefined
+        ? 'The stack was not started: what Docker says of it stands above.'
+        : `Not healthy: ${ill.map(({ name, state }) => `${name} (${state})`).join(', ')}. What it says: npm run stack -- logs ${first.name}`,
+    )
+  }
+  printServices(services, values)
+  return values
+}
+
+const showStatus = async (): Promise<number> => {
+  const services = await (await openCompose()).services()
+  if (services.length === 0) {
+    print('Nothing of the stack is there: npm run stack -- up starts it.\n')
+    return 1
+  }
+  printServices(services, await readValues(envFile))
+  return services.every(isWell) ? 0 : 1
+}
+
+const everyProfile = profiles.flatMap((profile) => ['--profile', profile])
+
+const down = async (compose: Compose, more: readonly string[] = []) =>
+  (await compose.show([...everyProfile, 'down', '--remove-orphans', ...more])) === 0 ? 0 : 1
+
+const reset = async (yes: boolean): Promise<number> => {
+  if (!yes && !process.stdin.isTTY)
+    throw new UsageError('reset deletes all data of the stack: say --yes where nobody can be asked.')
+  const compose = await openCompose()
+  if (!yes) {
+    const asked = createInterface({ input: process.stdin, output: process.stdout })
+    const answer = await asked.question(
+      'This deletes all telemetry, accounts and dashboards of the stack. Type yes: ',
+    )
+    asked.close()
+    if (answer.trim() !== 'yes') {
+      print('Nothing was deleted.\n')
+      return 1
+    }
+  }
+  const code = await down(compose, ['--volumes'])
+  await rm(mosquittoFolder, { recursive: true, force: true })
+  return code
+}
+
+const parsed = <T>(parse: () => T): T => {
+  try {
+    return parse()
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message.split(/\n|\. /)[0]?.replace(/\.$/, '')}.`)
+  }
+}
+
+/** @throws {UsageError} for an argument that is none. */
+export function parseUp(args: readonly string[]): StackOptions {
+  const { values } = parsed(() =>
+    parseArgs({
+      args: [...args],
+      options: {
+        profile: { type: 'string', multiple: true, default: [] },
+        instances: { type: 'string' },
+      },
+    }),
+  )
+  const wanted = values.profile.map((name) => {
+    const profile = profiles.find((one) => one === name)
+    if (profile === undefined) throw new UsageError(`--profile knows ${profiles.join(', ')}, not "${name}".`)
+    return profile
+  })
+  const { instances } = values
+  if (instances !== undefined && !/^[1-9]\d?$/.test(instances))
+    throw new UsageError(`--instances must be a whole number from 1 to 99, not "${instances}".`)
+  if (instances !== undefined && !wanted.includes('app'))
+    throw new UsageError('--instances is about the layer: it goes with --profile app.')
+  return {
+    profiles: [...new Set(wanted)],
+    instances: instances === undefined ? undefined : Number(instances),
+  }
+}
+
+const nothingMore = (command: string, args: readonly string[]) => {
+  if (args.length > 0) throw new UsageError(`${command} takes no "${args[0]}".`)
+}
+
+const carryOut = async (command: string | undefined, args: readonly string[]): Promise<number> => {
+  switch (command) {
+    case 'up':
+      await startStack(parseUp(args))
+      return 0
+    case 'down':
+      nothingMore(command, args)
+      return down(await openCompose())
+    case 'status':
+      nothingMore(command, args)
+      return showStatus()
+    case 'logs':
+      return (await openCompose()).show([...everyProfile, 'logs', ...args])
+    case 'shell': {
+      const [service, ...rest] = args
+      if (service === undefined) throw new UsageError('shell takes a service: influxdb, say.')
+      nothingMore(command, rest)
+      const terminal = process.stdin.isTTY ? [] : ['-T']
+      return (await openCompose()).show([...everyProfile, 'exec', ...terminal, service, 'sh'])
+    }
+    case 'reset': {
+      const { values } = parsed(() =>
+        parseArgs({ args: [...args], options: { yes: { type: 'boolean', default: false } } }),
+      )
+      return reset(values.yes)
+    }
+    case undefined:
+      throw new UsageError('stack takes up, status, logs, shell, down or reset.')
+    default:
+      throw new UsageError(`stack knows no "${command}": it takes up, status, logs, shell, down or reset.`)
+  }
+}
+
+/** Tells what went wrong in one sentence. @returns the exit code for it. */
+export function fault(error: unknown): number {
+  process.stderr.write(`${(error as Error).message}\n`)
+  if (error instanceof UsageError) return 2
+  return error instanceof NoDocker ? 3 : 1
+}
+
+const main = async () => {
+  const [command, ...args] = process.argv.slice(2)
+  if ([command, ...args].some((argument) => argument === '--help' || argument === '-h')) {
+    print(help)
+    return
+  }
+  // Ctrl-C ends what runs on this terminal, and that ends this.
+  process.on('SIGINT', () => {})
+  process.exitCode = await carryOut(command, args).catch(fault)
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main()

@@ -246,12 +246,22 @@ export function createDevices(options: DevicesOptions): Devices {
     return known
   }
 
+  /** What could not be written waits for the next time. */
   const writeSeen = async () => {
-    const at = now()
-    const seen = [...unwritten].map((id) => [id, lastSeen.get(id) ?? at])
-    const used = [...lastUsed]
+    const [ids, used] = [unwritten, lastUsed]
     unwritten = new Set()
     lastUsed = new Map()
+    try {
+      await writeThese(ids, [...used])
+    } catch (error) {
+      unwritten = new Set([...ids, ...unwritten])
+      lastUsed = new Map([...used, ...lastUsed])
+      throw error
+    }
+  }
+  const writeThese = async (ids: ReadonlySet<number>, used: readonly (readonly [number, number])[]) => {
+    const at = now()
+    const seen = [...ids].map((id) => [id, lastSeen.get(id) ?? at])
     for (let from = 0; from < Math.max(seen.length, used.length); from += flushChunk) {
       const seenPart = JSON.stringify(seen.slice(from, from + flushChunk))
       const usedPart = JSON.stringify(used.slice(from, from + flushChunk))
@@ -534,6 +544,8 @@ export function createDevices(options: DevicesOptions): Devices {
 
     async close() {
       clearInterval(timer)
+      // What came during one that was under way is in the next.
+      await flushing?.catch(() => {})
       await flush()
     },
   }

@@ -1,8 +1,10 @@
 /** The registry: drizzle on libSQL, by file or by URL. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type Client, createClient } from '@libsql/client'
 import { drizzle, type LibSQLDatabase } from 'drizzle-orm/libsql'
 import { migrate } from 'drizzle-orm/libsql/migrator'
+import { AppError } from '../errors.ts'
 import * as schema from './schema.ts'
 import { serverFetch } from './server.ts'
 
@@ -10,10 +12,28 @@ export type RegistryDb = LibSQLDatabase<typeof schema> & { $client: Client }
 
 export interface Registry {
   readonly db: RegistryDb
-  /** Brings the schema up to date. Not safe to run twice at once: a step of start and deploy, never of a cold start. */
+  /** Brings the schema up to date, also when several processes begin at once. A step of start and deploy, not of a cold start. */
   migrate(): Promise<void>
   close(): void
 }
+
+const migrationsFolder = fileURLToPath(new URL('./migrations', import.meta.url))
+
+/** A migration is one transaction: of several at once one is carried out, and the others find it done on their next try. */
+async function bringUpToDate(db: RegistryDb): Promise<void> {
+  for (let tries = 5; ; tries -= 1) {
+    try {
+      return await migrate(db, { migrationsFolder })
+    } catch (error) {
+      // A server that is away has been waited for already.
+      if (tries === 1 || isUnavailable(error)) throw error
+      await sleep(100 + 200 * Math.random())
+    }
+  }
+}
+
+const isUnavailable = (error: unknown): boolean =>
+  error instanceof AppError || (error instanceof Error && isUnavailable(error.cause))
 
 /**
  * One connection on a file: libSQL runs it on the calling thread, and settings such as `synchronous` hold for the
@@ -34,7 +54,7 @@ export async function openRegistry(at: { url: string; authToken?: string | undef
   const db = drizzle(client, { schema })
   return {
     db,
-    migrate: () => migrate(db, { migrationsFolder: fileURLToPath(new URL('./migrations', import.meta.url)) }),
+    migrate: () => bringUpToDate(db),
     close: () => client.close(),
   }
 }

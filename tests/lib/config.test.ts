@@ -160,6 +160,8 @@ describe('a setting', () => {
     ['MQTT_URL', 'http://127.0.0.1', 'mqtt:'],
     ['MQTT_URL', 'mqtt://127.0.0.1', 'MQTT_USERNAME'],
     ['REDIS_URL', 'http://127.0.0.1', 'redis:'],
+    ['REDIS_URL', 'redis://127.0.0.1:6379/limits', 'number of a database'],
+    ['DATABASE_URL', 'wss://127.0.0.1', 'file:'],
     ['SPOOL_QUEUE_URL', 'spool', 'SQS'],
   ])('%s=%s is answered with what it needs', (name, value, needs) => {
     const [problem] = problems({ [name]: value })

@@ -165,6 +165,33 @@ describeRegistry('devices', (place) => {
       expect((await behind.get(device.id)).lastSeenAt).toBe(noon + 2000)
     })
 
+    it('wait where the registry cannot take them, and are written at the end', async () => {
+      const { connect } = await start()
+      const { devices } = await connect()
+      const observer = await connect()
+      const { device, apiKey } = await devices.register(pump)
+      await devices.authenticate(apiKey)
+      devices.seen(device.id)
+      await observer.registry.db.run(sql`alter table devices rename column last_seen_at to elsewhere`)
+      await expect(devices.flush()).rejects.toThrow()
+      await observer.registry.db.run(sql`alter table devices rename column elsewhere to last_seen_at`)
+      await devices.close()
+      expect((await observer.devices.get(device.id)).lastSeenAt).toBe(noon)
+      expect((await observer.devices.credentials(device.id))[0]?.lastUsedAt).toBe(noon)
+    })
+
+    it('that come while others are written are written at the end, too', async () => {
+      const { connect } = await start()
+      const { devices } = await connect()
+      const [first, second] = [await devices.register(pump), await devices.register({ ...pump, name: 'fan' })]
+      devices.seen(first.device.id)
+      const written = devices.flush()
+      devices.seen(second.device.id)
+      await Promise.all([written, devices.close()])
+      const { devices: seen } = await (await connect()).devices.list({ limit: 10 })
+      expect(seen.map(({ lastSeenAt }) => lastSeenAt)).toEqual([noon, noon])
+    })
+
     it('of a device that is deleted harm no other', async () => {
       const { connect } = await start()
       const { devices } = await connect()

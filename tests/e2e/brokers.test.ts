@@ -1,0 +1,465 @@
+/** What devices may do at a broker, and what becomes of what they send: the same on every broker the layer works with. */
+import { eq } from 'drizzle-orm'
+import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
+import { generate } from 'mqtt-packet'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { deadLetters } from '../../lib/registry/schema.ts'
+import { describeWith } from '../support/backends.ts'
+import { adminToken } from '../support/doors.ts'
+import { type Device, type Machine, startMachine } from '../support/machine.ts'
+import { hasMosquitto, startMosquitto } from '../support/mosquitto.ts'
+import { openWire } from './wire.ts'
+
+/** The other side of a broker: hears everything but what begins with `$`. */
+interface Observer {
+  /** Payloads until now, each under its topic. */
+  readonly heard: ReadonlySet<string>
+  /** Everything that was published before has been heard. */
+  settled(): Promise<void>
+}
+
+interface Place {
+  readonly settings: Readonly<Record<string, string>>
+  /** Undefined: where the layer says. */
+  readonly mqttUrl?: string
+  readonly wsUrl?: string
+  /** Undefined where the answers of the broker tell everything. */
+  readonly observer?: Observer
+  end(): Promise<void>
+}
+
+interface Kind {
+  open(): Promise<Place>
+  /** The newest version it speaks. */
+  readonly protocolVersion: 4 | 5
+  /** Whether a right to publish is one without the right to retain. */
+  readonly tellsRetained: boolean
+}
+
+const kinds: Record<'embedded' | 'Mosquitto', Kind> = {
+  embedded: {
+    open: async () => ({ settings: {}, end: async () => {} }),
+    protocolVersion: 4,
+    tellsRetained: true,
+  },
+  Mosquitto: {
+    async open() {
+      const { layer, url, wsUrl, end } = await startMosquitto()
+      const { username, password } = layer
+      const client = await connectAsync(layer.url, { username, password })
+      const heard = new Set<string>()
+      client.on('message', (topic, payload) => void heard.add(`${topic} ${payload.toString()}`))
+      await client.subscribeAsync('#', { qos: 1 })
+      let ends = 0
+      return {
+        settings: {
+          MQTT_URL: layer.url,
+          MQTT_USERNAME: username,
+          MQTT_PASSWORD: password,
+          MQTT_PORT: new URL(url).port,
+        },
+        mqttUrl: url,
+        wsUrl,
+        observer: {
+          heard,
+          async settled() {
+            ends += 1
+            await client.publishAsync('the/end', `${ends}`, { qos: 1 })
+            await vi.waitFor(() => expect(heard).toContain(`the/end ${ends}`), 5000)
+          },
+        },
+        async end() {
+          await client.endAsync(true)
+          await end()
+        },
+      }
+    },
+    protocolVersion: 5,
+    tellsRetained: false,
+  },
+}
+
+const suite = (name: string, { open, protocolVersion, tellsRetained }: Kind) => {
+  let place: Place
+  let machine: Machine
+  let [url, wsUrl] = ['', '']
+  let [own, other] = [] as unknown as [Device, Device]
+  let made = 0
+  beforeAll(async () => {
+    place = await open()
+    machine = await startMachine({
+      settings: {
+        ADMIN_TOKEN: adminToken,
+        RATE_LIMIT_PER_MINUTE: '0',
+        RATE_LIMIT_TELEMETRY_PER_MINUTE: '0',
+        RATE_LIMIT_REGISTER_PER_5_MINUTES: '0',
+        RATE_LIMIT_IP_PER_MINUTE: '0',
+        ...place.settings,
+      },
+    })
+    url = place.mqttUrl ?? machine.mqttUrl
+    wsUrl = place.wsUrl ?? machine.wsUrl
+    own = await machine.register()
+    other = await machine.register()
+  })
+  afterAll(async () => {
+    await machine?.stop()
+    await place?.end()
+  })
+
+  const connect = async ({ id, key }: Device, options: IClientOptions = {}, at = url) => {
+    made += 1
+    const client = await connectAsync(at, {
+      protocolVersion,
+      reconnectPeriod: 0,
+      clientId: `${id}-${made}`,
+      username: String(id),
+      password: key,
+      ...options,
+    })
+    client.on('error', () => {})
+    onTestFinished(async () => void (await client.endAsync(true)))
+    return client
+  }
+  const letsIn = (device: Device, options?: IClientOptions, at?: string) =>
+    connect(device, options, at).then(
+      async (client) => {
+        await client.endAsync()
+        return true
+      },
+      () => false,
+    )
+  /** Undefined when the broker said yes, also where it cuts the connection off. */
+  const refusal = (client: MqttClient, topic: string, payload: string, retain = false) =>
+    new Promise<unknown>((resolve) => {
+      client.once('close', () => resolve('closed'))
+      client.publishAsync(topic, payload, { qos: 1, retain }).then(
+        () => resolve(undefined),
+        (error: unknown) => resolve(error),
+      )
+    })
+  const asAdmin = (method: string, path: string, body?: unknown) =>
+    machine.request(method, path, { headers: { Authorization: `Bearer ${adminToken}` }, body })
+  const telemetryOf = ({ id }: Device) => `iotflow/devices/${id}/telemetry`
+  const readingsOf = async ({ id, key }: Device): Promise<Record<string, unknown>[]> => {
+    const { body } = await machine.request('GET', `/api/v1/telemetry/${id}?limit=1000`, { key })
+    return body.data
+  }
+
+  describe('rights', () => {
+    const rest = ['telemetry', 'telemetry/sensors', 'status/online', 'status/offline', 'status/heartbeat']
+    rest.push('status/other', 'commands', 'commands/response', 'commands/#', 'config', 'config/reported')
+    rest.push('anything', '+', '#')
+    const topicsOf = (id: string) => rest.map((topic) => `iotflow/devices/${id}/${topic}`)
+    const groups: Record<string, string[]> = {
+      own: topicsOf('OWN'),
+      other: topicsOf('OTHER'),
+      shared: [
+        'iotflow/fleet/notices/all',
+        'iotflow/fleet/notices/#',
+        'iotflow/fleet/commands',
+        'iotflow/devices/+/telemetry',
+        '$share/group/iotflow/devices/OWN/commands',
+        '+/devices/OWN/commands',
+        '#',
+      ],
+      system: [
+        '$SYS/broker/uptime',
+        '$SYS/#',
+        '$aws/events/presence/connected/OWN',
+        '$aws/#',
+        '$aws/rules/any',
+        '$CONTROL/#',
+        '$CONTROL/dynamic-security/v1',
+        '$CONTROL/dynamic-security/v1/response',
+      ],
+    }
+    const mine = (topic: string) => `iotflow/devices/OWN/${topic}`
+    const statuses = ['status/online', 'status/offline', 'status/heartbeat'].map(mine)
+    const mayPublish = [
+      ...statuses,
+      ...['telemetry', 'telemetry/sensors', 'commands/response', 'config/reported'].map(mine),
+    ]
+    const mayRetain = tellsRetained ? statuses : mayPublish
+    const allowed: Record<string, string[]> = {
+      publish: mayPublish,
+      retain: mayRetain,
+      subscribe: [...['commands', 'commands/#', 'config'].map(mine), 'iotflow/fleet/notices/#'],
+      will: mayPublish,
+      'retained will': mayRetain,
+    }
+    /** The library refuses some topics by itself; a broken device would not. */
+    const isName = (topic: string) => !/[+#]/.test(topic)
+
+    const arrives = async (topic: string, payload: string) => {
+      await place.observer?.settled()
+      return place.observer?.heard.has(`${topic} ${payload}`) ?? false
+    }
+    const payloadOf = () => {
+      made += 1
+      return JSON.stringify({ attempt: made })
+    }
+    const published = async (topic: string, retain: boolean): Promise<boolean> => {
+      const client = await connect(own)
+      const payload = payloadOf()
+      const refused = await refusal(client, topic, payload, retain)
+      await client.endAsync(true)
+      return refused === undefined || (await arrives(topic, payload))
+    }
+    const willed = async (topic: string, retain: boolean): Promise<boolean> => {
+      const payload = payloadOf()
+      const will = { topic, payload: Buffer.from(payload), qos: 1 as const, retain }
+      const client = await connect(own, { will }).catch(() => undefined)
+      if (client === undefined || place.observer === undefined) {
+        // An orderly end: a will that is allowed is not published either.
+        await client?.endAsync()
+        return client !== undefined
+      }
+      client.stream.destroy()
+      // The same device again: by then the broker has done with the one before.
+      await (await connect(own)).endAsync()
+      return arrives(topic, payload)
+    }
+    const attempts: Record<string, (topic: string) => Promise<boolean>> = {
+      publish: (topic) => published(topic, false),
+      retain: (topic) => published(topic, true),
+      async subscribe(topic) {
+        const client = await connect(own)
+        return client.subscribeAsync(topic, { qos: 1 }).then(
+          (grants) => grants.every(({ qos }) => qos < 128),
+          () => false,
+        )
+      },
+      will: (topic) => willed(topic, false),
+      'retained will': (topic) => willed(topic, true),
+    }
+
+    const rows: string[] = []
+    afterAll(() => {
+      const head = `${`topic at ${name}`.padEnd(48)} ${'whose'.padEnd(8)}${Object.keys(attempts)
+        .map((attempt) => attempt.padEnd(15))
+        .join('')}`
+      process.stdout.write(`\n${[head, ...rows].join('\n')}\n`)
+    })
+
+    describe.each(Object.entries(groups))('%s topics', (group, topics) => {
+      it.each(topics)('%s', async (template) => {
+        const topic = template.replace('OWN', String(own.id)).replace('OTHER', String(other.id))
+        const got: Record<string, boolean> = {}
+        const wanted: Record<string, boolean> = {}
+        for (const [attempt, does] of Object.entries(attempts)) {
+          if (attempt !== 'subscribe' && !isName(template)) continue
+          got[attempt] = await does(topic)
+          wanted[attempt] = allowed[attempt]?.includes(template) === true
+        }
+        const shown = (attempt: string) => (attempt in got ? (got[attempt] ? 'yes' : 'no') : '-').padEnd(15)
+        rows.push(`${template.padEnd(48)} ${group.padEnd(8)}${Object.keys(attempts).map(shown).join('')}`)
+        expect(got).toEqual(wanted)
+      })
+    })
+
+    it('what is heard is what one has a right to, whatever was subscribed to', async () => {
+      const client = await connect(own)
+      const heard: string[] = []
+      client.on('message', (topic) => void heard.push(topic))
+      const filters = [
+        '#',
+        '+/#',
+        '/#',
+        'iotflow/#',
+        'iotflow/devices/+/telemetry',
+        telemetryOf(other),
+        '$share/g/#',
+      ]
+      for (const filter of [...filters, `iotflow/devices/${own.id}/commands`])
+        await client.subscribeAsync(filter, { qos: 1 }).catch(() => undefined)
+      const stranger = await connect(other)
+      for (const topic of ['telemetry', 'status/heartbeat', 'commands/response'])
+        await stranger.publishAsync(`iotflow/devices/${other.id}/${topic}`, '{"heard":1}', { qos: 1 })
+      await client.publishAsync(telemetryOf(own), '{"heard":2}', { qos: 1 })
+      expect(heard).toEqual([])
+      expect(client.connected).toBe(true)
+    })
+  })
+
+  describe('lets in', () => {
+    it('a device with its key, in every version it speaks and over a WebSocket', async () => {
+      for (const version of [4, protocolVersion] as const)
+        for (const at of [url, wsUrl]) expect(await letsIn(own, { protocolVersion: version }, at)).toBe(true)
+    })
+
+    it.each<[string, (device: Device) => IClientOptions]>([
+      ['a wrong key', () => ({ password: 'x'.repeat(32) })],
+      ['an empty key', () => ({ password: '' })],
+      ["another's key", () => ({ password: other.key })],
+      ["another's name", () => ({ username: String(other.id) })],
+      ['an unknown name', () => ({ username: '999999' })],
+      ['no name', () => ({ username: '' })],
+    ])('nobody with %s', async (_what, options) => {
+      expect(await letsIn(own, options(own))).toBe(false)
+      expect(await letsIn(own)).toBe(true)
+    })
+
+    it('nobody into the session of another', async () => {
+      const theirs = await connect(other, { clientId: String(other.id) })
+      await letsIn(own, { clientId: String(other.id) })
+      expect(await refusal(theirs, telemetryOf(other), '{"mine":1}')).toBeUndefined()
+    })
+
+    const offline: [string, (device: Device) => Promise<unknown>][] = [
+      [
+        'was made inactive',
+        ({ id }) => asAdmin('PUT', `/api/v1/admin/devices/${id}/status`, { status: 'inactive' }),
+      ],
+      ['has its keys revoked', ({ id }) => asAdmin('POST', `/api/v1/admin/devices/${id}/revoke-key`, {})],
+      ['was deleted', ({ id }) => asAdmin('DELETE', `/api/v1/admin/devices/${id}`)],
+    ]
+    it.each(offline)('no device that %s, and ends its connection', async (_what, act) => {
+      const device = await machine.register()
+      const client = await connect(device)
+      expect(await act(device)).toMatchObject({ status: 200 })
+      await vi.waitFor(() => expect(client.connected).toBe(false), 60_000)
+      expect(await letsIn(device)).toBe(false)
+    })
+
+    it('a device with the key that a rotation gave it', async () => {
+      const device = await machine.register()
+      const { body } = await machine.request('POST', '/api/v1/devices/rotate-key', {
+        key: device.key,
+        body: {},
+      })
+      expect(await letsIn({ ...device, key: body.api_key })).toBe(true)
+    })
+  })
+
+  describe('takes', () => {
+    const arrived = async (device: Device, count: number) => {
+      await vi.waitFor(async () => expect(await readingsOf(device)).toHaveLength(count), 10_000)
+      return readingsOf(device)
+    }
+
+    it('what is acknowledged, once, with its values and its time', async () => {
+      const device = await machine.register()
+      const client = await connect(device)
+      const start = Date.now() - 10_000
+      const sent = Array.from({ length: 50 }, (_, at) => ({ at, label: `é"${at}`, on: at % 2 === 0 }))
+      for (const round of [1, 2])
+        await Promise.all(
+          sent.map((data, at) =>
+            client.publishAsync(
+              telemetryOf(device),
+              JSON.stringify({ data, timestamp: new Date(start + at * 10).toISOString(), round }),
+              { qos: 1 },
+            ),
+          ),
+        )
+      const readings = await arrived(device, sent.length)
+      expect(readings.map((reading) => reading.at).sort((a, b) => Number(a) - Number(b))).toEqual(
+        sent.map(({ at }) => at),
+      )
+      expect(readings[0]).toMatchObject({ label: expect.stringMatching(/^é"\d+$/) })
+    })
+
+    it('a payload of 128 KiB', async () => {
+      const device = await machine.register()
+      const values = Object.fromEntries(
+        Array.from({ length: 32 }, (_, index) => [`note${index}`, 'x'.repeat(4000)]),
+      )
+      const client = await connect(device)
+      const payload = JSON.stringify(values).padEnd(128 * 1024)
+      expect(await refusal(client, telemetryOf(device), payload)).toBeUndefined()
+      await arrived(device, 1)
+    })
+
+    it('none that is longer', async () => {
+      const device = await machine.register()
+      const client = await connect(device)
+      const payload = JSON.stringify({ a: 1 }).padEnd(128 * 1024 + 1)
+      await refusal(client, telemetryOf(device), payload)
+      expect(await refusal(await connect(device), telemetryOf(device), '{"b":1}')).toBeUndefined()
+      expect(Object.keys((await arrived(device, 1))[0] ?? {})).toContain('b')
+    })
+
+    it('what is no reading as a dead letter, without the keys in it', async () => {
+      const device = await machine.register()
+      const client = await connect(device)
+      const secret = device.key
+      const payloads = [
+        `{"api_key": "${secret}", "a": 1,`,
+        `{"a":{"api_key":"${secret}`,
+        `[{"api_key":${secret}}]`,
+        '\xff\xfe',
+        '',
+      ]
+      for (const payload of payloads)
+        await client.publishAsync(`${telemetryOf(device)}/sensors`, Buffer.from(payload, 'latin1'), {
+          qos: 1,
+        })
+      const kept = await vi.waitFor(async () => {
+        const rows = await machine.withRegistry((db) =>
+          db.select().from(deadLetters).where(eq(deadLetters.deviceId, device.id)).orderBy(deadLetters.id),
+        )
+        expect(rows).toHaveLength(payloads.length)
+        return rows
+      }, 10_000)
+      expect(kept.map(({ payload }) => payload.toString('latin1'))).toEqual([
+        '{"api_key": "", "a": 1,',
+        '{"a":{"api_key":""',
+        '[{"api_key":""}]',
+        '\xff\xfe',
+        '',
+      ])
+      expect(kept[0]).toMatchObject({
+        topic: `${telemetryOf(device)}/sensors`,
+        reason: 'The body is not valid JSON.',
+      })
+      expect(kept.map(({ reason }) => reason)).toMatchObject({
+        3: 'The body is not valid UTF-8.',
+        4: expect.stringContaining('empty'),
+      })
+    })
+
+    it('nothing of a packet that is cut', async () => {
+      const device = await machine.register()
+      const connectPacket = generate({
+        cmd: 'connect',
+        protocolId: 'MQTT',
+        protocolVersion: 4,
+        clean: true,
+        clientId: `${device.id}-wire`,
+        keepalive: 0,
+        username: String(device.id),
+        password: Buffer.from(device.key),
+      })
+      const packet = generate({
+        cmd: 'publish',
+        topic: telemetryOf(device),
+        payload: '{"a":1}',
+        qos: 1,
+        messageId: 7,
+        retain: false,
+        dup: false,
+      })
+      for (const at of packet.keys()) {
+        const wire = await openWire(url)
+        wire.send(connectPacket)
+        await vi.waitFor(() => expect(wire.received().length).toBeGreaterThanOrEqual(4))
+        wire.send(packet.subarray(0, at))
+        wire.end()
+        await wire.closes
+      }
+      expect(await refusal(await connect(device), telemetryOf(device), '{"b":1}')).toBeUndefined()
+      expect(Object.keys((await arrived(device, 1))[0] ?? {})).toContain('b')
+    })
+  })
+
+  it('has let no key into the log', () => {
+    const log = JSON.stringify(machine.log())
+    for (const { key } of [own, other]) expect(log).not.toContain(key)
+  })
+}
+
+for (const [name, kind] of Object.entries(kinds))
+  describeWith({ mosquitto: name !== 'Mosquitto' || hasMosquitto }, `broker contract: ${name}`, () =>
+    suite(name, kind),
+  )
