@@ -6,6 +6,7 @@ import { lambda } from '../../lib/http/lambda.ts'
 import { kept } from '../../lib/kept.ts'
 import type { Log } from '../../lib/log.ts'
 import * as runtime from '../../lib/runtime.ts'
+import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 import { formatMillis } from '../../lib/telemetry/time.ts'
 import { version } from '../../lib/version.ts'
 
@@ -14,8 +15,9 @@ type Check = { readonly status: 'ok' | 'failed' | 'warning'; readonly message?: 
 interface Deps {
   log: Log
   gate: Gate<Device>
-  /** Rejects when it cannot be used. */
-  probes: { readonly registry: () => Promise<unknown>; readonly telemetry: () => Promise<unknown> }
+  /** Rejects when the registry cannot be used. */
+  registry: () => Promise<unknown>
+  telemetry: Pick<Telemetry, 'check' | 'keeps'>
   /** What an operator should know though everything works. */
   warnings: Readonly<Record<string, string>>
   /** True where anybody who can connect may see the checks. */
@@ -38,13 +40,18 @@ const probed = async (probe: () => Promise<unknown>): Promise<Check> => {
   return Promise.race([check, late]).finally(() => clearTimeout(timer))
 }
 
-export const health = ({ log, gate, probes, warnings, showChecks }: Deps) => {
+export const health = ({ log, gate, registry, telemetry, warnings, showChecks }: Deps) => {
+  const telemetryCheck = async (): Promise<Check> => {
+    const store = await probed(() => telemetry.check())
+    if (store.status !== 'failed' || !(await telemetry.keeps().catch(() => false))) return store
+    return { status: 'warning', message: `the store ${store.message}; readings wait in the spool` }
+  }
   const checksOf = kept(probeEveryMs, async (): Promise<Record<string, Check>> => {
-    const [registry, telemetry] = await Promise.all([probed(probes.registry), probed(probes.telemetry)])
+    const [registryCheck, storeCheck] = await Promise.all([probed(registry), telemetryCheck()])
     const noted = Object.entries(warnings).map(
       ([name, message]) => [name, { status: 'warning', message }] as const,
     )
-    return { registry, telemetry, ...Object.fromEntries(noted) }
+    return { registry: registryCheck, telemetry: storeCheck, ...Object.fromEntries(noted) }
   })
   return endpoint(log).get('/health', async (c) => {
     const checks = await checksOf()
@@ -68,12 +75,12 @@ export const health = ({ log, gate, probes, warnings, showChecks }: Deps) => {
 export const handler = lambda(async () => {
   const { loopback, tls, stage } = runtime.config()
   const { db } = await runtime.registry()
-  const telemetry = await runtime.telemetry()
   const plain = stage === 'local' && !loopback && tls === undefined
   return health({
     log: runtime.log(),
     gate: await runtime.gate(),
-    probes: { registry: () => db.$client.execute('SELECT 1'), telemetry: () => telemetry.check() },
+    registry: () => db.$client.execute('SELECT 1'),
+    telemetry: await runtime.telemetry(),
     warnings: plain ? { transport: 'listens beyond this machine without TLS: keys travel in clear' } : {},
     showChecks: stage === 'local' && loopback,
   })

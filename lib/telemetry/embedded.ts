@@ -494,6 +494,7 @@ export function createDirectIntake(store: EmbeddedStore): Intake {
     },
     count: (change) => store.countIn(change),
     account: (deviceId) => store.account(deviceId),
+    keeps: () => Promise.resolve(false),
     spool: () => Promise.resolve(undefined),
     dropSpooled: () => Promise.resolve(),
     lastArrival: () => store.lastArrival(),

@@ -52,6 +52,8 @@ export interface Intake {
   count(change: AccountChange): Promise<void>
   /** Of one device, or of all. */
   account(deviceId?: number): Promise<Account>
+  /** Whether readings are taken while the store is away. */
+  keeps(): Promise<boolean>
   /** Undefined where there is no spool. */
   spool(): Promise<SpoolState | undefined>
   /** Deletes spooled readings of a range; they count as stored. */

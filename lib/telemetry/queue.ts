@@ -129,6 +129,7 @@ export function createPassingIntake({
     },
     count: (change) => ledger.countIn(change),
     account: (deviceId) => ledger.account(deviceId),
+    keeps: () => Promise.resolve(false),
     spool: () => Promise.resolve(undefined),
     dropSpooled: () => Promise.resolve(),
     lastArrival: () => ledger.lastArrival(),
@@ -161,6 +162,7 @@ export function createQueuedIntake({
         return { stored: 0, queued: delivery.readings.length, duplicates: 0 }
       }
     },
+    keeps: () => Promise.resolve(true),
     async spool() {
       return { depth: await queue.depth(), bytes: 0, oldestAt: undefined }
     },

@@ -204,6 +204,10 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
     },
     count: (change) => ledger.countIn(change),
     account: (deviceId) => ledger.account(deviceId),
+    async keeps() {
+      await readSize()
+      return !closed && !isFull()
+    },
     spool: () => ledger.spoolState(),
     async dropSpooled(deviceId, range) {
       await ledger.dropSpooled(deviceId, range)

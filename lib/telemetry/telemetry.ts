@@ -84,7 +84,10 @@ export interface Telemetry {
   countDevices(): Promise<number>
   /** @param from nanoseconds since the epoch. */
   countSince(from: bigint): Promise<number>
+  /** @throws {unknown} when the store cannot be used. */
   check(): Promise<void>
+  /** Whether readings are taken while the store is away. */
+  keeps(): Promise<boolean>
   readonly backend: TelemetryStore['backend']
 }
 
@@ -186,6 +189,7 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
     countDevices: async () => (await store.devices()).length,
     countSince: (from) => store.countSince(from),
     check: () => store.check(),
+    keeps: async () => (await intake()).keeps(),
     countRefused: (deviceId, receivedAt) => countRefused(deviceId, receivedAt, 1),
     account: async (deviceId) => (await intake()).account(deviceId),
     spool: async () => (await intake()).spool(),

@@ -233,7 +233,7 @@ describeWithInflux('telemetry:copy with InfluxDB', () => {
   }, 120_000)
 
   it('ends at Ctrl-C after what is under way, and begins anew when it is told to', async () => {
-    const path = await filled(40)
+    const path = await filled(200)
     const { influx, settings } = await settingsOf(path)
     const { child, ended } = start(toInflux, settings)
     const file = join(path, 'telemetry-copy-embedded-influxdb.json')
@@ -245,7 +245,7 @@ describeWithInflux('telemetry:copy with InfluxDB', () => {
     expect(code).toBe(1)
     const again = await copy([...toInflux, '--restart'], settings)
     expect(again).toMatchObject({ code: 0 })
-    expect(again.out).toContain('Copied 40,000 readings')
+    expect(again.out).toContain('Copied 200,000 readings')
     expect(again.out).not.toContain('Going on')
     expect(await contentOf(influx)).toEqual(await contentOfFile(path))
   }, 120_000)

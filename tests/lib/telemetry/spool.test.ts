@@ -168,6 +168,7 @@ describe('the spool', () => {
   it('takes nothing more when it is full, and again when there is room', async () => {
     const { intake, behaviour, take } = await make({ maxBytes: 400 })
     behaviour.fails = () => unavailable()
+    expect(await intake.keeps()).toBe(true)
     let refused: unknown
     for (let n = 0; n < 50 && refused === undefined; n += 1) {
       await take([n]).catch((error: unknown) => {
@@ -176,6 +177,7 @@ describe('the spool', () => {
       await sleep(30)
     }
     expect(refused).toMatchObject({ code: 'UNAVAILABLE', retryAfterS: 30 })
+    expect(await intake.keeps()).toBe(false)
     const account = await intake.account(1)
     expect(balance(account)).toBe(0)
     expect(account.spooled).toBe(account.received)
