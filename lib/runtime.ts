@@ -176,14 +176,15 @@ function directIntake(): Promise<Intake> {
     const value = createSpooledIntake({
       ledger,
       store: await store(),
-      bury: ({ deviceId, receivedAt, readings }, reason) =>
+      bury: ({ deviceId, receivedAt, readings }, reason, key) =>
         letters.keep({
           deviceId,
           topic: deviceTopics(deviceId).telemetryPublish,
           payload: Buffer.from(payloadOf(readings)),
           reason,
           receivedAt,
-          messageId: '',
+          messageId: key,
+          once: true,
         }),
       log: log(),
       maxBytes: spool.maxBytes,

@@ -2,6 +2,7 @@
  * From a Mosquitto to the functions of the rules. The broker gets its PUBACK when the message is durable here, so that what it
  * has not been acknowledged comes again, over a persistent session, to this process or the next one.
  */
+import { createHash } from 'node:crypto'
 import { connect as connectTcp, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
@@ -57,11 +58,13 @@ const within = (ms: number, wait: (resolve: () => void) => void) =>
 
 /** A message whose PUBACK is held. */
 interface Held {
-  readonly topic: string
-  readonly payload: Buffer
+  readonly digest: string
   /** It is durable; the acknowledgement may have got lost with a connection. */
   done: boolean
 }
+
+const digestOf = (topic: string, payload: Buffer): string =>
+  createHash('sha256').update(`${topic}\0`).update(payload).digest('base64')
 
 const portOf: Record<string, number> = { 'mqtt:': 1883, 'mqtts:': 8883 }
 
@@ -92,6 +95,11 @@ export function startBridge(options: BridgeOptions): Bridge {
   let underWay = 0
   /** By packet id. They outlive the connection: the broker sends again what it has no PUBACK of. */
   const held = new Map<number, Held>()
+  /**
+   * Digests of what was acknowledged last, by packet id. The broker has no more than `maxHeld` under way, so that no other
+   * acknowledgement can have got lost with the connection.
+   */
+  const acknowledged = new Map<number, string>()
   let idle: (() => void) | undefined
   let heard: (() => void) | undefined
   let onReady = () => {}
@@ -113,7 +121,13 @@ export function startBridge(options: BridgeOptions): Bridge {
     for (const [at, id] of ids.entries()) {
       bytes.writeUInt16BE(0x4002, at * 4)
       bytes.writeUInt16BE(id, at * 4 + 2)
+      const digest = held.get(id)?.digest
       held.delete(id)
+      if (digest === undefined) continue
+      acknowledged.delete(id)
+      acknowledged.set(id, digest)
+      const [oldest = 0] = acknowledged.keys()
+      if (acknowledged.size > maxHeld) acknowledged.delete(oldest)
     }
     stream.write(bytes)
   }
@@ -160,17 +174,24 @@ export function startBridge(options: BridgeOptions): Bridge {
     if (closing) return
     const { topic, qos, messageId: id = 0 } = packet
     const payload = Buffer.from(packet.payload as Buffer)
+    const digest = qos > 0 ? digestOf(topic, payload) : ''
     const known = qos > 0 ? held.get(id) : undefined
-    if (known !== undefined && packet.dup && known.topic === topic && known.payload.equals(payload)) {
+    if (packet.dup && known?.digest === digest) {
       if (known.done) acknowledge(id)
       return
     }
+    if (qos > 0 && packet.dup && acknowledged.get(id) === digest) {
+      held.set(id, { digest, done: true })
+      acknowledge(id)
+      return
+    }
+    if (qos > 0) acknowledged.delete(id)
     // Without MQTT 5 a subscription brings what was retained long ago; it was taken when it was new.
     if (version === 4 && packet.retain) {
       if (qos > 0) acknowledge(id)
       return
     }
-    const message: Held = { topic, payload, done: false }
+    const message: Held = { digest, done: false }
     if (qos > 0) held.set(id, message)
     underWay += 1
     if (underWay >= maxHeld) stream?.pause()
@@ -225,7 +246,10 @@ export function startBridge(options: BridgeOptions): Bridge {
           return
         }
         clearTimeout(late)
-        if (!sessionPresent) for (const [id, { done }] of held) if (done) held.delete(id)
+        if (!sessionPresent) {
+          for (const [id, { done }] of held) if (done) held.delete(id)
+          acknowledged.clear()
+        }
         wasConnected = true
         connected = true
         subscribe()

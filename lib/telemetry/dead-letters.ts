@@ -18,6 +18,8 @@ export interface NewDeadLetter {
   readonly messageId: string
   /** Places of the readings that were refused, where others of the message were taken; undefined for all of it. */
   readonly indexes?: readonly number[] | undefined
+  /** Keeps one letter of this message id, however many processes ask for it. */
+  readonly once?: boolean
 }
 
 export interface DeadLetter extends NewDeadLetter {
@@ -70,20 +72,17 @@ const toLetter = (row: typeof deadLetters.$inferSelect): DeadLetter => ({
 
 export function createDeadLetters({ db }: { db: RegistryDb }): DeadLetters {
   return {
-    async keep({ deviceId = null, topic, payload, reason, receivedAt, messageId, indexes }) {
+    async keep({ deviceId = null, topic, payload, reason, receivedAt, messageId, indexes, once }) {
       const kept = blanked(payload).subarray(0, maxBytes)
+      const isNew = once
+        ? sql`not exists (select 1 from dead_letters where device_id is ${deviceId} and message_id = ${messageId})`
+        : sql`true`
       await db.batch([
-        db.insert(deadLetters).values({
-          deviceId,
-          topic,
-          payload: kept,
-          size: kept.length,
-          reason,
-          receivedAt,
-          messageId,
-          rejected: indexes?.length ?? 1,
-          indexes: indexes === undefined ? null : JSON.stringify(indexes),
-        }),
+        db.run(sql`insert into dead_letters
+          (device_id, topic, payload, size, reason, received_at, message_id, rejected, indexes)
+          select ${deviceId}, ${topic}, ${kept}, ${kept.length}, ${reason}, ${receivedAt}, ${messageId},
+            ${indexes?.length ?? 1}, ${indexes === undefined ? null : JSON.stringify(indexes)}
+          where ${isNew}`),
         db.run(sql`delete from dead_letters where id in (
           select id from (
             select id,

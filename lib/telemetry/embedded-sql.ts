@@ -49,7 +49,8 @@ export type Ask =
   | { op: 'lastArrival' }
   | { op: 'spool' }
   | { op: 'spooled'; maxMessages: number; maxBytes: number }
-  | { op: 'settle'; ids: number[] }
+  /** Ids, each with how many of its readings were refused. */
+  | { op: 'settle'; settled: [id: number, rejected: number][] }
   | { op: 'dropSpooled'; deviceId: number; from: bigint; to: bigint }
   | { op: 'prune'; before: bigint }
   | { op: 'forgetKeys'; before: number }
@@ -202,11 +203,14 @@ const insertSpoolKeyed = `
 
 const lastSpooled = 'SELECT coalesce(max(id), 0) FROM spool'
 
-const countAsStored = `
+// What another process has settled is no longer there, and counts once.
+const countSettled = `
   INSERT INTO accounting (device_id, received, stored, spooled, rejected, duplicates, last_at)
-  SELECT device_id, 0, sum(count), -sum(count), 0, 0, 0
-  FROM spool WHERE id IN (SELECT value FROM json_each(?)) GROUP BY device_id ${addToAccounts}`
-const deleteSpooled = 'DELETE FROM spool WHERE id IN (SELECT value FROM json_each(?))'
+  SELECT device_id, 0, sum(count - refused), -sum(count), sum(refused), 0, 0
+  FROM (SELECT device_id, count, min(count, value ->> 1) AS refused
+    FROM json_each(?) CROSS JOIN spool ON spool.id = value ->> 0) WHERE true
+  GROUP BY device_id ${addToAccounts}`
+const deleteSpooled = 'DELETE FROM spool WHERE id IN (SELECT value ->> 0 FROM json_each(?))'
 
 /** Conditions of the disk or the network, not of a reading: trying each of a group for itself would only fail as often. */
 const ofAll = /^(SQLITE_(FULL|IOERR|BUSY|LOCKED|READONLY|CANTOPEN|NOMEM|CORRUPT|NOTADB)|NETWORK_)/
@@ -360,11 +364,11 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
     }
   }
 
-  const settle = (ids: string): Promise<unknown> =>
+  const settle = (settled: string): Promise<unknown> =>
     client.batch(
       [
-        { sql: countAsStored, args: [ids] },
-        { sql: deleteSpooled, args: [ids] },
+        { sql: countSettled, args: [settled] },
+        { sql: deleteSpooled, args: [settled] },
       ],
       'write',
     )
@@ -489,7 +493,7 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
           args: [ask.maxMessages, ask.maxBytes],
         })
       case 'settle':
-        return settle(JSON.stringify(ask.ids))
+        return settle(JSON.stringify(ask.settled))
       case 'dropSpooled':
         return dropSpooled(ask.deviceId, ask.from, ask.to)
       case 'prune':

@@ -74,8 +74,11 @@ export interface EmbeddedStore extends TelemetryStore {
   spoolState(): Promise<SpoolState>
   /** The oldest messages of the spool, at least one if there is any. */
   spooled(limits: { maxMessages: number; maxBytes: number }): Promise<Spooled[]>
-  /** Takes messages out of the spool; they count as stored from now on. */
-  settle(ids: readonly number[]): Promise<void>
+  /**
+   * Takes messages out of the spool; they count as stored from now on, and as rejected so many of their readings as
+   * `rejected` says. What another process has settled before is not counted again.
+   */
+  settle(ids: readonly number[], rejected?: ReadonlyMap<number, number>): Promise<void>
   dropSpooled(deviceId: number, range: TimeRange): Promise<void>
 }
 
@@ -381,8 +384,8 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       return (await query({ op: 'spooled', ...most })).map((row) => toEntry(row as unknown as SpooledRow))
     },
 
-    async settle(ids) {
-      await change({ op: 'settle', ids: [...ids] })
+    async settle(ids, rejected) {
+      await change({ op: 'settle', settled: ids.map((id) => [id, rejected?.get(id) ?? 0]) })
     },
 
     async dropSpooled(deviceId, { from, to }) {

@@ -13,8 +13,8 @@ export interface SpoolOptions {
   /** Holds the spool. */
   ledger: EmbeddedStore
   store: Pick<TelemetryStore, 'write'>
-  /** Keeps a reading that the store refuses for good. */
-  bury(entry: WriteEntry, reason: string): Promise<void>
+  /** Keeps a reading that the store refuses for good, once for each key: other processes hand on the same spool. */
+  bury(entry: WriteEntry, reason: string, key: string): Promise<void>
   log: Log
   /** Bytes that may wait; beyond it nothing is taken. */
   maxBytes: number
@@ -81,15 +81,17 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
   }
 
   /** Writes the readings of a message that was refused, one by one; answers how many were buried. */
-  const singleOut = async (entry: WriteEntry): Promise<number> => {
+  const singleOut = async ({ id, entry }: Spooled): Promise<number> => {
     let buried = 0
-    for (const reading of entry.readings) {
+    for (const [at, reading] of entry.readings.entries()) {
       const alone = { ...entry, readings: [reading] }
       try {
         await store.write(alone)
       } catch (error) {
         if (!isRefusal(error)) throw error
-        await bury(alone, 'The telemetry store refused the reading.')
+        // With the times, it is told apart from a message of the same id in a spool that was made anew.
+        const key = `spool-${id}-${entry.receivedAt}-${reading.time}-${at}`
+        await bury(alone, 'The telemetry store refused the reading.', key)
         buried += 1
       }
     }
@@ -99,25 +101,25 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
   /** Hands on what is oldest. @returns whether the store took it. */
   const handOver = async (batch: readonly Spooled[]): Promise<boolean> => {
     const results = await Promise.allSettled(batch.map(({ entry }) => store.write(entry)))
-    const stored: number[] = []
+    const settled: number[] = []
+    const rejected = new Map<number, number>()
     let open = Number.POSITIVE_INFINITY
     let failure: unknown
-    for (const [at, { id, entry }] of batch.entries()) {
+    for (const [at, spooled] of batch.entries()) {
+      const { id } = spooled
       const result = results[at]
       try {
         if (result?.status === 'rejected') {
           if (!isRefusal(result.reason)) throw result.reason
-          const rejected = await singleOut(entry)
-          // Stored and rejected change at once with the message below; this only moves between them.
-          await ledger.countIn({ deviceId: entry.deviceId, stored: -rejected, rejected })
+          rejected.set(id, await singleOut(spooled))
         }
-        stored.push(id)
+        settled.push(id)
       } catch (error) {
         failure ??= error
         open = Math.min(open, id)
       }
     }
-    await ledger.settle(stored)
+    await ledger.settle(settled, rejected)
     const last = Math.min(batch.at(-1)?.id ?? 0, open - 1)
     tell(({ lastId }) => (lastId <= last ? true : undefined))
     if (failure === undefined) return true

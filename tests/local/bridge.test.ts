@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
@@ -170,6 +172,45 @@ describeWith({ mosquitto: hasMosquitto }, 'the bridge', () => {
     // The end of the connection, and that nobody listens then.
     expect(said.filter((text) => text.startsWith('not connected')).length).toBeLessThanOrEqual(2)
   }, 20_000)
+
+  it('does not take again what it has acknowledged, when the acknowledgement got lost', async () => {
+    const broker = Number(new URL(server.layer.url).port)
+    let loses = false
+    const proxy = createServer((socket) => {
+      const behind = connect(broker, '127.0.0.1')
+      const cut = () => {
+        socket.destroy()
+        behind.destroy()
+      }
+      for (const one of [socket, behind]) one.on('error', cut).on('close', cut)
+      behind.pipe(socket)
+      socket.on('data', (chunk) => {
+        if (!loses) return void behind.write(chunk)
+        loses = false
+        cut()
+      })
+    }).listen(0, '127.0.0.1')
+    await once(proxy, 'listening')
+    const { port } = proxy.address() as AddressInfo
+    const { bridge, payloads, said } = open({ url: `mqtt://127.0.0.1:${port}` })
+    await bridge.ready
+    const letIn = () => said.filter((text) => text === 'connected to the broker').length
+    for (const round of [1, 2, 3]) {
+      loses = true
+      await publish('same')
+      await vi.waitFor(() => expect([loses, letIn()]).toEqual([false, round + 1]), 5000)
+    }
+    await publish('same')
+    await publish('after')
+    await vi.waitFor(() => expect(payloads()).toContain('after'))
+    expect(payloads()).toEqual(['same', 'same', 'same', 'same', 'after'])
+    await bridge.close()
+    proxy.close()
+    const second = open()
+    await second.bridge.ready
+    await publish('last')
+    await vi.waitFor(() => expect(second.payloads()).toEqual(['last']))
+  })
 
   it('says why it is not let in, once', async () => {
     const { bridge, said } = open({ password: 'wrong' })

@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { AppError } from '../../../lib/errors.ts'
 import { createLog } from '../../../lib/log.ts'
+import { openRegistry } from '../../../lib/registry/db.ts'
+import { createDeadLetters } from '../../../lib/telemetry/dead-letters.ts'
 import { createDirectIntake, type EmbeddedStore, openEmbeddedStore } from '../../../lib/telemetry/embedded.ts'
 import { createSpooledIntake, type SpoolOptions } from '../../../lib/telemetry/spool.ts'
 import type { WriteEntry } from '../../../lib/telemetry/store.ts'
@@ -163,6 +165,57 @@ describe('the spool', () => {
     expect(written).toEqual([1, 2, 4])
     expect(buried).toEqual([3])
     expect(await intake.account(1)).toMatchObject({ received: 4, stored: 3, rejected: 1, spooled: 0 })
+  })
+
+  it('buries and counts a refused reading once, where several hand on the same spool', async () => {
+    let goOn = () => {}
+    const both = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    let refusals = 0
+    const store = {
+      async write({ readings }: WriteEntry) {
+        if (!readings.some(({ fields }) => fields.value === 3)) return
+        if (readings.length === 1) {
+          refusals += 1
+          if (refusals === 2) goOn()
+          await Promise.race([both, sleep(3000)])
+        }
+        throw new AppError('VALIDATION_FAILED', 'The telemetry store refused the reading.')
+      },
+    }
+    const folder = await temporaryFolder()
+    const url = `file:${join(folder.path, 'registry.db')}`
+    const registry = await openRegistry({ url })
+    await registry.migrate()
+    const letters = createDeadLetters({ db: registry.db })
+    const bury: SpoolOptions['bury'] = ({ deviceId, receivedAt }, reason, key) =>
+      letters.keep({
+        deviceId,
+        topic: 't',
+        payload: Buffer.from('{}'),
+        reason,
+        receivedAt,
+        messageId: key,
+        once: true,
+      })
+    const away = { write: () => Promise.reject(unavailable()) }
+    const first = await make({ store: away })
+    await first.take(Array.from({ length: 10 }, (_, n) => n))
+    await first.end()
+    const [one, other] = await Promise.all([
+      make({ path: first.path, store, bury }),
+      make({ path: first.path, store, bury }),
+    ])
+    await vi.waitFor(async () => expect(await one.intake.spool()).toMatchObject({ depth: 0 }), 5000)
+    await Promise.all([one.end(), other.end()])
+    expect(refusals).toBe(2)
+    const ledger = await open(first.path, 'ledger.db')
+    expect(await ledger.account(1)).toMatchObject({ received: 10, stored: 9, rejected: 1, spooled: 0 })
+    expect((await letters.list({ limit: 10 })).total).toBe(1)
+    await ledger.close()
+    registry.close()
+    await folder.remove()
   })
 
   it('takes nothing more when it is full, and again when there is room', async () => {
