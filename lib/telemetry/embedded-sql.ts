@@ -128,7 +128,8 @@ const schema = `
     count INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     at INTEGER NOT NULL,
-    rows TEXT NOT NULL
+    rows TEXT NOT NULL,
+    spooled_at INTEGER
   );
   CREATE INDEX IF NOT EXISTS spool_device ON spool (device_id);
   CREATE TABLE IF NOT EXISTS spool_size (
@@ -193,13 +194,18 @@ const accountKeyed = (into: 'readings' | 'spool') => `
 
 const findDuplicates = `SELECT value ->> 8 FROM json_each(?) WHERE NOT ${fresh('value')}`
 
+/** Milliseconds since the epoch. A replayed message arrived long before it is spooled. */
+const spooledNow = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+
 const insertSpool = `
-  INSERT INTO spool (device_id, count, bytes, at, rows)
-  SELECT value ->> 0, value ->> 1, length(value ->> 3), value ->> 2, value ->> 3 FROM json_each(?)`
+  INSERT INTO spool (device_id, count, bytes, at, rows, spooled_at)
+  SELECT value ->> 0, value ->> 1, octet_length(value ->> 3), value ->> 2, value ->> 3, ${spooledNow}
+  FROM json_each(?)`
 
 const insertSpoolKeyed = `
-  INSERT INTO spool (device_id, count, bytes, at, rows)
-  SELECT value ->> 0, 1, length(value), value ->> 4, value FROM json_each(?) WHERE ${fresh('value')}`
+  INSERT INTO spool (device_id, count, bytes, at, rows, spooled_at)
+  SELECT value ->> 0, 1, octet_length(value), value ->> 4, value, ${spooledNow}
+  FROM json_each(?) WHERE ${fresh('value')}`
 
 const lastSpooled = 'SELECT coalesce(max(id), 0) FROM spool'
 
@@ -278,6 +284,12 @@ export async function prepareTables(client: Client, file: boolean): Promise<void
     await client.execute('PRAGMA synchronous = FULL')
   }
   await client.executeMultiple(schema)
+  const columns = await client.execute("SELECT name FROM pragma_table_info('spool')")
+  if (columns.rows.some((row) => row[0] === 'spooled_at')) return
+  await client.execute('ALTER TABLE spool ADD COLUMN spooled_at INTEGER').catch((error: unknown) => {
+    // Another instance that starts at the same time was first.
+    if (!/duplicate column/.test(String(error))) throw error
+  })
 }
 
 /** Answers what is asked, on this connection; it has to be opened with `intMode: 'bigint'`. */
@@ -378,7 +390,7 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
     let after = 0
     for (;;) {
       const slice = await client.execute({
-        sql: 'SELECT id, at, rows FROM spool WHERE device_id = ? AND id > ? ORDER BY id LIMIT 50',
+        sql: 'SELECT id, at, rows, spooled_at FROM spool WHERE device_id = ? AND id > ? ORDER BY id LIMIT 50',
         args: [deviceId, after],
       })
       if (slice.rows.length === 0) return
@@ -394,9 +406,9 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
         if (kept.length === 0) continue
         const text = kept.map((reading) => JSON.stringify(reading)).join(',')
         statements.push({
-          sql: `INSERT INTO spool (id, device_id, count, bytes, at, rows)
-                VALUES (?1, ?2, ?3, length(?5), ?4, ?5)`,
-          args: [after, deviceId, kept.length, row[1] ?? 0, text],
+          sql: `INSERT INTO spool (id, device_id, count, bytes, at, rows, spooled_at)
+                VALUES (?1, ?2, ?3, octet_length(?5), ?4, ?5, ?6)`,
+          args: [after, deviceId, kept.length, row[1] ?? 0, text, row[3] ?? null],
         })
       }
       if (dropped === 0) continue
@@ -483,7 +495,9 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
       case 'lastArrival':
         return rows('SELECT coalesce(max(last_at), 0) FROM accounting')
       case 'spool':
-        return rows('SELECT readings, bytes, (SELECT at FROM spool ORDER BY id LIMIT 1) FROM spool_size')
+        return rows(
+          `SELECT readings, bytes, (SELECT coalesce(spooled_at, at) FROM spool ORDER BY id LIMIT 1) FROM spool_size`,
+        )
       case 'spooled':
         return rows({
           sql: `SELECT id, device_id, at, rows FROM spool WHERE id IN (

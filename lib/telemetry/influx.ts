@@ -1,6 +1,7 @@
 /** The telemetry store on InfluxDB 2. Every Flux script is made by its tagged template; nothing a device sent is in one. */
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
+import { setTimeout as pause } from 'node:timers/promises'
 import {
   type FluxTableMetaData,
   flux,
@@ -67,6 +68,8 @@ export interface InfluxOptions {
 
 /** Both below the 10 s that a function has. */
 const timeouts = { write: 5000, query: 8000 }
+/** How long an end waits for writes under way, ms. */
+const closeMs = 1000
 /** Connections without a request are closed before the server does it, which gives up theirs after 3 minutes. */
 const idleMs = 60_000
 /** Lines of this many bytes or fewer are not worth compressing. */
@@ -569,9 +572,10 @@ export function openInfluxStore(options: InfluxOptions): TelemetryStore {
     },
 
     async close() {
-      await queue.close()
-      await learning?.catch(() => undefined)
+      // What stands in a spool stays there when it could not be written.
+      await Promise.race([queue.close(), pause(closeMs, undefined, { ref: false })])
       agent.destroy()
+      await learning?.catch(() => undefined)
     },
   }
 }

@@ -2,6 +2,7 @@
  * The way in for a store that may be away: every message is spooled first, durably, counted and told apart from those that
  * came before, and at once handed on to the store. What the store has taken leaves the spool.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { AppError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { EmbeddedStore, Spooled } from './embedded.ts'
@@ -34,6 +35,8 @@ const handOn = { maxMessages: 1000, maxBytes: 1_000_000 }
 const lookMs = 5000
 /** How often its size is read, ms. */
 const sizeMs = 250
+/** How long an end waits for what is being handed on; it stays in the spool, and is handed on again, ms. */
+const closeMs = 1000
 /** A message older than this makes a backlog: those behind it are answered as queued at once, ms. */
 const backlogMs = 1000
 
@@ -98,25 +101,36 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
     return buried
   }
 
-  /** Hands on what is oldest. @returns whether the store took it. */
+  /**
+   * Hands on what is oldest, all at once. Behind a message that was written late, or not, those of the same device are
+   * written again in their order: the last one has to win.
+   * @returns whether the store took it.
+   */
   const handOver = async (batch: readonly Spooled[]): Promise<boolean> => {
     const results = await Promise.allSettled(batch.map(({ entry }) => store.write(entry)))
     const settled: number[] = []
     const rejected = new Map<number, number>()
+    const late = new Set<number>()
+    const left = new Set<number>()
     let open = Number.POSITIVE_INFINITY
     let failure: unknown
     for (const [at, spooled] of batch.entries()) {
-      const { id } = spooled
-      const result = results[at]
+      const { id, entry } = spooled
+      if (left.has(entry.deviceId)) continue
+      const [result] = late.has(entry.deviceId)
+        ? await Promise.allSettled([store.write(entry)])
+        : [results[at]]
       try {
         if (result?.status === 'rejected') {
           if (!isRefusal(result.reason)) throw result.reason
           rejected.set(id, await singleOut(spooled))
+          late.add(entry.deviceId)
         }
         settled.push(id)
       } catch (error) {
         failure ??= error
         open = Math.min(open, id)
+        left.add(entry.deviceId)
       }
     }
     await ledger.settle(settled, rejected)
@@ -138,15 +152,26 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
       }
     })
 
+  /** From the look into the spool to the last write: what is deleted meanwhile has to wait for all of it. */
+  const nextRound = () => {
+    const round = (async () => {
+      const batch = await ledger.spooled(handOn)
+      return { batch, taken: batch.length === 0 || (await handOver(batch)) }
+    })()
+    handingOver = round.catch(() => undefined)
+    return round
+  }
+
   const drain = async () => {
     while (!closed) {
       const began = performance.now()
       wanted = false
       try {
-        const batch = await ledger.spooled(handOn)
-        // Nothing is older than what waits: others have handed it on.
+        const before = new Set(waiters)
+        const { batch, taken } = await nextRound()
+        // Nothing is older than what waits: others have handed it on. What came after the look is not known yet.
         const first = batch[0]?.id ?? Number.POSITIVE_INFINITY
-        tell(({ lastId }) => (lastId < first ? true : undefined))
+        tell((waiter) => (before.has(waiter) && waiter.lastId < first ? true : undefined))
         if (batch.length === 0) {
           if (away || backlog) log.info('the spool is empty again')
           away = false
@@ -154,13 +179,11 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
           if (!wanted) await sleep(lookMs)
           continue
         }
-        const handedOver = handOver(batch)
-        handingOver = handedOver.catch(() => undefined)
-        away = !(await handedOver)
+        away = !taken
         await readSize()
       } catch (error) {
         away = true
-        log.error('the spool cannot be emptied', { error })
+        if (!closed) log.error('the spool cannot be emptied', { error })
       }
       if (away) {
         tell(() => false)
@@ -200,7 +223,8 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
       const { lastId, ...receipt } = await ledger.deliver(delivery, 'spool')
       const { queued, duplicates } = receipt
       wanted = true
-      if (!away) endSleep()
+      // The pause after a round of the backlog is for what comes in.
+      if (!away && !backlog) endSleep()
       if (queued === 0 || away || backlog) return receipt
       return (await settledInTime(lastId)) ? { stored: queued, queued: 0, duplicates } : receipt
     },
@@ -220,7 +244,8 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
     async close() {
       closed = true
       endSleep()
-      await draining
+      await Promise.race([draining, pause(closeMs, undefined, { ref: false })])
+      tell(() => false)
     },
   }
 }

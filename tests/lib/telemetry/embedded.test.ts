@@ -178,6 +178,27 @@ describe('embedded store', () => {
     await expect.poll(() => store.latest(1)).toEqual({ time: kept, fields: { b: 1 } })
   })
 
+  it('hands on what an earlier form of the spool holds', async () => {
+    const folder = await temporaryFolder()
+    const file = join(folder.path, 'telemetry.db')
+    const client = createClient({ url: `file:${file}` })
+    await client.execute(
+      `CREATE TABLE spool (id INTEGER PRIMARY KEY AUTOINCREMENT, device_id INTEGER NOT NULL, count INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, at INTEGER NOT NULL, rows TEXT NOT NULL)`,
+    )
+    await client.execute(
+      `INSERT INTO spool (device_id, count, bytes, at, rows)
+        VALUES (7, 1, 40, 1760000000000, '[7,1760000000000000000,{"a":1},null,1760000000000,"sensor",null]')`,
+    )
+    client.close()
+    const store = await openEmbeddedStore({ at: { file }, log: createLog('silent'), retentionMs: 0 })
+    const [first] = await store.spooled({ maxMessages: 10, maxBytes: 1000 })
+    expect(first?.entry).toMatchObject({ deviceId: 7, readings: [{ fields: { a: 1 } }] })
+    expect((await store.spoolState()).oldestAt).toBe(1_760_000_000_000)
+    await store.close()
+    await folder.remove()
+  })
+
   it('says so when the file cannot be opened', async () => {
     const folder = await temporaryFolder()
     endings.push(() => folder.remove())

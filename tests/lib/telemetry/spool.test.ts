@@ -247,6 +247,126 @@ describe('the spool', () => {
     await vi.waitFor(() => expect(take([2])).rejects.toMatchObject({ code: 'UNAVAILABLE' }), 5000)
   })
 
+  it('goes by how long a message has been in it, not by how long ago it arrived', async () => {
+    const { intake, behaviour, take } = await make({ maxAgeMs: 60_000 })
+    behaviour.fails = () => unavailable()
+    const replayed = { deviceId: 1, deviceType: 'sensor', location: null, rejected: 0 }
+    await intake.take({ ...replayed, receivedAt: Date.now() - 1e9, readings: [readingAt(1, 1)] })
+    await sleep(300)
+    expect(await take([2])).toMatchObject({ queued: 1 })
+    expect(Date.now() - ((await intake.spool())?.oldestAt ?? 0)).toBeLessThan(30_000)
+  })
+
+  it('is measured in bytes', async () => {
+    const { intake, behaviour } = await make()
+    behaviour.fails = () => unavailable()
+    const message = { deviceId: 1, deviceType: 'sensor', location: null, receivedAt: Date.now(), rejected: 0 }
+    const readings = [{ ...readingAt(1, 1), fields: { note: '😀'.repeat(500) } }]
+    for (const keys of [undefined, ['a']]) {
+      const before = (await intake.spool())?.bytes ?? 0
+      await intake.take({ ...message, readings, keys })
+      expect(((await intake.spool())?.bytes ?? 0) - before).toBeGreaterThan(2000)
+    }
+  })
+
+  it('lets the last written win when an earlier message is written late', async () => {
+    const first = await make()
+    first.behaviour.fails = () => unavailable()
+    for (const value of [1, 2]) await first.take([value])
+    await first.take([3], undefined, 7)
+    await first.end()
+    const written: unknown[] = []
+    let failures = 1
+    const second = await make({
+      path: first.path,
+      store: {
+        async write({ deviceId, readings }: WriteEntry) {
+          if (deviceId === 1 && failures > 0) {
+            failures -= 1
+            throw unavailable()
+          }
+          written.push(readings[0]?.fields.value)
+        },
+      },
+    })
+    await vi.waitFor(async () => expect(await second.intake.spool()).toMatchObject({ depth: 0 }), 5000)
+    expect(written.filter((value) => value !== 3).at(-1)).toBe(2)
+    expect(written.filter((value) => value === 1)).toHaveLength(1)
+    expect(written.filter((value) => value === 3)).toHaveLength(1)
+    expect(await second.intake.account()).toMatchObject({ received: 3, stored: 3, spooled: 0 })
+  })
+
+  it('leaves live traffic as much time as it takes itself, however much comes in', async () => {
+    const first = await make()
+    first.behaviour.fails = () => unavailable()
+    await first.take([1])
+    await first.end()
+    let [rounds, writing] = [0, 0]
+    const { take } = await make({
+      path: first.path,
+      // What waits is a backlog from the beginning, and stays one.
+      now: () => Date.now() + 5000,
+      store: {
+        async write() {
+          if (writing === 0) rounds += 1
+          writing += 1
+          await sleep(200)
+          writing -= 1
+        },
+      },
+    })
+    const until = performance.now() + 2000
+    for (let n = 2; performance.now() < until; n += 1) {
+      await take([n])
+      await sleep(5)
+    }
+    // Without a pause there would be one each 200 ms.
+    expect(rounds).toBeGreaterThan(0)
+    expect(rounds).toBeLessThanOrEqual(7)
+  })
+
+  it('hands on nothing of a range any more once it is dropped', async () => {
+    const first = await make()
+    first.behaviour.fails = () => unavailable()
+    await first.take([1])
+    await first.end()
+    const ledger = await open(first.path, 'ledger.db')
+    const written: unknown[] = []
+    let looked = () => {}
+    const looking = new Promise<void>((resolve) => {
+      looked = resolve
+    })
+    const intake = createSpooledIntake({
+      ledger: {
+        ...ledger,
+        async spooled(limits) {
+          const batch = await ledger.spooled(limits)
+          looked()
+          await sleep(150)
+          return batch
+        },
+      },
+      store: { write: async ({ readings }) => void written.push(readings) },
+      bury: () => Promise.resolve(),
+      log,
+      ...generous,
+    })
+    await looking
+    await intake.dropSpooled(1, { from: 0n, to: 2n ** 62n })
+    const before = written.length
+    await sleep(400)
+    expect(written).toHaveLength(before)
+    await intake.close()
+    await ledger.close()
+  })
+
+  it('ends while the store hangs, and keeps what was on its way', async () => {
+    const { intake, ledger, take } = await make({ waitMs: 50, store: { write: () => new Promise(() => {}) } })
+    expect(await take([1])).toMatchObject({ queued: 1 })
+    await intake.close()
+    expect(await ledger.spoolState()).toMatchObject({ depth: 1 })
+  })
+
   it('drops the readings of a range and counts them as stored', async () => {
     const { intake, written, behaviour, take } = await make()
     behaviour.fails = () => unavailable()
