@@ -9,6 +9,7 @@ import { type Duplex, Readable } from 'node:stream'
 import { createServer as createTlsServer } from 'node:tls'
 import { Aedes, type AedesPublishPacket, type Client, type ConnectPacket } from 'aedes'
 import { createWebSocketStream, WebSocketServer } from 'ws'
+import { AppError } from '../lib/errors.ts'
 import type { AuthorizerEvent, AuthorizerResult } from '../lib/mqtt/authorizer.ts'
 import { compilePolicies, type Policy } from '../lib/mqtt/policy.ts'
 import { isTopicName, topicMatcher } from '../lib/mqtt/topics.ts'
@@ -27,6 +28,8 @@ export interface BrokerLimits {
   readonly packetTimeoutMs: number
   /** ms that functions may take for a message; after it the message counts as not stored. */
   readonly invokeTimeoutMs: number
+  /** How long a message waits for room in the stores before its sender is cut off, ms. */
+  readonly roomMs: number
   /** Messages under way in all, from all clients. */
   readonly maxHeld: number
   /** ms per turn of the event loop in which messages are let in freely. */
@@ -106,6 +109,7 @@ const defaults: BrokerLimits = {
   packetBytes: 128 * 1024,
   packetTimeoutMs: 60_000,
   invokeTimeoutMs: 30_000,
+  roomMs: 10_000,
   maxHeld: 2000,
   turnMs: 4,
   authFailuresPerMinutePerIp: 300,
@@ -729,7 +733,23 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     // Nobody is there any more whom it would slow down to hold back a will.
     if (options.throttle && !isWill) await holdBack(connection.principalId)
     invoking()
-    await Promise.all(matching.map(async (rule) => options.invoke(rule.functionName, rule.event(message))))
+    await Promise.all(
+      matching.map((rule) => taken(() => options.invoke(rule.functionName, rule.event(message)))),
+    )
+  }
+
+  /** Asks again while there is no room: the sender is slowed down, and is cut off only when that lasts. */
+  const taken = async (invoke: () => Promise<void>) => {
+    const until = performance.now() + limits.roomMs
+    for (let waitMs = 25; ; waitMs = Math.min(waitMs * 2, 800)) {
+      try {
+        return await invoke()
+      } catch (error) {
+        const mayCome = error instanceof AppError && error.code === 'UNAVAILABLE'
+        if (!mayCome || closing || performance.now() + waitMs > until) throw error
+      }
+      await sleep(waitMs * (0.5 + Math.random() / 2))
+    }
   }
 
   /** Why this message cannot be taken; undefined when it can. */

@@ -9,6 +9,7 @@ import { idOf, queryOf } from '../../lib/http/validate.ts'
 import type { Log } from '../../lib/log.ts'
 import * as runtime from '../../lib/runtime.ts'
 import {
+  csvBytes,
   HistoryParameters,
   maxAnswerBytes,
   nowNs,
@@ -43,6 +44,7 @@ export const telemetryHistory = ({ log, gate, devices, telemetry }: Deps) =>
       order: asked.order ?? 'desc',
       cursor: asked.cursor,
       maxBytes: maxAnswerBytes,
+      bytesOf: asked.format === 'csv' ? csvBytes() : undefined,
     })
     if (asked.format === 'csv' || asked.format === 'ndjson') {
       if (cursor !== undefined) c.get('headers')['X-Next-Cursor'] = cursor

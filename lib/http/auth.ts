@@ -131,6 +131,7 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
     async isAdmin(c) {
       if (c.req.header('authorization') === undefined) return false
       await mustBeAdmin(c)
+      await count(c, rules.address, addressOf(c))
       return true
     },
 
@@ -196,6 +197,8 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
               new AppError('UNAUTHORIZED', 'The X-Enrollment-Key header is missing or not valid.'),
             )
           }
+          // A right key past the limit is refused as a wrong one is: else it could be found by guessing on.
+          await count(c, rules.address, addressOf(c))
         }
         await count(c, rules.register, addressOf(c))
         await next()

@@ -127,6 +127,24 @@ export function toCsv(readings: readonly Reading[]): string {
   return [columns.map(csvCell).join(','), ...lines, ''].join('\r\n')
 }
 
+/** Bytes of {@link toCsv}, reading by reading: a name that is new widens every line before. */
+export function csvBytes(): (reading: Reading) => number {
+  const names = new Set<string>()
+  let lines = 1
+  return (reading) => {
+    let bytes = 0
+    for (const [name, value] of Object.entries(reading.fields)) {
+      bytes += Buffer.byteLength(csvCell(value))
+      if (names.has(name)) continue
+      names.add(name)
+      bytes += Buffer.byteLength(name) + lines
+    }
+    if (reading.metadata) bytes += Buffer.byteLength(csvCell(reading.metadata))
+    lines += 1
+    return bytes + names.size + 64
+  }
+}
+
 /** One JSON object a line. */
 export const toNdjson = (readings: readonly Reading[]): string =>
   readings.map((reading) => `${JSON.stringify(readingView(reading))}\n`).join('')

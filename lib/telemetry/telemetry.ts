@@ -67,10 +67,17 @@ export interface Telemetry {
   countRefused(deviceId: number, receivedAt: number): Promise<void>
   /**
    * @param cursor of a page before, with the same order.
-   * @param maxBytes the page ends before its JSON is longer.
+   * @param maxBytes the page ends before its answer is longer.
+   * @param bytesOf what each reading, in order, adds to the answer; as JSON unless given.
    * @throws {AppError} VALIDATION_FAILED for a cursor that is none of ours.
    */
-  history(query: HistoryQuery & { cursor?: string | undefined; maxBytes: number }): Promise<Page>
+  history(
+    query: HistoryQuery & {
+      cursor?: string | undefined
+      maxBytes: number
+      bytesOf?: ((reading: Reading) => number) | undefined
+    },
+  ): Promise<Page>
   latest(deviceId: number): Promise<Latest | undefined>
   /** @throws {AppError} VALIDATION_FAILED for more than 10,000 windows. */
   aggregate(query: AggregateQuery): Promise<Aggregate[]>
@@ -126,7 +133,7 @@ const decodeCursor = (cursor: string): bigint => {
   return BigInt(cursor.slice(1))
 }
 
-const sizeOf = ({ fields, metadata }: Reading) =>
+const jsonBytes = ({ fields, metadata }: Reading) =>
   Buffer.byteLength(JSON.stringify(fields)) +
   (metadata ? Buffer.byteLength(JSON.stringify(metadata)) : 0) +
   64
@@ -245,7 +252,7 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
       await (await intake()).count({ deviceId, received: -resolved, rejected: -resolved })
     },
 
-    async history({ cursor, maxBytes, ...query }) {
+    async history({ cursor, maxBytes, bytesOf = jsonBytes, ...query }) {
       let { from, to } = query
       if (cursor !== undefined) {
         const at = decodeCursor(cursor)
@@ -258,7 +265,7 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
         const limit = Math.min(pageSize, query.limit - readings.length)
         const page = await store.history({ ...query, from, to, limit })
         for (const reading of page) {
-          bytes += sizeOf(reading)
+          bytes += bytesOf(reading)
           const before = readings.at(-1)
           if (bytes > maxBytes && before) return { readings, cursor: encodeCursor(before.time) }
           readings.push(reading)

@@ -360,6 +360,19 @@ const suite = (name: string, { open, protocolVersion, tellsRetained }: Kind) => 
       expect(readings[0]).toMatchObject({ label: expect.stringMatching(/^é"\d+$/) })
     })
 
+    it('more than the store has room for at once, at the pace of the store and each reading once', async () => {
+      const device = await machine.register()
+      const client = await connect(device)
+      const batches = Array.from({ length: 60 }, (_, n) =>
+        JSON.stringify(Array.from({ length: 1000 }, (_, at) => ({ n, at }))),
+      )
+      await Promise.all(batches.map((batch) => client.publishAsync(telemetryOf(device), batch, { qos: 1 })))
+      await vi.waitFor(async () => {
+        const { body } = await asAdmin('GET', `/api/v1/admin/devices/${device.id}`)
+        expect(body.accounting).toMatchObject({ received: 60_000, stored: 60_000 })
+      }, 30_000)
+    })
+
     it('a payload of 128 KiB', async () => {
       const device = await machine.register()
       const values = Object.fromEntries(

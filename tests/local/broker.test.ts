@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { generate, type Packet, parser } from 'mqtt-packet'
@@ -11,7 +10,9 @@ import type { AuthorizerEvent, AuthorizerResult } from '../../lib/mqtt/authorize
 import { devicePolicies } from '../../lib/mqtt/policy.ts'
 import { topicMatcher } from '../../lib/mqtt/topics.ts'
 import { type Broker, type BrokerLimits, type BrokerOptions, startBroker } from '../../local/broker.ts'
+import { makeCertificate } from '../../local/certificates.ts'
 import { loadRules, type Rule } from '../../local/rules.ts'
+import { describeWith } from '../support/backends.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const host = '127.0.0.1'
@@ -1424,15 +1425,12 @@ const openssl = (() => {
   }
 })()
 
-describe('TLS', () => {
-  test.skipIf(!openssl)('carries messages, and a handshake that never comes ends', async () => {
+describeWith({ openssl }, 'TLS', () => {
+  test('carries messages, and a handshake that never comes ends', async () => {
     const folder = await temporaryFolder()
     ends.push(() => folder.remove())
-    const [keyFile, certFile] = [join(folder.path, 'key.pem'), join(folder.path, 'cert.pem')]
-    const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-    request.push('-keyout', keyFile, '-out', certFile, '-days', '2', '-subj', '/CN=localhost')
-    execFileSync('openssl', request, { stdio: 'ignore' })
-    const tls = { port: 0, cert: readFileSync(certFile), key: readFileSync(keyFile) }
+    const made = makeCertificate(folder.path, [])
+    const tls = { port: 0, cert: readFileSync(made.cert), key: readFileSync(made.key) }
     const events: AuthorizerEvent[] = []
     const setup = await start({
       tls,

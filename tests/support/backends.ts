@@ -10,6 +10,7 @@ const howToGet = {
   moto: 'pip install "moto[server]", and put moto_server on the PATH or its path into MOTO_SERVER',
   mosquitto: 'apt-get install mosquitto',
   mount: 'run as root, who may mount a file system',
+  openssl: 'apt-get install openssl',
   redis: 'apt-get install redis-server',
   schemathesis: 'pip install schemathesis, and put it on the PATH or its path into SCHEMATHESIS',
   sqld: 'put the libSQL server on the PATH or its path into SQLD',

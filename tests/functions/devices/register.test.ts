@@ -127,6 +127,15 @@ describe('who may register', () => {
     expect([...statuses, (await register({ body })).status]).toEqual([201, 201, 401, 401, 401, 401])
   })
 
+  it('is refused past the limit of failures with a right enrolment key as with a wrong one', async () => {
+    const key = 'a-key-of-many-devices'
+    await open({ OPEN_REGISTRATION: 'false', ENROLLMENT_KEY: key, RATE_LIMIT_IP_PER_MINUTE: '3' })
+    const statuses: number[] = []
+    for (const given of ['x', 'y', 'z', 'w', key])
+      statuses.push((await register({ body, headers: { 'X-Enrollment-Key': given } })).status)
+    expect(statuses).toEqual([401, 401, 401, 429, 429])
+  })
+
   it('is limited per address', async () => {
     await open({ RATE_LIMIT_REGISTER_PER_5_MINUTES: '1' })
     const first = await register({ body })
