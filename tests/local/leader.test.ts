@@ -74,13 +74,17 @@ describe('the leader', () => {
     for (const end of ends.splice(0)) await end()
   })
 
-  const start = (name: string, options: Partial<LeaderOptions> = {}) => {
-    const registry = { away: false }
+  const start = (
+    name: string,
+    { closeMs = 20, ...options }: Partial<LeaderOptions> & { closeMs?: number } = {},
+  ) => {
+    const registry = { away: false, hangs: false }
     const settle = vi.fn(async () => {})
     const leader = startLeader({
       leases: {
         async take(_, ms) {
           if (registry.away) throw new Error('the registry is away')
+          if (registry.hangs) await sleep(5 * ttlMs)
           if (held && held.holder !== name && held.until > performance.now()) return false
           held = { holder: name, until: performance.now() + ms }
           return true
@@ -97,6 +101,7 @@ describe('the leader', () => {
           ready: Promise.resolve(),
           connected: () => true,
           async close() {
+            await sleep(closeMs)
             open = open.filter((one) => one !== name)
           },
         }
@@ -124,7 +129,7 @@ describe('the leader', () => {
   })
 
   it('hands over at once when it ends', async () => {
-    const one = start('one', { ttlMs: 60_000 })
+    const one = start('one', { ttlMs: 60_000, closeMs: 2 * renewMs })
     await leading('one')
     start('other', { ttlMs: 60_000 })
     await sleep(renewMs)
@@ -133,18 +138,21 @@ describe('the leader', () => {
     await leading('other')
   })
 
-  it('works on without a registry, and ends before another one can have the lease', async () => {
-    const one = start('one')
-    await leading('one')
-    start('other')
-    one.registry.away = true
-    await sleep(renewMs * 2)
-    expect(open).toEqual(['one'])
-    await leading('other')
-    one.registry.away = false
-    await sleep(2 * ttlMs)
-    expect(one.leads()).toBe(false)
-  })
+  it.each(['away', 'hangs'] as const)(
+    'works on without a registry (%s), and ends before another one can have the lease',
+    async (how) => {
+      const one = start('one')
+      await leading('one')
+      start('other', { renewMs: 10 })
+      one.registry[how] = true
+      await sleep(renewMs * 2)
+      expect(open).toEqual(['one'])
+      await leading('other')
+      one.registry[how] = false
+      await sleep(2 * ttlMs)
+      expect([one.leads(), open]).toEqual([false, ['other']])
+    },
+  )
 
   it('goes on when the registry is back in time', async () => {
     const one = start('one')
