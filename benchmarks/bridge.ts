@@ -1,22 +1,25 @@
 /**
- * `npm run bench:bridge`: from a Mosquitto to the store, beside a subscriber that only counts. The messages wait in the broker,
- * so that no publisher takes part; each run empties the same number of them.
+ * `npm run bench:bridge`: from a Mosquitto to each store, beside a subscriber that only counts and acknowledges. The messages
+ * wait in the broker, so that no publisher takes part; each run empties the same number of them.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { connectAsync } from 'mqtt'
+import mqttPacket, { type Packet } from 'mqtt-packet'
+import { ingestTelemetry, type TelemetryEvent } from '../functions/telemetry/ingest.ts'
 import { loadConfig } from '../lib/config.ts'
 import { createLog } from '../lib/log.ts'
 import { nextRequestId } from '../lib/request-id.ts'
 import * as runtime from '../lib/runtime.ts'
 import { startBridge } from '../local/bridge.ts'
 import { prepareDatabases } from '../local/databases.ts'
-import { loadFunctions } from '../local/functions.ts'
 import { loadRules } from '../local/rules.ts'
 import { median } from './measure.ts'
 
@@ -24,7 +27,7 @@ const help = `Messages a second from a Mosquitto into the store, and beside it t
 
   npm run bench:bridge -- [--messages 20000] [--rounds 5]
 
-Needs mosquitto. With INFLUXDB_URL and INFLUXDB_TOKEN the store is InfluxDB, else the embedded one.
+Needs mosquitto. With INFLUXDB_URL and INFLUXDB_TOKEN also into InfluxDB, in the same rounds.
 `
 
 const freePort = () =>
@@ -36,6 +39,52 @@ const freePort = () =>
   })
 
 const binary = ['mosquitto', '/usr/sbin/mosquitto'].find((name) => !spawnSync(name, ['-h']).error)
+
+/** One session for all: of two, each would get the messages of the other. */
+const clientId = 'bench'
+
+/** Reads what waits in the session; `took` is called for every message. */
+type Subscribe = (port: number, took: () => void) => Promise<{ close(): Promise<void> }>
+
+/** The floor: no more than the protocol asks for. */
+const countOnly: Subscribe = async (port, took) => {
+  const socket = connect(port, '127.0.0.1').setNoDelay(true)
+  const closed = once(socket, 'close')
+  const parser = mqttPacket.parser({ protocolVersion: 5 })
+  const send = (packet: Packet) => socket.write(mqttPacket.generate(packet, { protocolVersion: 5 }))
+  const subscribed = new Promise<void>((resolve) => {
+    parser.on('packet', (packet: Packet) => {
+      if (packet.cmd === 'suback') resolve()
+      if (packet.cmd !== 'publish') return
+      send({ cmd: 'puback', messageId: packet.messageId ?? 0 })
+      took()
+    })
+  })
+  socket.on('data', (chunk) => {
+    socket.cork()
+    parser.parse(chunk)
+    socket.uncork()
+  })
+  send({
+    cmd: 'connect',
+    protocolId: 'MQTT',
+    protocolVersion: 5,
+    clean: false,
+    clientId,
+    keepalive: 0,
+    properties: { sessionExpiryInterval: 3600 },
+  })
+  const subscriptions = [{ topic: 'iotflow/devices/+/telemetry/#', qos: 1 } as const]
+  send({ cmd: 'subscribe', messageId: 1, subscriptions })
+  await subscribed
+  return {
+    async close() {
+      send({ cmd: 'disconnect' })
+      socket.end()
+      await closed
+    },
+  }
+}
 
 const main = async () => {
   const { values } = parseArgs({
@@ -56,91 +105,113 @@ const main = async () => {
     `user ${userInfo().username}\nlistener ${port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n`,
   )
   const broker = spawn(binary, ['-c', configuration], { stdio: 'ignore' })
+  process.once('exit', () => broker.kill())
   const url = `mqtt://127.0.0.1:${port}`
-  const open = () => connectAsync(url, { reconnectPeriod: 100, connectTimeout: 5000 })
-  const account = { username: '', password: '' }
-
-  const functions = await loadFunctions()
-  const config = loadConfig({
-    ...process.env,
-    DATA_DIR: folder,
-    LOG_LEVEL: 'silent',
-    INFLUXDB_BUCKET: `bench-${process.pid}`,
-    MQTT_URL: '',
-  })
-  await prepareDatabases(config, createLog('silent'))
-  runtime.configure({ config, cacheMs: 60_000, routes: functions.routes })
-  const devices = await runtime.devices()
-  const ids: number[] = []
-  for (let n = 0; n < 1000; n += 1)
-    ids.push((await devices.register({ name: `bench-${n}`, deviceType: 'sensor' })).device.id)
+  const publisher = await connectAsync(url, { reconnectPeriod: 100, connectTimeout: 5000 })
   const rules = await loadRules(fileURLToPath(new URL('../iot-rules/', import.meta.url)))
-  const ingest = await functions.event('telemetry-ingest')
 
+  const devices = 1000
   let sent = 0
-  const run = async (invoke: (event: Record<string, unknown>) => Promise<void>): Promise<number> => {
+  /** Messages a second, until `settled`. */
+  const run = async (subscribe: Subscribe, settled: () => Promise<void>): Promise<number> => {
     let left = messages
-    let began = 0
     let over = () => {}
     const ended = new Promise<void>((resolve) => {
       over = resolve
     })
-    const start = () =>
-      startBridge({
+    // Once, for the session; then the messages wait for it.
+    await (await subscribe(port, () => {})).close()
+    for (let n = 0; n < messages; n += 1000) {
+      const slice = Array.from({ length: Math.min(1000, messages - n) }, () => {
+        sent += 1
+        const payload = JSON.stringify({ temperature: 20 + (sent % 100) / 10, humidity: 60, n: sent })
+        const topic = `iotflow/devices/${(sent % devices) + 1}/telemetry`
+        return publisher.publishAsync(topic, payload, { qos: 1 })
+      })
+      await Promise.all(slice)
+    }
+    const began = performance.now()
+    const subscriber = await subscribe(port, () => {
+      left -= 1
+      if (left === 0) over()
+    })
+    await ended
+    await settled()
+    const seconds = (performance.now() - began) / 1000
+    await subscriber.close()
+    return messages / seconds
+  }
+
+  const stores = process.env.INFLUXDB_URL ? (['embedded', 'influxdb'] as const) : (['embedded'] as const)
+  let stored = 0
+  /** One run into a store, on a layer that is opened for it: a process has one at a time. */
+  const store = async (name: (typeof stores)[number], round: number): Promise<number> => {
+    const config = loadConfig({
+      ...process.env,
+      ...(name === 'embedded' ? { INFLUXDB_URL: '', INFLUXDB_TOKEN: '' } : {}),
+      DATA_DIR: join(folder, name),
+      DATABASE_URL: '',
+      LOG_LEVEL: 'silent',
+      INFLUXDB_BUCKET: `bench-${process.pid}`,
+      MQTT_URL: '',
+    })
+    await mkdir(config.dataDir, { recursive: true })
+    await prepareDatabases(config, createLog('silent'))
+    runtime.configure({ config, cacheMs: 60_000 })
+    const deps = {
+      log: runtime.log(),
+      devices: await runtime.devices(),
+      telemetry: await runtime.telemetry(),
+      deadLetters: await runtime.deadLetters(),
+    }
+    const ingest = ingestTelemetry(deps)
+    for (let n = 1; n <= devices; n += 1) {
+      if (round === 1) await deps.devices.register({ name: `bench-${n}`, deviceType: 'sensor' })
+      await deps.devices.find(n)
+    }
+    const subscribe: Subscribe = async (_, took) => {
+      const bridge = startBridge({
         url,
-        ...account,
-        clientId: 'bench',
+        username: '',
+        password: '',
+        clientId,
         rules,
         invoke: async (_name, event) => {
-          began ||= performance.now()
-          await invoke(event)
-          left -= 1
-          if (left === 0) over()
+          await ingest(event as unknown as TelemetryEvent)
+          took()
         },
         nextMessageId: nextRequestId,
         arrival: Date.now,
         log: () => {},
       })
-    // Once, for the session; then the messages wait for it.
-    const first = start()
-    await first.ready
-    await first.close()
-    const publisher = await open()
-    for (let n = 0; n < messages; n += 1000) {
-      const slice = Array.from({ length: Math.min(1000, messages - n) }, () => {
-        sent += 1
-        const id = ids[sent % ids.length]
-        const payload = JSON.stringify({ temperature: 20 + (sent % 100) / 10, humidity: 60, n: sent })
-        return publisher.publishAsync(`iotflow/devices/${id}/telemetry`, payload, { qos: 1 })
-      })
-      await Promise.all(slice)
+      await bridge.ready
+      return bridge
     }
-    await publisher.endAsync()
-    const bridge = start()
-    await ended
-    const seconds = (performance.now() - began) / 1000
-    await bridge.close()
-    return messages / seconds
+    const rate = await run(subscribe, async () => {
+      while ((await deps.telemetry.account()).spooled > 0) await sleep(5)
+    })
+    if (round === rounds) stored += (await deps.telemetry.account()).stored
+    await runtime.close()
+    return rate
   }
 
-  const counted: number[] = []
-  const stored: number[] = []
-  const telemetry = await runtime.telemetry()
-  for (let round = 0; round < rounds; round += 1) {
-    counted.push(await run(async () => {}))
-    stored.push(await run(async (event) => void (await ingest(event))))
-    process.stderr.write(`round ${round + 1} of ${rounds}\n`)
+  const floor: number[] = []
+  const rates = new Map<string, number[]>(stores.map((name) => [name, []]))
+  for (let round = 1; round <= rounds; round += 1) {
+    floor.push(await run(countOnly, async () => {}))
+    for (const name of stores) rates.get(name)?.push(await store(name, round))
+    process.stderr.write(`round ${round} of ${rounds}\n`)
   }
-  const counts = await telemetry.account()
-  const share = median(stored) / median(counted)
+  const line = (name: string, measured: readonly number[]) =>
+    `  ${name.padEnd(22)} ${String(Math.round(median(measured))).padStart(7)} messages/s  ` +
+    `${String(Math.round((100 * median(measured)) / median(floor))).padStart(4)} %\n`
   process.stdout.write(
-    `\n${messages} messages of ${ids.length} devices, median of ${rounds}\n\n` +
-      `  counted only            ${Math.round(median(counted))} messages/s\n` +
-      `  stored, ${telemetry.backend.padEnd(15)} ${Math.round(median(stored))} messages/s   ${Math.round(share * 100)} %\n\n` +
-      `${counts.stored} readings stored, ${counts.spooled} wait in the spool, of ${rounds * messages} sent.\n`,
+    `\n${messages} messages of ${devices} devices, median of ${rounds}\n\n` +
+      line('counted only', floor) +
+      stores.map((name) => line(`stored, ${name}`, rates.get(name) ?? [])).join('') +
+      `\n${stored} readings stored, of ${stores.length * rounds * messages} sent.\n`,
   )
-  await runtime.close()
-  broker.kill()
+  await publisher.endAsync()
   await rm(folder, { recursive: true, force: true })
 }
 

@@ -27,7 +27,8 @@ const lease = 'mqtt-bridge'
 export function startLeader(options: LeaderOptions): Leader {
   const { leases, log, ttlMs = 15_000, renewMs = 5000, settleMs = 30_000 } = options
   let bridge: Bridge | undefined
-  let heldUntil = 0
+  let closing: Promise<void> = Promise.resolve()
+  let giveUp: NodeJS.Timeout | undefined
   let settledAt = 0
   let closed = false
   let wake = () => {}
@@ -39,22 +40,28 @@ export function startLeader(options: LeaderOptions): Leader {
       log.warn('accounts at the broker could not be settled', { error })
     })
   }
+  const end = () => {
+    clearTimeout(giveUp)
+    if (bridge === undefined) return
+    log.warn('another process serves the broker from here on')
+    closing = bridge.close()
+    bridge = undefined
+  }
   const look = async () => {
     const asked = performance.now()
+    let until = 0
     try {
-      if (await leases.take(lease, ttlMs)) heldUntil = asked + ttlMs
-      else heldUntil = 0
+      if (await leases.take(lease, ttlMs)) until = asked + ttlMs - renewMs / 2
+      else end()
     } catch (error) {
       log.warn('the lease of the bridge could not be renewed', { error })
     }
-    // Without a registry it works on until another one could have the lease.
-    const leads = heldUntil > performance.now() + renewMs / 2
-    if (leads && bridge === undefined && !closed) bridge = options.open()
-    if (!leads && bridge !== undefined) {
-      log.warn('another process serves the broker from here on')
-      const last = bridge
-      bridge = undefined
-      await last.close()
+    if (until > 0) {
+      // Without a registry, also one that hangs, it works on until shortly before another one can have the lease.
+      clearTimeout(giveUp)
+      giveUp = setTimeout(end, until - performance.now())
+      await closing
+      if (!closed && performance.now() < until) bridge ??= options.open()
     }
     if (bridge?.connected()) await settle()
   }
@@ -79,7 +86,8 @@ export function startLeader(options: LeaderOptions): Leader {
       closed = true
       wake()
       await running
-      await bridge?.close()
+      clearTimeout(giveUp)
+      await Promise.all([bridge?.close(), closing])
       await leases.release(lease).catch(() => undefined)
     },
   }

@@ -1,0 +1,83 @@
+/** Two instances on one registry and one Mosquitto: the bridge goes over when the one that has it dies. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connectAsync, type MqttClient } from 'mqtt'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { describeWith } from '../support/backends.ts'
+import { type Machine, startMachine } from '../support/machine.ts'
+import { hasMosquitto, type MosquittoServer, startMosquitto } from '../support/mosquitto.ts'
+import { findSqld, type Sqld, startSqld } from '../support/sqld.ts'
+
+/** A lease, a round of those who wait for it, and what a machine that does much else adds. */
+const takeover = { timeout: 40_000, interval: 250 }
+
+describeWith({ mosquitto: hasMosquitto, sqld: findSqld() !== undefined }, 'two instances', () => {
+  let sqld: Sqld
+  let mosquitto: MosquittoServer
+  let client: MqttClient | undefined
+  const machines: Machine[] = []
+  beforeAll(async () => {
+    ;[sqld, mosquitto] = await Promise.all([startSqld(), startMosquitto()])
+    const { url, username, password } = mosquitto.layer
+    for (let n = 0; n < 2; n += 1)
+      machines.push(
+        await startMachine({
+          settings: {
+            DATABASE_URL: sqld.url,
+            MQTT_URL: url,
+            MQTT_USERNAME: username,
+            MQTT_PASSWORD: password,
+            LOG_LEVEL: 'info',
+            RATE_LIMIT_PER_MINUTE: '0',
+            RATE_LIMIT_IP_PER_MINUTE: '0',
+          },
+        }),
+      )
+  })
+  afterAll(async () => {
+    await client?.endAsync(true)
+    // Of the one that was killed only its folder is left.
+    for (const machine of machines) await machine.stop().catch(() => {})
+    await mosquitto?.end()
+    await sqld?.stop()
+  })
+
+  it('goes over to the other one, with what was acknowledged in between', async () => {
+    const bridges = () =>
+      machines.filter((machine) => machine.log().some(({ msg }) => msg === 'connected to the broker'))
+    const leader = await vi.waitFor(() => {
+      const [first, ...others] = bridges()
+      if (first === undefined) throw new Error('nobody has the bridge')
+      expect(others).toEqual([])
+      return first
+    }, takeover)
+    const standby = machines.find((machine) => machine !== leader) as Machine
+    const device = await standby.register()
+    client = await connectAsync(mosquitto.url, {
+      reconnectPeriod: 0,
+      username: `${device.id}`,
+      password: device.key,
+    })
+    const publish = (n: number) =>
+      client?.publishAsync(`iotflow/devices/${device.id}/telemetry`, JSON.stringify({ n }), { qos: 1 })
+    const stored = async () => {
+      const path = `/api/v1/telemetry/${device.id}?start_time=-1h&order=asc`
+      const { status, text, body } = await standby.request('GET', path, { key: device.key })
+      expect(status, text).toBe(200)
+      return (body.data as { n: number }[]).map(({ n }) => n)
+    }
+
+    await publish(1)
+    await vi.waitFor(async () => expect(await stored()).toEqual([1]), takeover)
+    // Longer than several rounds: one that waits leaves the leader alone.
+    await sleep(6000)
+    expect(bridges()).toEqual([leader])
+    leader.kill('SIGKILL')
+    await leader.ended
+    for (let n = 2; n <= 11; n += 1) await publish(n)
+    const all = Array.from({ length: 12 }, (_, n) => n + 1)
+    await vi.waitFor(async () => expect(await stored()).toEqual(all.slice(0, 11)), takeover)
+    await publish(12)
+    await vi.waitFor(async () => expect(await stored()).toEqual(all), takeover)
+    expect(standby.log().filter(({ msg }) => msg === 'connected to the broker')).toHaveLength(1)
+  }, 120_000)
+})
