@@ -277,7 +277,7 @@ export function configurations(): Promise<Configurations> {
 
 export function sessions(): Promise<Sessions> {
   return once('sessions', async () =>
-    createSessions({ openClients: (await presence()).openClients, messenger: messenger(), log: log() }),
+    createSessions({ clients: (await presence()).clients, messenger: messenger(), log: log() }),
   )
 }
 

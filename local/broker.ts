@@ -128,6 +128,8 @@ const unreadBytes = 65_536
 const drainTimeoutMs = 20_000
 /** When the authorizer could not be asked for a connection that is open, it is asked again after this. */
 const refreshAgainMs = 10_000
+/** AWS asks again after 300 s at the earliest; here a key that has ended ends its connection sooner, s. */
+const mostRefreshS = 45
 const publishWaitMs = 2000
 const closeWaitMs = 3000
 const maxClientIdLength = 128
@@ -548,7 +550,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     connection.policy = policy
     connection.published.clear()
     connection.received.clear()
-    connection.refreshAt = inSeconds(result.refreshAfterInSeconds)
+    connection.refreshAt = inSeconds(Math.min(result.refreshAfterInSeconds, mostRefreshS))
     connection.endsAt = inSeconds(result.disconnectAfterInSeconds)
   }
 

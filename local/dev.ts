@@ -5,6 +5,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { createConfigurations } from '../lib/commands/configuration.ts'
+import { createMessenger } from '../lib/commands/messenger.ts'
 import { type Config, ConfigError, loadConfig, loadEnvFile, type MqttConnection } from '../lib/config.ts'
 import { createAccounts } from '../lib/devices/accounts.ts'
 import { createPresence } from '../lib/devices/presence.ts'
@@ -34,6 +36,7 @@ const help = `IoTFlow ${version}: the functions under serverless-offline, for de
   npm run dev -- --help  shows this
 
 A change of a source is built and served at once. Ctrl-C ends all of it.
+It serves this machine only and without TLS: npm start is for others.
 `
 
 const service = 'iotflow'
@@ -234,6 +237,16 @@ const prepare = async (config: Config): Promise<void> => {
   registry.close()
 }
 
+/** Publishes every configuration through the data plane, as the functions do. */
+const republish = async (config: Config, { endpoint, region, credentials }: DataPlane): Promise<void> => {
+  const registry = await openRegistry(config.database)
+  const messenger = createMessenger({ endpoint, region, credentials })
+  const log = createLog(config.logLevel)
+  await createConfigurations({ db: registry.db, messenger, log }).republish()
+  messenger.close()
+  registry.close()
+}
+
 const banner = (
   functions: FunctionTable,
   httpUrl: string,
@@ -260,6 +273,11 @@ const main = async () => {
   loadEnvFile('.env')
   const config = loadConfig()
   if (config.stage !== 'local') throw new Error(`npm run dev runs stage local only, not ${config.stage}.`)
+  // The emulator asks nobody who invokes a function for a credential.
+  if (!config.loopback)
+    throw new Error(`npm run dev serves this machine only, not HOST ${config.host}: npm start serves others.`)
+  if (config.tls !== undefined)
+    throw new Error('npm run dev has no TLS: leave TLS_CERT and TLS_KEY to npm start.')
   if (config.ports.http === undefined) throw new Error('npm run dev needs a PORT.')
   await takeFolder(config.dataDir)
   const adminToken = config.adminToken ?? (await adminTokenFile(config.dataDir)).token
@@ -314,6 +332,8 @@ const main = async () => {
       // Its first events need functions that answer.
       if (typeof own === 'object' && mosquitto)
         leader = await startOwnBroker(config, own, lambdaAt(lambdaPort), mosquitto)
+      // This broker keeps its retained messages in memory only.
+      if (broker) await republish(config, plane)
       banner(functions, `http://${config.host}:${httpPort}`, broker, config)
     }
     shown = true

@@ -95,6 +95,10 @@ export function layerSettings(values: Values): Record<string, string> {
     MQTT_USERNAME: values.MQTT_USERNAME ?? 'iotflow',
     MQTT_PASSWORD: values.MQTT_PASSWORD ?? '',
     MQTT_TLS_PORT: tlsOf(values)?.port ?? 'none',
+    // Of the containers: the layer beside them is for this machine.
+    HOST: '127.0.0.1',
+    TLS_CERT: '',
+    TLS_KEY: '',
   }
 }
 

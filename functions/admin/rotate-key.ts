@@ -25,8 +25,8 @@ export const rotateDeviceKey = ({ log, gate, devices, sessions }: Deps) =>
   endpoint(log).post('/api/v1/admin/devices/:id/rotate-key', gate.admin(), async (c) => {
     const id = idOf(c)
     const { grace_s: graceS } = await optionalBody(c, Body)
-    const { apiKey, previousKeyExpiresAt } = await devices.rotateKey(id, { graceS, by: 'admin' })
-    if (graceS === 0) await sessions.end(id)
+    const { apiKey, previousKeyExpiresAt, ended } = await devices.rotateKey(id, { graceS, by: 'admin' })
+    if (ended) await sessions.end(id)
     return reply(c, 200, {
       status: 'success',
       message: 'API key rotated successfully',

@@ -1,5 +1,6 @@
 /** POST /api/v1/devices/rotate-key: a new key for the device that asks; the key it used stays valid for a while. */
 import * as z from 'zod'
+import type { Sessions } from '../../lib/commands/sessions.ts'
 import type { Device } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { grace, notAnObject } from '../../lib/devices/fields.ts'
@@ -13,15 +14,25 @@ import { formatMillis } from '../../lib/telemetry/time.ts'
 
 export const Body = z.object({ grace_s: grace }, notAnObject)
 
-export const rotateOwnKey = ({ log, gate, devices }: { log: Log; gate: Gate<Device>; devices: Devices }) =>
+interface Deps {
+  log: Log
+  gate: Gate<Device>
+  devices: Devices
+  sessions: Sessions
+}
+
+export const rotateOwnKey = ({ log, gate, devices, sessions }: Deps) =>
   endpoint(log).post('/api/v1/devices/rotate-key', gate.device('requests'), async (c) => {
     const { grace_s: graceS } = await optionalBody(c, Body)
     const usedKey = c.req.header('x-api-key') ?? ''
-    const { apiKey, previousKeyExpiresAt } = await devices.rotateKey(c.get('device').id, {
+    const { id } = c.get('device')
+    const { apiKey, previousKeyExpiresAt, ended } = await devices.rotateKey(id, {
       graceS,
       usedKey,
       by: 'device',
     })
+    // Which key a connection used is not known: the device connects again with the new one.
+    if (ended) await sessions.end(id)
     return reply(c, 200, {
       message: 'API key rotated successfully',
       api_key: apiKey,
@@ -30,5 +41,10 @@ export const rotateOwnKey = ({ log, gate, devices }: { log: Log; gate: Gate<Devi
   })
 
 export const handler = lambda(async () =>
-  rotateOwnKey({ log: runtime.log(), gate: await runtime.gate(), devices: await runtime.devices() }),
+  rotateOwnKey({
+    log: runtime.log(),
+    gate: await runtime.gate(),
+    devices: await runtime.devices(),
+    sessions: await runtime.sessions(),
+  }),
 )

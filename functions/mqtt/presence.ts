@@ -58,7 +58,7 @@ export const recordPresence = ({ log, devices, presence, sessions }: Deps) => {
     const { versionNumber: version, disconnectReason: reason } = parsed.data
     await presence.session({ deviceId, clientId, sessionId, version, kind, at, reason })
     // It was let in, and then lost the right while it was being connected: nobody else would notice.
-    if (kind === 'connected' && !(await isAllowed(deviceId))) await sessions.end(deviceId)
+    if (kind === 'connected' && !(await isAllowed(deviceId))) await sessions.end(deviceId, clientId)
   }
 
   return async (event: PresenceEvent): Promise<void> => {

@@ -59,6 +59,8 @@ export interface Configurations {
 
 /** Keys of one device. */
 export const maxKeys = 128
+/** Of the document as it is published: what AWS IoT Core takes as one message. */
+const maxDocumentBytes = 128 * 1024
 /** Tries of a change without a version when others change it at the same time. */
 const maxTries = 20
 
@@ -113,6 +115,10 @@ const iso = (ms: number) => new Date(ms).toISOString().replace('.000Z', 'Z')
 export const valuesOf = (entries: Configuration['entries']): Record<string, unknown> =>
   Object.fromEntries(Object.entries(entries).map(([key, { value }]) => [key, value]))
 
+/** As it is published. */
+const documentOf = (version: number, entries: Configuration['entries']): string =>
+  JSON.stringify({ version, configuration: valuesOf(entries) })
+
 /** A configuration as answers show it. */
 export const configurationView = ({ version, entries, reportedVersion, reportedAt }: Configuration) => ({
   version,
@@ -157,7 +163,7 @@ export function createConfigurations(options: {
       for (let last = -1; ; ) {
         const { version, entries } = await read(deviceId)
         if (version === last || version === 0) return true
-        const payload = JSON.stringify({ version, configuration: valuesOf(entries) })
+        const payload = documentOf(version, entries)
         await messenger.publish({ topic: deviceTopics(deviceId).configSubscribe, payload, retain: true })
         last = version
       }
@@ -181,7 +187,20 @@ export function createConfigurations(options: {
         details: [{ path: '', message: `makes ${entries.size} keys: at most ${maxKeys} are kept` }],
       })
     }
-    return Object.fromEntries(entries)
+    const after = Object.fromEntries(entries)
+    const bytes = Buffer.byteLength(documentOf(before.version + 1, after))
+    if (bytes > maxDocumentBytes) {
+      throw new AppError(
+        'VALIDATION_FAILED',
+        'The configuration is too large for one message to the device.',
+        {
+          details: [
+            { path: '', message: `makes ${bytes} bytes: at most ${maxDocumentBytes} reach a device` },
+          ],
+        },
+      )
+    }
+    return after
   }
 
   /** Writes the next version; false when another change came first. */

@@ -117,7 +117,7 @@ export interface Devices {
   rotateKey(
     id: number,
     options: { graceS: number; usedKey?: string; by: Actor },
-  ): Promise<{ apiKey: string; previousKeyExpiresAt: number | null }>
+  ): Promise<{ apiKey: string; previousKeyExpiresAt: number | null; ended: boolean }>
   /** Ends all live keys, or those with this prefix. Answers how many there were. @throws {AppError} NOT_FOUND */
   revokeKeys(id: number, prefix?: string): Promise<number>
   /** Newest first. */
@@ -417,11 +417,12 @@ export function createDevices(options: DevicesOptions): Devices {
         usedKey === undefined
           ? sql`(select max(${credentials.id}) from ${credentials} where ${live})`
           : sql`(select ${credentials.id} from ${credentials} where ${credentials.keyHash} = ${digestKey(usedKey)})`
-      const [, [previous]] = await db.batch([
+      const [revoked, [previous]] = await db.batch([
         db
           .update(credentials)
           .set({ revokedAt: at })
-          .where(and(live, ne(credentials.id, kept))),
+          .where(and(live, ne(credentials.id, kept)))
+          .returning({ id: credentials.id }),
         db
           .update(credentials)
           .set({ expiresAt: sql`min(coalesce(${credentials.expiresAt}, ${until}), ${until})` })
@@ -436,7 +437,11 @@ export function createDevices(options: DevicesOptions): Devices {
         note(id, 'key_rotated', at, { by, key_prefix: keyPrefix(apiKey), grace_s: graceS }),
       ])
       changed(id)
-      return { apiKey, previousKeyExpiresAt: previous?.expiresAt ?? null }
+      return {
+        apiKey,
+        previousKeyExpiresAt: previous?.expiresAt ?? null,
+        ended: revoked.length > 0 || graceS === 0,
+      }
     },
 
     async revokeKeys(id, prefix) {

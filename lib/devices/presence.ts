@@ -33,8 +33,8 @@ export interface StatusReport {
 export interface Presence {
   session(event: SessionEvent): Promise<void>
   report(report: StatusReport): Promise<void>
-  /** Client ids of the sessions of a device that are open as far as is known. */
-  openClients(deviceId: number): Promise<string[]>
+  /** The last client ids of a device, each with whether its session is open as far as is known. */
+  clients(deviceId: number): Promise<Map<string, boolean>>
   /** The broker has started anew: no session from before is open. */
   reset(at: number): Promise<void>
 }
@@ -43,6 +43,8 @@ export interface Presence {
 const versionResetMs = 50 * 60_000
 /** A will that is published when its client comes back over another connection says nothing of the new one. */
 const takeoverMs = 5000
+/** Of a device, that are ended together. */
+const maxClients = 200
 
 export function createPresence(options: {
   db: RegistryDb
@@ -116,11 +118,12 @@ export function createPresence(options: {
       changed(deviceId)
     },
 
-    async openClients(deviceId) {
+    async clients(deviceId) {
       const { rows } = await db.run(
-        sql`select client_id from sessions where device_id = ${deviceId} and ended_at is null`,
+        sql`select client_id, ended_at is null as open from sessions where device_id = ${deviceId}
+          order by ended_at is not null, ended_at desc limit ${maxClients}`,
       )
-      return rows.map((row) => String(row.client_id))
+      return new Map(rows.map((row) => [String(row.client_id), Number(row.open) === 1]))
     },
 
     async reset(at) {

@@ -35,23 +35,30 @@ const rightsOf = (deviceId: number) => {
   ]
 }
 
+/**
+ * Name and client id of a device. With another id it could take over a session, also that of the layer, where a listener
+ * does not give out ids itself.
+ */
+const nameOf = (deviceId: number) => ({ username: String(deviceId), clientid: String(deviceId) })
+
 /** Gives a device its rights, whatever it had; its connection goes on. */
 export const rightsCommands = (deviceId: number): Command[] => {
   const role = { rolename: roleOf(deviceId), acls: rightsOf(deviceId) }
   return [
     { command: 'createRole', ...role },
     { command: 'modifyRole', ...role },
+    { command: 'modifyClient', ...nameOf(deviceId) },
   ]
 }
 
 /** The account of a device, with this key as its password and none before it; a connection with another one ends. */
 export function accountCommands(deviceId: number, key: string): Command[] {
-  const [username, rolename] = [String(deviceId), roleOf(deviceId)]
+  const client = { ...nameOf(deviceId), password: key, roles: [{ rolename: roleOf(deviceId) }] }
   return [
     ...rightsCommands(deviceId),
-    { command: 'createClient', username, password: key, roles: [{ rolename }] },
-    { command: 'modifyClient', username, password: key, roles: [{ rolename }] },
-    { command: 'enableClient', username },
+    { command: 'createClient', ...client },
+    { command: 'modifyClient', ...client },
+    ...enableCommands(deviceId),
   ]
 }
 

@@ -236,9 +236,13 @@ const timeOf = (item: Json, index: number, arrival: Arrival, details: Details): 
 
 const messageIdOf = ({ message_id: id }: Json, details: Details): string | undefined => {
   if (id === undefined || id === null) return undefined
-  if (typeof id === 'number' && Number.isFinite(id)) return String(id)
+  // A larger number has lost its last digits: two messages would be one.
+  if (typeof id === 'number' && Number.isSafeInteger(id)) return String(id)
   if (typeof id === 'string' && id !== '' && id.length <= maxMessageIdLength && id.isWellFormed()) return id
-  details.push({ path: 'message_id', message: `must be a string of 1 to ${maxMessageIdLength} characters` })
+  details.push({
+    path: 'message_id',
+    message: `must be a string of 1 to ${maxMessageIdLength} characters, or a whole number up to 2^53 - 1`,
+  })
   return undefined
 }
 

@@ -1,6 +1,6 @@
 /** What devices may do at a broker, and what becomes of what they send: the same on every broker the layer works with. */
 import { eq } from 'drizzle-orm'
-import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
+import { connectAsync, type IClientOptions, type MqttClient, connect as open } from 'mqtt'
 import { generate } from 'mqtt-packet'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { deadLetters } from '../../lib/registry/schema.ts'
@@ -79,14 +79,15 @@ const kinds: Record<'embedded' | 'Mosquitto', Kind> = {
   },
 }
 
-const suite = (name: string, { open, protocolVersion, tellsRetained }: Kind) => {
+const suite = (name: string, kind: Kind) => {
+  const { protocolVersion, tellsRetained } = kind
   let place: Place
   let machine: Machine
   let [url, wsUrl] = ['', '']
   let [own, other] = [] as unknown as [Device, Device]
   let made = 0
   beforeAll(async () => {
-    place = await open()
+    place = await kind.open()
     machine = await startMachine({
       settings: {
         ADMIN_TOKEN: adminToken,
@@ -312,6 +313,14 @@ const suite = (name: string, { open, protocolVersion, tellsRetained }: Kind) => 
         ({ id }) => asAdmin('PUT', `/api/v1/admin/devices/${id}/status`, { status: 'inactive' }),
       ],
       ['has its keys revoked', ({ id }) => asAdmin('POST', `/api/v1/admin/devices/${id}/revoke-key`, {})],
+      [
+        'rotated twice, which ended the key it had connected with',
+        async ({ key }) => {
+          const rotate = (key: string) =>
+            machine.request('POST', '/api/v1/devices/rotate-key', { key, body: {} })
+          return rotate((await rotate(key)).body.api_key)
+        },
+      ],
       ['was deleted', ({ id }) => asAdmin('DELETE', `/api/v1/admin/devices/${id}`)],
     ]
     it.each(offline)('no device that %s, and ends its connection', async (_what, act) => {
@@ -320,6 +329,29 @@ const suite = (name: string, { open, protocolVersion, tellsRetained }: Kind) => 
       expect(await act(device)).toMatchObject({ status: 200 })
       await vi.waitFor(() => expect(client.connected).toBe(false), 60_000)
       expect(await letsIn(device)).toBe(false)
+    })
+
+    it('no device back into the session it left before it lost its right', async () => {
+      const device = await machine.register()
+      const returns = () =>
+        new Promise<boolean>((resolve, reject) => {
+          const client = open(url, {
+            protocolVersion: 4,
+            clean: false,
+            reconnectPeriod: 0,
+            clientId: `${device.id}-left`,
+            username: String(device.id),
+            password: device.key,
+          })
+          client.once('error', reject)
+          client.once('connect', ({ sessionPresent }) => client.end(() => resolve(sessionPresent)))
+        })
+      expect([await returns(), await returns()]).toEqual([false, true])
+      for (const status of ['inactive', 'active'])
+        expect(await asAdmin('PUT', `/api/v1/admin/devices/${device.id}/status`, { status })).toMatchObject({
+          status: 200,
+        })
+      expect(await returns()).toBe(false)
     })
 
     it('a device with the key that a rotation gave it', async () => {

@@ -71,18 +71,51 @@ it('prints every route with its function, where MQTT is, and what to try', () =>
   expect(out).not.toContain('http://127.0.0.1:0')
 })
 
-it('serves a change of a function within seconds', async () => {
-  const before = await until('an answer', () => get('/api/v1/mqtt/status'))
-  expect(before.text).not.toContain('changed')
-  const started = Date.now()
-  await edit('functions/mqtt/status.ts', (source) =>
-    source.replace('broker_info: {', "changed: 'yes', broker_info: {"),
-  )
-  await until('the change', async () =>
-    (await get('/api/v1/mqtt/status'))?.text.includes('changed') ? true : undefined,
-  )
-  process.stdout.write(`\nA change was served after ${Date.now() - started} ms.\n`)
+it('serves a change of a function within 3 s', async () => {
+  await until('an answer', () => get('/api/v1/mqtt/status'))
+  // The machine may be busy with other things for one of them.
+  const times: number[] = []
+  for (const mark of ['first', 'second', 'third']) {
+    const started = Date.now()
+    await edit('functions/mqtt/status.ts', (source) =>
+      source.replace('broker_info: {', `${mark}: 'yes', broker_info: {`),
+    )
+    await until('the change', async () =>
+      (await get('/api/v1/mqtt/status'))?.text.includes(mark) ? true : undefined,
+    )
+    times.push(Date.now() - started)
+    if (Date.now() - started < 3000) break
+  }
+  process.stdout.write(`\nA change was served after ${times.join(', ')} ms.\n`)
+  expect(Math.min(...times)).toBeLessThan(3000)
 })
+
+it.each([
+  ['HOST', '0.0.0.0', 'this machine only'],
+  ['TLS_CERT', 'cert.pem', 'TLS'],
+])(
+  'does not begin with %s=%s: whoever reaches the emulator may invoke every function',
+  async (name, value, why) => {
+    const settings = { DATA_DIR: `${folder.path}/other`, PORT: '0', MQTT_PORT: '0', [name]: value }
+    const refused = spawn(process.execPath, ['--import', 'tsx', 'local/dev.ts'], {
+      cwd: folder.path,
+      env: {
+        PATH: process.env.PATH,
+        HOME: process.env.HOME,
+        ...Object.fromEntries(settingNames.map((setting) => [setting, ''])),
+        ...settings,
+        ...(name === 'TLS_CERT' && { TLS_KEY: 'key.pem' }),
+      },
+    })
+    let said = ''
+    refused.stderr.on('data', (chunk) => {
+      said += chunk
+    })
+    expect(await new Promise((resolve) => refused.once('close', resolve))).toBe(1)
+    expect(said).toContain(why)
+    expect(said).toContain('npm start')
+  },
+)
 
 it('lives on when a handler throws, when one rejects late, and when a source cannot be built', async () => {
   const works = await until('an answer', () => get('/health'))

@@ -109,6 +109,17 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     await own.endAsync()
   })
 
+  it('keep a device out of the session of the layer, also where the listener gives out no ids', async () => {
+    const intruder = connectAsync(server.layer.url, {
+      reconnectPeriod: 0,
+      username: '1',
+      password: 'key-1',
+      clientId: 'iotflow-bridge',
+      clean: true,
+    })
+    await expect(intruder).rejects.toThrow()
+  })
+
   describe('let a device', () => {
     /** What reaches the broker's other side. */
     const arrives = async (topic: string, publish: (client: MqttClient) => Promise<unknown>) => {

@@ -52,10 +52,13 @@ const disconnect = (version: number, at: number, reason?: string): Event => ({
 const tell = (deviceId: number, event: Event, clientId = String(deviceId)) =>
   presence.session({ deviceId, clientId, sessionId: `session ${event.version}`, ...event })
 
+const openOf = async (id: number) =>
+  [...(await presence.clients(id))].filter(([, open]) => open).map(([clientId]) => clientId)
+
 const stateOf = async (id: number, at = minute) => {
   const device = await devices.get(id)
   return {
-    open: (await presence.openClients(id)).length,
+    open: (await openOf(id)).length,
     connectedAt: device.connectedAt === null ? null : device.connectedAt - noon,
     online: isOnline(device, noon + at),
   }
@@ -162,7 +165,13 @@ describeRegistry('presence', (place) => {
       await tell(id, connect(1, 1000), `${id}-a`)
       await tell(id, connect(2, 2000), `${id}-b`)
       await tell(id, disconnect(2, 3000), `${id}-b`)
-      expect(await presence.openClients(id)).toEqual([`${id}-a`])
+      expect(await openOf(id)).toEqual([`${id}-a`])
+      expect(await presence.clients(id)).toEqual(
+        new Map([
+          [`${id}-a`, true],
+          [`${id}-b`, false],
+        ]),
+      )
       expect((await stateOf(id)).online).toBe(true)
       expect((await eventsOf(id)).map(({ kind }) => kind)).toEqual(['online'])
     })
@@ -187,7 +196,7 @@ describeRegistry('presence', (place) => {
 
     it('of a device that is unknown are left out', async () => {
       await tell(999_999, connect(1, 0))
-      expect(await presence.openClients(999_999)).toEqual([])
+      expect(await openOf(999_999)).toEqual([])
     })
 
     it('from before a new start of the broker have ended', async () => {
