@@ -33,6 +33,7 @@ import { openInfluxStore } from './telemetry/influx.ts'
 import type { Intake } from './telemetry/intake.ts'
 import { payloadOf } from './telemetry/payload.ts'
 import { createPassingIntake, createQueue, createQueuedIntake } from './telemetry/queue.ts'
+import type { Bury } from './telemetry/single-out.ts'
 import { createSpooledIntake } from './telemetry/spool.ts'
 import type { TelemetryStore } from './telemetry/store.ts'
 import { createTelemetry, type Telemetry } from './telemetry/telemetry.ts'
@@ -171,20 +172,21 @@ function directIntake(): Promise<Intake> {
     const ledger = await embedded()
     const { influx, queue, spool } = config()
     if (influx === undefined) return createDirectIntake(ledger)
-    if (queue !== undefined) return createPassingIntake({ ledger, store: await store() })
     const letters = await deadLetters()
+    const bury: Bury = ({ deviceId, receivedAt, readings }, reason) =>
+      letters.keep({
+        deviceId,
+        topic: deviceTopics(deviceId).telemetryPublish,
+        payload: Buffer.from(payloadOf(readings)),
+        reason,
+        receivedAt,
+        messageId: '',
+      })
+    if (queue !== undefined) return createPassingIntake({ ledger, store: await store(), bury })
     const value = createSpooledIntake({
       ledger,
       store: await store(),
-      bury: ({ deviceId, receivedAt, readings }, reason) =>
-        letters.keep({
-          deviceId,
-          topic: deviceTopics(deviceId).telemetryPublish,
-          payload: Buffer.from(payloadOf(readings)),
-          reason,
-          receivedAt,
-          messageId: '',
-        }),
+      bury,
       log: log(),
       maxBytes: spool.maxBytes,
       maxAgeMs: spool.maxAgeS * 1000,

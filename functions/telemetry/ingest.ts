@@ -8,7 +8,7 @@ import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
 import { decodeJson } from '../../lib/json.ts'
 import type { Log } from '../../lib/log.ts'
-import { deviceTopics, parseDeviceTopic } from '../../lib/mqtt/topics.ts'
+import { parseDeviceTopic } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import type { DeadLetters } from '../../lib/telemetry/dead-letters.ts'
 import { decodeSpooled } from '../../lib/telemetry/queue.ts'
@@ -118,10 +118,10 @@ export const ingestQueue =
   ({ log, telemetry, deadLetters, ...others }: Deps) =>
   async ({ Records }: SQSEvent): Promise<SQSBatchResponse> => {
     const ingest = ingestTelemetry({ log, telemetry, deadLetters, ...others })
-    const bury = (record: SQSRecord, reason: string, deviceId?: number) =>
+    const bury = (record: SQSRecord, reason: string) =>
       deadLetters.keep({
-        deviceId,
-        topic: deviceId === undefined ? '' : deviceTopics(deviceId).telemetryPublish,
+        deviceId: undefined,
+        topic: '',
         payload: Buffer.from(record.body),
         reason,
         receivedAt: Number(record.attributes.SentTimestamp),
@@ -129,13 +129,7 @@ export const ingestQueue =
       })
     const take = async (record: SQSRecord) => {
       const delivery = decodeSpooled(JSON.parse(record.body))
-      if (delivery !== undefined) {
-        await telemetry.restore(delivery).catch((error: unknown) => {
-          if (!(error instanceof AppError) || error.code !== 'VALIDATION_FAILED') throw error
-          return bury(record, error.message, delivery.deviceId)
-        })
-        return
-      }
+      if (delivery !== undefined) return telemetry.restore(delivery)
       const event = eventOf(record)
       await (event
         ? ingest(event, true)

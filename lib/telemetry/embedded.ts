@@ -67,8 +67,8 @@ export interface EmbeddedStore extends TelemetryStore {
   countIn(change: AccountChange): Promise<void>
   /** Which of these keys were seen within 24 h. */
   knownKeys(deviceId: number, keys: readonly (string | undefined)[]): Promise<Set<string>>
-  /** Notes the keys of a delivery that is stored elsewhere, and counts it. */
-  note(delivery: Delivery, receipt: Receipt): Promise<void>
+  /** Notes the keys of a delivery that is stored elsewhere, and counts it. @param refused of its readings, by the store. */
+  note(delivery: Delivery, receipt: Receipt, refused: number): Promise<void>
   account(deviceId?: number): Promise<Account>
   lastArrival(): Promise<number>
   spoolState(): Promise<SpoolState>
@@ -351,7 +351,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       return new Set((await query({ op: 'knownKeys', deviceId, keys: given })).map(([key]) => String(key)))
     },
 
-    async note({ deviceId, readings, keys, rejected, receivedAt }, { stored, duplicates }) {
+    async note({ deviceId, readings, keys, rejected, receivedAt }, { stored, duplicates }, refused) {
       const received = readings.length + rejected
       await change({
         op: 'note',
@@ -360,7 +360,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
             key === undefined ? [] : [[deviceId, key, `${tokenPrefix}.${tokens++}`, receivedAt]],
           ),
         ),
-        change: [deviceId, received, stored, 0, rejected, duplicates, receivedAt],
+        change: [deviceId, received, stored, 0, rejected + refused, duplicates, receivedAt],
       })
     },
 

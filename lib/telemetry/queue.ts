@@ -5,6 +5,7 @@ import type { Log } from '../log.ts'
 import type { EmbeddedStore } from './embedded.ts'
 import type { Delivery, Intake, Receipt } from './intake.ts'
 import type { Reading } from './reading.ts'
+import { type Bury, writeOrBury } from './single-out.ts'
 import type { TelemetryStore } from './store.ts'
 import { unavailable } from './write-queue.ts'
 
@@ -95,11 +96,13 @@ export function createQueue(at: AwsAccess & { readonly url: string }): Queue {
 export function createPassingIntake({
   store,
   ledger,
+  bury,
 }: {
   store: Pick<TelemetryStore, 'write'>
   ledger: EmbeddedStore
+  bury: Bury
 }): Intake {
-  const writeFresh = async (delivery: Delivery): Promise<Receipt> => {
+  const takeOne = async (delivery: Delivery): Promise<Receipt> => {
     const { readings, keys } = delivery
     const known = keys && (await ledger.knownKeys(delivery.deviceId, keys))
     const fresh = readings.filter((_, at) => {
@@ -110,12 +113,14 @@ export function createPassingIntake({
       known?.add(key)
       return isNew
     })
-    if (fresh.length > 0) await store.write({ ...delivery, readings: fresh })
-    return { stored: fresh.length, queued: 0, duplicates: readings.length - fresh.length }
-  }
-  const takeOne = async (delivery: Delivery): Promise<Receipt> => {
-    const receipt = await writeFresh(delivery)
-    await ledger.note(delivery, receipt)
+    const refused =
+      fresh.length === 0 ? 0 : (await writeOrBury(store, bury, { ...delivery, readings: fresh })).size
+    const receipt = {
+      stored: fresh.length - refused,
+      queued: 0,
+      duplicates: readings.length - fresh.length,
+    }
+    await ledger.note(delivery, receipt, refused)
     return receipt
   }
   /** Deliveries with keys come one after the other: each knows the keys of those before. */

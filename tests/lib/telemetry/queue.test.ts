@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { AppError } from '../../../lib/errors.ts'
 import { createLog } from '../../../lib/log.ts'
 import { openEmbeddedStore } from '../../../lib/telemetry/embedded.ts'
@@ -10,9 +10,10 @@ import {
   createQueuedIntake,
   decodeSpooled,
 } from '../../../lib/telemetry/queue.ts'
+import type { WriteEntry } from '../../../lib/telemetry/store.ts'
 import { unavailable } from '../../../lib/telemetry/write-queue.ts'
 import { describeWith } from '../../support/backends.ts'
-import { intakeContract, readingAt } from '../../support/intake-contract.ts'
+import { balance, intakeContract, readingAt } from '../../support/intake-contract.ts'
 import { findMoto, type Sqs, startSqs } from '../../support/sqs.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
@@ -24,13 +25,92 @@ intakeContract('past the spool, into a store without accounts', async () => {
     openEmbeddedStore({ at: { file: join(folder.path, name) }, log, retentionMs: 0 })
   const [ledger, store] = [await open('ledger.db'), await open('telemetry.db')]
   return {
-    intake: createPassingIntake({ ledger, store }),
+    intake: createPassingIntake({
+      ledger,
+      store,
+      bury: () => Promise.reject(new Error('nothing is refused here')),
+    }),
     store,
     async end() {
       await Promise.all([ledger.close(), store.close()])
       await folder.remove()
     },
   }
+})
+
+describe('past the spool, into a store that refuses some readings', () => {
+  const make = async () => {
+    const folder = await temporaryFolder()
+    const ledger = await openEmbeddedStore({
+      at: { file: join(folder.path, 'ledger.db') },
+      log,
+      retentionMs: 0,
+    })
+    onTestFinished(async () => {
+      await ledger.close()
+      await folder.remove()
+    })
+    const written: unknown[] = []
+    const buried: unknown[] = []
+    const store = {
+      away: false,
+      async write({ readings }: WriteEntry) {
+        const values = readings.map(({ fields }) => fields.value)
+        if (store.away && values.length === 1) throw unavailable()
+        if (values.includes('bad')) throw new AppError('VALIDATION_FAILED', 'No.')
+        written.push(...values)
+      },
+    }
+    const bury = async ({ deviceId, readings }: WriteEntry, reason: string) => {
+      buried.push([deviceId, readings.map(({ fields }) => fields.value), reason])
+    }
+    const intake = createPassingIntake({ ledger, store, bury })
+    const take = (values: readonly (number | string)[], keys?: readonly string[]) =>
+      intake.take({
+        deviceId: 7,
+        deviceType: 'sensor',
+        location: null,
+        receivedAt: 1_760_000_000_000,
+        readings: values.map((value, at) => ({ ...readingAt(at, 0), fields: { value } })),
+        keys,
+        rejected: 1,
+      })
+    return { intake, store, written, buried, take }
+  }
+
+  it('stores the others, buries each refused one alone and counts it as rejected', async () => {
+    const { intake, written, buried, take } = await make()
+    expect(await take([1, 'bad', 2, 'bad'])).toEqual({ stored: 2, queued: 0, duplicates: 0 })
+    expect(written).toEqual([1, 2])
+    const reason = 'The telemetry store refused the reading.'
+    expect(buried).toEqual([
+      [7, ['bad'], reason],
+      [7, ['bad'], reason],
+    ])
+    expect(await intake.account(7)).toEqual({
+      received: 5,
+      stored: 2,
+      spooled: 0,
+      rejected: 3,
+      duplicates: 0,
+    })
+  })
+
+  it('does not bury the same again when it is sent again', async () => {
+    const { intake, buried, take } = await make()
+    await take(['bad', 1], ['a', 'b'])
+    expect(await take(['bad', 1], ['a', 'b'])).toEqual({ stored: 0, queued: 0, duplicates: 2 })
+    expect(buried).toHaveLength(1)
+    expect(balance(await intake.account(7))).toBe(0)
+  })
+
+  it('buries and counts nothing while the store is away in between', async () => {
+    const { intake, store, buried, take } = await make()
+    store.away = true
+    await expect(take(['bad', 1])).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(buried).toEqual([])
+    expect((await intake.account(7)).received).toBe(0)
+  })
 })
 
 describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', () => {
