@@ -90,8 +90,8 @@ export function createQueue(at: AwsAccess & { readonly url: string }): Queue {
 }
 
 /**
- * The way into a store that keeps no accounts itself: readings with keys are looked up first, and counted after they were
- * stored. Two with the same key at the same time in two containers are both stored if they have no time of their own.
+ * The way into a store that keeps no accounts itself: keys are reserved with the time of their reading before it is stored,
+ * and noted after. Two with one key at once, in two containers say, write the same point; the first one noted counts.
  */
 export function createPassingIntake({
   store,
@@ -104,24 +104,21 @@ export function createPassingIntake({
 }): Intake {
   const takeOne = async (delivery: Delivery): Promise<Receipt> => {
     const { readings, keys } = delivery
-    const known = keys && (await ledger.knownKeys(delivery.deviceId, keys))
-    const fresh = readings.filter((_, at) => {
-      const key = keys?.[at]
-      if (key === undefined) return true
-      const isNew = !known?.has(key)
+    const times = keys ? await ledger.reserveKeys(delivery) : readings.map(({ time }) => time)
+    const fresh = new Map<Reading, { readonly key: string | undefined }>()
+    const met = new Set<string>()
+    for (const [at, reading] of readings.entries()) {
+      const [key, time] = [keys?.[at], times[at]]
       // Of two in one message the first counts.
-      known?.add(key)
-      return isNew
-    })
-    const refused =
-      fresh.length === 0 ? 0 : (await writeOrBury(store, bury, { ...delivery, readings: fresh })).size
-    const receipt = {
-      stored: fresh.length - refused,
-      queued: 0,
-      duplicates: readings.length - fresh.length,
+      if (time === undefined || (key !== undefined && met.has(key))) continue
+      if (key !== undefined) met.add(key)
+      fresh.set({ ...reading, time }, { key })
     }
-    await ledger.note(delivery, receipt, refused)
-    return receipt
+    const entry = { ...delivery, readings: [...fresh.keys()] }
+    const buried = fresh.size === 0 ? new Set<Reading>() : await writeOrBury(store, bury, entry)
+    const stored = [...fresh].flatMap(([reading, one]) => (buried.has(reading) ? [] : [one]))
+    const refused = [...fresh].flatMap(([reading, one]) => (buried.has(reading) ? [one] : []))
+    return ledger.note(delivery, { stored, refused, duplicates: readings.length - fresh.size })
   }
   /** Deliveries with keys come one after the other: each knows the keys of those before. */
   let keyed: Promise<unknown> = Promise.resolve()

@@ -10,7 +10,7 @@ import {
   createQueuedIntake,
   decodeSpooled,
 } from '../../../lib/telemetry/queue.ts'
-import type { WriteEntry } from '../../../lib/telemetry/store.ts'
+import type { TelemetryStore, WriteEntry } from '../../../lib/telemetry/store.ts'
 import { unavailable } from '../../../lib/telemetry/write-queue.ts'
 import { describeWith } from '../../support/backends.ts'
 import { balance, intakeContract, readingAt } from '../../support/intake-contract.ts'
@@ -110,6 +110,74 @@ describe('past the spool, into a store that refuses some readings', () => {
     await expect(take(['bad', 1])).rejects.toMatchObject({ code: 'UNAVAILABLE' })
     expect(buried).toEqual([])
     expect((await intake.account(7)).received).toBe(0)
+  })
+})
+
+describe('past the spool, from two containers at once', () => {
+  const make = async () => {
+    const folder = await temporaryFolder()
+    const open = (name: string) =>
+      openEmbeddedStore({ at: { file: join(folder.path, name) }, log, retentionMs: 0 })
+    const [ledger, store] = [await open('ledger.db'), await open('telemetry.db')]
+    onTestFinished(async () => {
+      await Promise.all([ledger.close(), store.close()])
+      await folder.remove()
+    })
+    const bury = () => Promise.reject(new Error('nothing is refused here'))
+    const container = (write: TelemetryStore['write'] = store.write) =>
+      createPassingIntake({ ledger, store: { write }, bury })
+    const delivery = (second: number, keys = ['same']): Delivery => ({
+      deviceId: 7,
+      deviceType: 'sensor',
+      location: null,
+      receivedAt: 1_760_000_000_000,
+      readings: keys.map((_, at) => readingAt(second + at, second)),
+      keys,
+      rejected: 0,
+    })
+    return { ledger, store, container, delivery }
+  }
+
+  it('stores one reading with one key, and counts it once', async () => {
+    const { ledger, store, container, delivery } = await make()
+    let writing = 0
+    let bothWrite = () => {}
+    const both = new Promise<void>((resolve) => {
+      bothWrite = resolve
+    })
+    const write = async (entry: WriteEntry) => {
+      writing += 1
+      if (writing === 2) bothWrite()
+      await both
+      await store.write(entry)
+    }
+    const receipts = await Promise.all([1, 2].map((n) => container(write).take(delivery(n))))
+    expect(writing).toBe(2)
+    expect(receipts.map(({ stored }) => stored).sort()).toEqual([0, 1])
+    expect(receipts.map(({ duplicates }) => duplicates).sort()).toEqual([0, 1])
+    expect(await store.count(7)).toBe(1)
+    expect(await ledger.account(7)).toMatchObject({ received: 2, stored: 1, duplicates: 1 })
+    expect(await container().take(delivery(3))).toMatchObject({ stored: 0, duplicates: 1 })
+    expect(await store.count(7)).toBe(1)
+  })
+
+  it.each([
+    ['before it has stored the reading', false],
+    ['after it has stored the reading, and before it has counted it', true],
+  ])('has it in the end when the first one dies %s', async (_, stores) => {
+    const { ledger, store, container, delivery } = await make()
+    const dying = container(async (entry) => {
+      if (stores) await store.write(entry)
+      throw unavailable()
+    })
+    await expect(dying.take(delivery(1))).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect((await ledger.account(7)).received).toBe(0)
+    expect(await container().take(delivery(2, ['same', 'other']))).toMatchObject({ stored: 2, duplicates: 0 })
+    // Under the time of the first try: were that stored after all, it is the same point.
+    expect(
+      (await store.scan({ deviceId: 7, from: 0n, to: 2n ** 62n, limit: 9 })).map(({ time }) => time),
+    ).toEqual([readingAt(1, 0).time, readingAt(3, 0).time])
+    expect(await ledger.account(7)).toMatchObject({ received: 2, stored: 2, duplicates: 0 })
   })
 })
 
