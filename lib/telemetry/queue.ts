@@ -52,7 +52,7 @@ export function decodeSpooled(body: unknown): Delivery | undefined {
 /** Halves until each part fits into a message. */
 const parts = (delivery: Delivery): Delivery[] => {
   const { readings, keys, rejected } = delivery
-  if (readings.length < 2 || encode(delivery).length <= maxMessageBytes) return [delivery]
+  if (readings.length < 2 || Buffer.byteLength(encode(delivery)) <= maxMessageBytes) return [delivery]
   const half = readings.length >> 1
   const part = (from: number, to: number, ofRejected: number) =>
     parts({

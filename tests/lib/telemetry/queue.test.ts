@@ -247,6 +247,18 @@ describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', 
     expect(found.reduce((sum, one) => sum + (one?.rejected ?? 0), 0)).toBe(2)
   })
 
+  it('measures a message in bytes', async () => {
+    const values = Array.from({ length: 100 }, (_, at) => `${at}:${'\u{1f600}'.repeat(1000)}`)
+    await createQueue(sqs.queue).send([delivery(values)])
+    const messages = await sqs.receive()
+    for (const message of messages) {
+      expect(Buffer.byteLength(message.Body)).toBeLessThanOrEqual(200_000)
+      await sqs.delete(message)
+    }
+    const found = messages.flatMap(({ Body }) => decodeSpooled(JSON.parse(Body))?.readings ?? [])
+    expect(found).toHaveLength(values.length)
+  })
+
   it('does not get what is refused for good, nor messages without readings', async () => {
     const refusal = new AppError('VALIDATION_FAILED', 'No.')
     const queue = createQueue(sqs.queue)
