@@ -219,6 +219,17 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
     expect(await account()).toMatchObject({ received: 3, stored: 3, rejected: 0 })
   })
 
+  it('puts among the dead letters what is none of its messages: it would come again for ever', async () => {
+    const bodies = ['not json', 'null', '7', '[]', '{"spooled":null}', '{"spooled":{"readings":7}}']
+    const { received_at: _, ...noTime } = event({ n: 1 })
+    const all = [...bodies, JSON.stringify(noTime), JSON.stringify({ requestPayload: 7 })]
+    expect(await deliver(...all.map((body) => ({ ...record({}), body })))).toEqual([])
+    const { dead_letters: letters } = (await admin('GET', 'dead-letters')) as {
+      dead_letters: { payload: string }[]
+    }
+    expect(letters.map(({ payload }) => payload)).toEqual(expect.arrayContaining(all))
+  })
+
   it('reports the one record of a batch that fails, and only that; again, it is stored once', async () => {
     await register('batch')
     const records = [1, 2, 3, 4, 5].map((n) =>
