@@ -32,7 +32,12 @@ import { createDirectIntake, type EmbeddedStore, openEmbeddedStore } from './tel
 import { openInfluxStore } from './telemetry/influx.ts'
 import type { Intake } from './telemetry/intake.ts'
 import { payloadOf } from './telemetry/payload.ts'
-import { createPassingIntake, createQueue, createQueuedIntake } from './telemetry/queue.ts'
+import {
+  createPassingIntake,
+  createQueue,
+  createQueuedIntake,
+  createRestoringIntake,
+} from './telemetry/queue.ts'
 import type { Bury } from './telemetry/single-out.ts'
 import { createSpooledIntake } from './telemetry/spool.ts'
 import type { TelemetryStore } from './telemetry/store.ts'
@@ -202,13 +207,33 @@ function intake(): Promise<Intake> {
     const { queue } = config()
     return queue === undefined
       ? direct
-      : createQueuedIntake({ intake: direct, queue: createQueue(queue), log: log() })
+      : createQueuedIntake({
+          intake: direct,
+          queue: createQueue(queue),
+          ledger: await embedded(),
+          log: log(),
+        })
+  })
+}
+
+/** The way in for what comes out of the queue, and must not go back there. */
+function restoringIntake(): Promise<Intake> {
+  return once('restoringIntake', async () => {
+    const direct = await directIntake()
+    return config().queue === undefined
+      ? direct
+      : createRestoringIntake({ intake: direct, ledger: await embedded() })
   })
 }
 
 export function telemetry(): Promise<Telemetry> {
   return once('telemetry', async () =>
-    createTelemetry({ store: await store(), intake, directIntake, retentionMs: retentionMs() }),
+    createTelemetry({
+      store: await store(),
+      intake,
+      directIntake: restoringIntake,
+      retentionMs: retentionMs(),
+    }),
   )
 }
 

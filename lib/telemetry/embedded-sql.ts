@@ -51,6 +51,9 @@ export type Ask =
   | { op: 'spooled'; maxMessages: number; maxBytes: number }
   | { op: 'settle'; ids: number[] }
   | { op: 'dropSpooled'; deviceId: number; from: bigint; to: bigint }
+  /** `forget`: what was removed before, ms since the epoch, is remembered no longer. */
+  | { op: 'noteRemoved'; deviceId: number; from: bigint; to: bigint; at: number; forget: number }
+  | { op: 'removedSince'; deviceId: number; at: number }
   | { op: 'prune'; before: bigint }
   | { op: 'forgetKeys'; before: number }
   | { op: 'remove'; deviceId: number; from: bigint; to: bigint }
@@ -121,6 +124,13 @@ const schema = `
     PRIMARY KEY (device_id, key)
   ) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS seen_at ON seen (at);
+  CREATE TABLE IF NOT EXISTS removed (
+    device_id INTEGER NOT NULL,
+    from_ts INTEGER NOT NULL,
+    to_ts INTEGER NOT NULL,
+    at INTEGER NOT NULL
+  );
+  CREATE INDEX IF NOT EXISTS removed_device ON removed (device_id, at);
   CREATE TABLE IF NOT EXISTS spool (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     device_id INTEGER NOT NULL,
@@ -519,6 +529,23 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
         return settle(JSON.stringify(ask.ids))
       case 'dropSpooled':
         return dropSpooled(ask.deviceId, ask.from, ask.to)
+      case 'noteRemoved':
+        await client.batch(
+          [
+            { sql: 'DELETE FROM removed WHERE at < ?', args: [ask.forget] },
+            {
+              sql: 'INSERT INTO removed (device_id, from_ts, to_ts, at) VALUES (?, ?, ?, ?)',
+              args: [ask.deviceId, ask.from, ask.to, ask.at],
+            },
+          ],
+          'write',
+        )
+        return undefined
+      case 'removedSince':
+        return rows({
+          sql: 'SELECT from_ts, to_ts FROM removed WHERE device_id = ? AND at >= ?',
+          args: [ask.deviceId, ask.at],
+        })
       case 'prune':
         return prune(ask.before)
       case 'forgetKeys':

@@ -81,6 +81,10 @@ export interface EmbeddedStore extends TelemetryStore {
   /** Takes messages out of the spool; they count as stored from now on. */
   settle(ids: readonly number[]): Promise<void>
   dropSpooled(deviceId: number, range: TimeRange): Promise<void>
+  /** Remembers for 14 days that a range was deleted now: what waits elsewhere must not bring it back. */
+  noteRemoved(deviceId: number, range: TimeRange): Promise<void>
+  /** The ranges that were deleted at this time or later, ms since the epoch. */
+  removedSince(deviceId: number, at: number): Promise<TimeRange[]>
 }
 
 /** What became of the readings of a delivery elsewhere. */
@@ -102,6 +106,9 @@ class StoreFault extends Error {
 
 /** How long a key is remembered, ms. */
 const keyMs = 86_400_000
+
+/** How long a deletion is remembered: as long as a queue keeps anything, and some more, ms. */
+const removedMs = 15 * 86_400_000
 
 /** A connection that answers one thing after the other. */
 interface Thread {
@@ -414,6 +421,16 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
 
     async dropSpooled(deviceId, { from, to }) {
       await change({ op: 'dropSpooled', deviceId, from, to })
+    },
+
+    async noteRemoved(deviceId, { from, to }) {
+      const at = now()
+      await change({ op: 'noteRemoved', deviceId, from, to, at, forget: at - removedMs })
+    },
+
+    async removedSince(deviceId, at) {
+      const found = (await query({ op: 'removedSince', deviceId, at })) as [bigint, bigint][]
+      return found.map(([from, to]) => ({ from, to }))
     },
 
     async history({ deviceId, from, to, fields, limit, order }) {

@@ -139,14 +139,45 @@ export function createPassingIntake({
   }
 }
 
+/** The way in for what comes out of the queue: readings that were deleted while they waited count as stored, and stay away. */
+export function createRestoringIntake({
+  intake,
+  ledger,
+}: {
+  intake: Intake
+  ledger: Pick<EmbeddedStore, 'removedSince' | 'countIn'>
+}): Intake {
+  return {
+    ...intake,
+    async take(delivery) {
+      const { deviceId, receivedAt, readings, keys } = delivery
+      const removed = await ledger.removedSince(deviceId, receivedAt)
+      const kept = readings
+        .map((reading, at) => ({ reading, key: keys?.[at] }))
+        .filter(({ reading: { time } }) => !removed.some(({ from, to }) => time >= from && time < to))
+      const gone = readings.length - kept.length
+      if (gone === 0) return intake.take(delivery)
+      const receipt = await intake.take({
+        ...delivery,
+        readings: kept.map(({ reading }) => reading),
+        keys: keys && kept.map(({ key }) => key),
+      })
+      await ledger.countIn({ deviceId, received: gone, stored: gone })
+      return receipt
+    },
+  }
+}
+
 /** The way in of a deployed stage: what the stores cannot take now goes into the queue. */
 export function createQueuedIntake({
   intake,
   queue,
+  ledger,
   log,
 }: {
   intake: Intake
   queue: Queue
+  ledger: Pick<EmbeddedStore, 'noteRemoved'>
   log: Log
 }): Intake {
   return {
@@ -165,6 +196,8 @@ export function createQueuedIntake({
       }
     },
     keeps: () => Promise.resolve(true),
+    // Nothing can be taken out of the queue before its turn.
+    dropSpooled: (deviceId, range) => ledger.noteRemoved(deviceId, range),
     async spool() {
       return { depth: await queue.depth(), bytes: 0, oldestAt: undefined }
     },

@@ -165,7 +165,7 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
 
   const account = () => ledger.account(device.id)
   const admin = async (method: string, path: string) => {
-    const response = await fetch(`${httpUrl}/api/v1/admin/${path}`, {
+    const response = await fetch(`${httpUrl}/api/v1/${path}`, {
       method,
       headers: { Authorization: `admin ${adminToken}` },
     })
@@ -224,7 +224,7 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
     const { received_at: _, ...noTime } = event({ n: 1 })
     const all = [...bodies, JSON.stringify(noTime), JSON.stringify({ requestPayload: 7 })]
     expect(await deliver(...all.map((body) => ({ ...record({}), body })))).toEqual([])
-    const { dead_letters: letters } = (await admin('GET', 'dead-letters')) as {
+    const { dead_letters: letters } = (await admin('GET', 'admin/dead-letters')) as {
       dead_letters: { payload: string }[]
     }
     expect(letters.map(({ payload }) => payload)).toEqual(expect.arrayContaining(all))
@@ -285,6 +285,23 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
     expect(await account()).toEqual(all)
   })
 
+  it('does not bring back what was deleted while it waited in the queue', async () => {
+    await register('deleted')
+    const headers = { 'Content-Type': 'application/json', 'X-API-Key': device.api_key }
+    const submit = (n: number) =>
+      fetch(`${httpUrl}/api/v1/devices/telemetry`, { method: 'POST', headers, body: JSON.stringify({ n }) })
+    telemetry.trouble.word = openInflux ? '/api/v2/write' : 'INSERT INTO readings'
+    expect((await submit(1)).status).toBe(202)
+    telemetry.trouble.word = undefined
+    const stop = new Date(Date.now() + 1000).toISOString()
+    await admin('DELETE', `telemetry/${device.id}?start_time=2020-01-01T00:00:00Z&stop_time=${stop}`)
+    expect((await submit(2)).status).toBe(201)
+    const [message] = await sqs.receive()
+    expect(await deliver({ ...record({}), body: message?.Body ?? '' })).toEqual([])
+    expect(await values()).toEqual([2])
+    expect(await account()).toMatchObject({ received: 2, stored: 2 })
+  })
+
   it.runIf(openInflux)(
     'buries the one reading of a queued message that the store refuses, and replays it',
     async () => {
@@ -302,11 +319,11 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
       expect(await values()).toEqual([1, 3])
       expect(await account()).toMatchObject({ received: 3, stored: 2, rejected: 1, duplicates: 0 })
       Object.assign(telemetry.trouble, { word: undefined, status: 503 })
-      const { dead_letters: letters } = (await admin('GET', `dead-letters?device_id=${device.id}`)) as {
+      const { dead_letters: letters } = (await admin('GET', `admin/dead-letters?device_id=${device.id}`)) as {
         dead_letters: { id: number; topic: string; rejected: number }[]
       }
       expect(letters).toMatchObject([{ topic: `iotflow/devices/${device.id}/telemetry`, rejected: 1 }])
-      await admin('POST', `dead-letters/${letters[0]?.id}/replay`)
+      await admin('POST', `admin/dead-letters/${letters[0]?.id}/replay`)
       expect(await values()).toEqual([1, 2, 3])
       expect(await account()).toMatchObject({ received: 3, stored: 3, rejected: 0, duplicates: 0 })
     },

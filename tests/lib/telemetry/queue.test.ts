@@ -2,12 +2,13 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { AppError } from '../../../lib/errors.ts'
 import { createLog } from '../../../lib/log.ts'
-import { openEmbeddedStore } from '../../../lib/telemetry/embedded.ts'
+import { createDirectIntake, openEmbeddedStore } from '../../../lib/telemetry/embedded.ts'
 import type { Delivery, Intake } from '../../../lib/telemetry/intake.ts'
 import {
   createPassingIntake,
   createQueue,
   createQueuedIntake,
+  createRestoringIntake,
   decodeSpooled,
 } from '../../../lib/telemetry/queue.ts'
 import type { TelemetryStore, WriteEntry } from '../../../lib/telemetry/store.ts'
@@ -181,6 +182,50 @@ describe('past the spool, from two containers at once', () => {
   })
 })
 
+describe('out of the queue, after a deletion', () => {
+  it('leaves away what was deleted while it waited, and counts it as stored', async () => {
+    const folder = await temporaryFolder()
+    const clock = { ms: 1_760_000_100_000 }
+    const store = await openEmbeddedStore({
+      at: { file: join(folder.path, 'telemetry.db') },
+      log,
+      retentionMs: 0,
+      now: () => clock.ms,
+    })
+    onTestFinished(async () => {
+      await store.close()
+      await folder.remove()
+    })
+    const intake = createRestoringIntake({ intake: createDirectIntake(store), ledger: store })
+    const take = (deviceId: number, receivedAt: number, keys?: readonly string[]) =>
+      intake.take({
+        deviceId,
+        deviceType: 'sensor',
+        location: null,
+        receivedAt,
+        readings: [0, 1, 2].map((n) => readingAt(n, n)),
+        keys,
+        rejected: 0,
+      })
+    const values = async (deviceId: number) =>
+      (await store.scan({ deviceId, from: 0n, to: 2n ** 62n, limit: 9 })).map(({ fields }) => fields.value)
+    await store.noteRemoved(1, { from: readingAt(1, 0).time, to: readingAt(2, 0).time })
+    await take(1, clock.ms - 1, ['a', 'b', 'c'])
+    expect(await values(1)).toEqual([0, 2])
+    const account = { received: 3, stored: 3, spooled: 0, rejected: 0, duplicates: 0 }
+    expect(await store.account(1)).toEqual(account)
+    // The keys stay with their readings, and what came later is not what was deleted.
+    expect(await take(1, clock.ms + 1, ['a', 'b', 'c'])).toMatchObject({ stored: 1, duplicates: 2 })
+    expect(await values(1)).toEqual([0, 1, 2])
+    await take(2, clock.ms - 1)
+    expect(await values(2)).toEqual([0, 1, 2])
+    await store.noteRemoved(3, { from: 0n, to: 2n ** 63n - 1n })
+    await take(3, clock.ms - 1)
+    expect(await values(3)).toEqual([])
+    expect(await store.account(3)).toEqual(account)
+  })
+})
+
 describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', () => {
   let sqs: Sqs
   beforeAll(async () => {
@@ -211,6 +256,7 @@ describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', 
       close: () => Promise.resolve(),
     }
   }
+  const noLedger = { noteRemoved: () => Promise.reject(new Error('nothing is deleted here')) }
   const received = async () => {
     const messages = await sqs.receive()
     for (const message of messages) await sqs.delete(message)
@@ -219,7 +265,7 @@ describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', 
 
   it('gets what the store cannot take, and gives it back exactly', async () => {
     const queue = createQueue(sqs.queue)
-    const intake = createQueuedIntake({ intake: failing(unavailable()), queue, log })
+    const intake = createQueuedIntake({ intake: failing(unavailable()), queue, ledger: noLedger, log })
     const sent = delivery([1, 'zwei \u{1f600}'], {
       keys: ['a', undefined],
       location: 'Lab',
@@ -263,16 +309,16 @@ describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', 
     const refusal = new AppError('VALIDATION_FAILED', 'No.')
     const queue = createQueue(sqs.queue)
     await expect(
-      createQueuedIntake({ intake: failing(refusal), queue, log }).take(delivery([1])),
+      createQueuedIntake({ intake: failing(refusal), queue, ledger: noLedger, log }).take(delivery([1])),
     ).rejects.toBe(refusal)
-    const away = createQueuedIntake({ intake: failing(unavailable()), queue, log })
+    const away = createQueuedIntake({ intake: failing(unavailable()), queue, ledger: noLedger, log })
     await expect(away.take(delivery([], { rejected: 1 }))).rejects.toMatchObject({ code: 'UNAVAILABLE' })
     expect(await queue.depth()).toBe(0)
   })
 
   it('is no help when it is away too: the sender keeps the reading', async () => {
     const queue = createQueue({ ...sqs.queue, url: 'http://127.0.0.1:1/spool' })
-    const intake = createQueuedIntake({ intake: failing(unavailable()), queue, log })
+    const intake = createQueuedIntake({ intake: failing(unavailable()), queue, ledger: noLedger, log })
     await expect(intake.take(delivery([1]))).rejects.toMatchObject({ code: 'UNAVAILABLE' })
   })
 })
