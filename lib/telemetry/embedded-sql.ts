@@ -43,7 +43,7 @@ export type Ask =
   | { op: 'count'; change: AccountRow }
   /** `keys`: JSON rows of device, key, token, arrival and place; the answer has the place and the token that stands there. */
   | { op: 'reserveKeys'; keys: string }
-  /** `keys`: with 1 for a reading that counts as stored in place of the place, else 0; the answer is how many were stored before. */
+  /** `keys`: the fifth is 1 for a reading that counts as stored, else 0; the answer is how many were stored before. */
   | { op: 'note'; keys: string; deviceId: number; change: AccountRow }
   | { op: 'account'; deviceId: number | undefined }
   | { op: 'lastArrival' }
