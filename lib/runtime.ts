@@ -32,7 +32,13 @@ import { createDirectIntake, type EmbeddedStore, openEmbeddedStore } from './tel
 import { openInfluxStore } from './telemetry/influx.ts'
 import type { Intake } from './telemetry/intake.ts'
 import { payloadOf } from './telemetry/payload.ts'
-import { createPassingIntake, createQueue, createQueuedIntake } from './telemetry/queue.ts'
+import {
+  createPassingIntake,
+  createQueue,
+  createQueuedIntake,
+  createRestoringIntake,
+} from './telemetry/queue.ts'
+import type { Bury } from './telemetry/single-out.ts'
 import { createSpooledIntake } from './telemetry/spool.ts'
 import type { TelemetryStore } from './telemetry/store.ts'
 import { createTelemetry, type Telemetry } from './telemetry/telemetry.ts'
@@ -171,21 +177,22 @@ function directIntake(): Promise<Intake> {
     const ledger = await embedded()
     const { influx, queue, spool } = config()
     if (influx === undefined) return createDirectIntake(ledger)
-    if (queue !== undefined) return createPassingIntake({ ledger, store: await store() })
     const letters = await deadLetters()
+    const bury: Bury = ({ deviceId, receivedAt, readings }, reason, key) =>
+      letters.keep({
+        deviceId,
+        topic: deviceTopics(deviceId).telemetryPublish,
+        payload: Buffer.from(payloadOf(readings)),
+        reason,
+        receivedAt,
+        messageId: key ?? '',
+        once: key !== undefined,
+      })
+    if (queue !== undefined) return createPassingIntake({ ledger, store: await store(), bury })
     const value = createSpooledIntake({
       ledger,
       store: await store(),
-      bury: ({ deviceId, receivedAt, readings }, reason, key) =>
-        letters.keep({
-          deviceId,
-          topic: deviceTopics(deviceId).telemetryPublish,
-          payload: Buffer.from(payloadOf(readings)),
-          reason,
-          receivedAt,
-          messageId: key,
-          once: true,
-        }),
+      bury,
       log: log(),
       maxBytes: spool.maxBytes,
       maxAgeMs: spool.maxAgeS * 1000,
@@ -201,13 +208,33 @@ function intake(): Promise<Intake> {
     const { queue } = config()
     return queue === undefined
       ? direct
-      : createQueuedIntake({ intake: direct, queue: createQueue(queue), log: log() })
+      : createQueuedIntake({
+          intake: direct,
+          queue: createQueue(queue),
+          ledger: await embedded(),
+          log: log(),
+        })
+  })
+}
+
+/** The way in for what comes out of the queue, and must not go back there. */
+function restoringIntake(): Promise<Intake> {
+  return once('restoringIntake', async () => {
+    const direct = await directIntake()
+    return config().queue === undefined
+      ? direct
+      : createRestoringIntake({ intake: direct, ledger: await embedded() })
   })
 }
 
 export function telemetry(): Promise<Telemetry> {
   return once('telemetry', async () =>
-    createTelemetry({ store: await store(), intake, directIntake, retentionMs: retentionMs() }),
+    createTelemetry({
+      store: await store(),
+      intake,
+      directIntake: restoringIntake,
+      retentionMs: retentionMs(),
+    }),
   )
 }
 

@@ -103,6 +103,16 @@ export function connectMosquitto({ url, username, password }: MqttConnection): M
       if (id === undefined) return false
       // The plugin ends the connections of an account that is changed, also to what it is.
       await control([{ command: 'modifyClient', username: id, textname: '' }])
+      // And with it its session: who comes with the same id and wants none gets it and lets it go.
+      const successor = await mqtt.connectAsync(url, {
+        username,
+        password,
+        clientId: id,
+        clean: true,
+        reconnectPeriod: 0,
+        connectTimeout: answerMs,
+      })
+      await successor.endAsync()
       return true
     },
     async close() {

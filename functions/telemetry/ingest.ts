@@ -8,9 +8,10 @@ import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
 import { decodeJson } from '../../lib/json.ts'
 import type { Log } from '../../lib/log.ts'
-import { deviceTopics, parseDeviceTopic } from '../../lib/mqtt/topics.ts'
+import { parseDeviceTopic } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import type { DeadLetters } from '../../lib/telemetry/dead-letters.ts'
+import type { Delivery } from '../../lib/telemetry/intake.ts'
 import { decodeSpooled } from '../../lib/telemetry/queue.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 
@@ -94,6 +95,12 @@ interface RuleFailure {
   readonly base64OriginalPayload: string
 }
 
+const isEvent = (said: Partial<TelemetryEvent>): said is TelemetryEvent =>
+  typeof said.payload === 'string' &&
+  typeof said.topic === 'string' &&
+  typeof said.message_id === 'string' &&
+  Number.isSafeInteger(said.received_at)
+
 /** The message in a record of the queue, whoever put it there; undefined for one that nobody of ours did. */
 const eventOf = ({ body, messageId, attributes }: SQSRecord): TelemetryEvent | undefined => {
   const said = decodeJson(Buffer.from(body)) as Partial<
@@ -101,7 +108,7 @@ const eventOf = ({ body, messageId, attributes }: SQSRecord): TelemetryEvent | u
   >
   // The rule's own words, by the rule or, after the function failed, by Lambda.
   const event = said.requestPayload ?? said
-  if (typeof event.payload === 'string' && typeof event.topic === 'string') return event as TelemetryEvent
+  if (isEvent(event)) return event
   if (typeof said.base64OriginalPayload !== 'string' || typeof said.topic !== 'string') return undefined
   return {
     payload: said.base64OriginalPayload,
@@ -113,33 +120,35 @@ const eventOf = ({ body, messageId, attributes }: SQSRecord): TelemetryEvent | u
   }
 }
 
+/** What there is to store in a record; undefined where nobody of ours wrote it, JSON or not: no further try would change that. */
+const contentOf = (record: SQSRecord): { delivery?: Delivery; event?: TelemetryEvent } | undefined => {
+  try {
+    const delivery = decodeSpooled(JSON.parse(record.body))
+    if (delivery !== undefined) return { delivery }
+    const event = eventOf(record)
+    return event && { event }
+  } catch {
+    return undefined
+  }
+}
+
 /** Takes each record for itself: only those that could not be stored come again. */
 export const ingestQueue =
   ({ log, telemetry, deadLetters, ...others }: Deps) =>
   async ({ Records }: SQSEvent): Promise<SQSBatchResponse> => {
     const ingest = ingestTelemetry({ log, telemetry, deadLetters, ...others })
-    const bury = (record: SQSRecord, reason: string, deviceId?: number) =>
-      deadLetters.keep({
-        deviceId,
-        topic: deviceId === undefined ? '' : deviceTopics(deviceId).telemetryPublish,
+    const take = async (record: SQSRecord) => {
+      const { delivery, event } = contentOf(record) ?? {}
+      if (delivery !== undefined) return telemetry.restore(delivery)
+      if (event !== undefined) return ingest(event, true)
+      await deadLetters.keep({
+        deviceId: undefined,
+        topic: '',
         payload: Buffer.from(record.body),
-        reason,
+        reason: 'Nothing of this system put the message into the queue.',
         receivedAt: Number(record.attributes.SentTimestamp),
         messageId: record.messageId,
       })
-    const take = async (record: SQSRecord) => {
-      const delivery = decodeSpooled(JSON.parse(record.body))
-      if (delivery !== undefined) {
-        await telemetry.restore(delivery).catch((error: unknown) => {
-          if (!(error instanceof AppError) || error.code !== 'VALIDATION_FAILED') throw error
-          return bury(record, error.message, delivery.deviceId)
-        })
-        return
-      }
-      const event = eventOf(record)
-      await (event
-        ? ingest(event, true)
-        : bury(record, 'Nothing of this system put the message into the queue.'))
     }
     const results = await Promise.allSettled(Records.map(take))
     const failed = Records.filter((_, at) => results[at]?.status === 'rejected')

@@ -41,10 +41,10 @@ export type SpooledRow = [id: number, deviceId: number, receivedAt: number, rows
 export type Ask =
   | { op: 'write'; into: 'readings' | 'spool'; messages: Message[] }
   | { op: 'count'; change: AccountRow }
-  /** `keys`: JSON rows of device, key, token and arrival. */
-  | { op: 'note'; keys: string; change: AccountRow }
-  /** `keys`: a JSON list. */
-  | { op: 'knownKeys'; deviceId: number; keys: string }
+  /** `keys`: JSON rows of device, key, token, arrival and place; the answer has the place and the token that stands there. */
+  | { op: 'reserveKeys'; keys: string }
+  /** `keys`: the fifth is 1 for a reading that counts as stored, else 0; the answer is how many were stored before. */
+  | { op: 'note'; keys: string; deviceId: number; change: AccountRow }
   | { op: 'account'; deviceId: number | undefined }
   | { op: 'lastArrival' }
   | { op: 'spool' }
@@ -52,6 +52,9 @@ export type Ask =
   /** Ids, each with how many of its readings were refused. */
   | { op: 'settle'; settled: [id: number, rejected: number][] }
   | { op: 'dropSpooled'; deviceId: number; from: bigint; to: bigint }
+  /** `forget`: what was removed before, ms since the epoch, is remembered no longer. */
+  | { op: 'noteRemoved'; deviceId: number; from: bigint; to: bigint; at: number; forget: number }
+  | { op: 'removedSince'; deviceId: number; at: number }
   | { op: 'prune'; before: bigint }
   | { op: 'forgetKeys'; before: number }
   | { op: 'remove'; deviceId: number; from: bigint; to: bigint }
@@ -122,6 +125,13 @@ const schema = `
     PRIMARY KEY (device_id, key)
   ) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS seen_at ON seen (at);
+  CREATE TABLE IF NOT EXISTS removed (
+    device_id INTEGER NOT NULL,
+    from_ts INTEGER NOT NULL,
+    to_ts INTEGER NOT NULL,
+    at INTEGER NOT NULL
+  );
+  CREATE INDEX IF NOT EXISTS removed_device ON removed (device_id, at);
   CREATE TABLE IF NOT EXISTS spool (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     device_id INTEGER NOT NULL,
@@ -173,6 +183,26 @@ const noteKeys = `
   SELECT value ->> 0, value ->> 7, value ->> 8, value ->> 4 FROM json_each(?) WHERE value ->> 7 IS NOT NULL
   ON CONFLICT DO NOTHING`
 
+/** Begins the token of a key whose reading is not stored yet; its time in ns follows. */
+export const reserved = 'reserved:'
+
+const reserveKeys = `
+  INSERT INTO seen (device_id, key, token, at)
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE true
+  ON CONFLICT DO NOTHING`
+
+const reservedKeys = `
+  SELECT value ->> 4, seen.token FROM json_each(?) JOIN seen ON seen.device_id = value ->> 0 AND seen.key = value ->> 1`
+
+/** Of many that stored a reading under one reservation the first one counts. */
+const settleKeys = `
+  INSERT INTO seen (device_id, key, token, at)
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE true
+  ON CONFLICT DO UPDATE SET token = excluded.token WHERE seen.token LIKE '${reserved}%'`
+
+const countLost = `SELECT count(*) AS lost FROM json_each(?1) WHERE value ->> 4 AND NOT EXISTS (SELECT 1 FROM seen
+    WHERE seen.device_id = value ->> 0 AND seen.key = value ->> 1 AND seen.token = value ->> 2)`
+
 const addToAccounts = `ON CONFLICT DO UPDATE SET
     received = received + excluded.received,
     stored = stored + excluded.stored,
@@ -185,6 +215,10 @@ const account = `
   INSERT INTO accounting (device_id, received, stored, spooled, rejected, duplicates, last_at)
   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
   FROM json_each(?) WHERE true ${addToAccounts}`
+
+const accountLost = `
+  INSERT INTO accounting (device_id, received, stored, spooled, rejected, duplicates, last_at)
+  SELECT ?2, 0, -lost, 0, 0, lost, 0 FROM (${countLost}) WHERE true ${addToAccounts}`
 
 const accountKeyed = (into: 'readings' | 'spool') => `
   INSERT INTO accounting (device_id, received, stored, spooled, rejected, duplicates, last_at)
@@ -467,25 +501,28 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
       case 'count':
         await client.execute({ sql: account, args: [JSON.stringify([ask.change])] })
         return undefined
-      case 'note':
-        await client.batch(
+      case 'reserveKeys': {
+        const [, found] = await client.batch(
           [
-            {
-              sql: `INSERT INTO seen (device_id, key, token, at)
-                    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE true
-                    ON CONFLICT DO NOTHING`,
-              args: [ask.keys],
-            },
-            { sql: account, args: [JSON.stringify([ask.change])] },
+            { sql: reserveKeys, args: [ask.keys] },
+            { sql: reservedKeys, args: [ask.keys] },
           ],
           'write',
         )
-        return undefined
-      case 'knownKeys':
-        return rows({
-          sql: 'SELECT key FROM seen WHERE device_id = ? AND key IN (SELECT value FROM json_each(?))',
-          args: [ask.deviceId, ask.keys],
-        })
+        return found?.rows.map((row) => Array.from(row))
+      }
+      case 'note': {
+        const results = await client.batch(
+          [
+            { sql: settleKeys, args: [ask.keys] },
+            { sql: account, args: [JSON.stringify([ask.change])] },
+            { sql: accountLost, args: [ask.keys, ask.deviceId] },
+            { sql: countLost, args: [ask.keys] },
+          ],
+          'write',
+        )
+        return Number(results.at(-1)?.rows[0]?.[0] ?? 0)
+      }
       case 'account':
         return rows({
           sql: `SELECT total(received), total(stored), total(spooled), total(rejected), total(duplicates)
@@ -510,6 +547,23 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
         return settle(JSON.stringify(ask.settled))
       case 'dropSpooled':
         return dropSpooled(ask.deviceId, ask.from, ask.to)
+      case 'noteRemoved':
+        await client.batch(
+          [
+            { sql: 'DELETE FROM removed WHERE at < ?', args: [ask.forget] },
+            {
+              sql: 'INSERT INTO removed (device_id, from_ts, to_ts, at) VALUES (?, ?, ?, ?)',
+              args: [ask.deviceId, ask.from, ask.to, ask.at],
+            },
+          ],
+          'write',
+        )
+        return undefined
+      case 'removedSince':
+        return rows({
+          sql: 'SELECT from_ts, to_ts FROM removed WHERE device_id = ? AND at >= ?',
+          args: [ask.deviceId, ask.at],
+        })
       case 'prune':
         return prune(ask.before)
       case 'forgetKeys':

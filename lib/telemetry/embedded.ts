@@ -16,6 +16,7 @@ import {
   codeOf,
   type Message,
   prepareTables,
+  reserved,
   type SpooledRow,
   type Written,
 } from './embedded-sql.ts'
@@ -65,10 +66,13 @@ export interface EmbeddedStore extends TelemetryStore {
    */
   deliver(delivery: Delivery, into: 'readings' | 'spool'): Promise<Receipt & { lastId: number }>
   countIn(change: AccountChange): Promise<void>
-  /** Which of these keys were seen within 24 h. */
-  knownKeys(deviceId: number, keys: readonly (string | undefined)[]): Promise<Set<string>>
-  /** Notes the keys of a delivery that is stored elsewhere, and counts it. */
-  note(delivery: Delivery, receipt: Receipt): Promise<void>
+  /**
+   * Reserves keys for readings that are stored elsewhere, until they are noted or 24 h have passed.
+   * @returns for each reading the time of the one its key was reserved for first; undefined where that was stored before.
+   */
+  reserveKeys(delivery: Delivery): Promise<(bigint | undefined)[]>
+  /** Counts what became of a delivery whose readings are stored elsewhere, and notes the keys of the fresh ones. */
+  note(delivery: Delivery, became: Became): Promise<Receipt>
   account(deviceId?: number): Promise<Account>
   lastArrival(): Promise<number>
   spoolState(): Promise<SpoolState>
@@ -80,6 +84,18 @@ export interface EmbeddedStore extends TelemetryStore {
    */
   settle(ids: readonly number[], rejected?: ReadonlyMap<number, number>): Promise<void>
   dropSpooled(deviceId: number, range: TimeRange): Promise<void>
+  /** Remembers for 14 days that a range was deleted now: what waits elsewhere must not bring it back. */
+  noteRemoved(deviceId: number, range: TimeRange): Promise<void>
+  /** The ranges that were deleted at this time or later, ms since the epoch. */
+  removedSince(deviceId: number, at: number): Promise<TimeRange[]>
+}
+
+/** What became of the readings of a delivery elsewhere. */
+export interface Became {
+  readonly stored: readonly { readonly key: string | undefined }[]
+  readonly refused: readonly { readonly key: string | undefined }[]
+  /** Recognised by keys that were noted before. */
+  readonly duplicates: number
 }
 
 class StoreFault extends Error {
@@ -93,6 +109,9 @@ class StoreFault extends Error {
 
 /** How long a key is remembered, ms. */
 const keyMs = 86_400_000
+
+/** How long a deletion is remembered: as long as a queue keeps anything, and some more, ms. */
+const removedMs = 15 * 86_400_000
 
 /** A connection that answers one thing after the other. */
 interface Thread {
@@ -349,22 +368,37 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       return { received, stored, spooled, rejected, duplicates }
     },
 
-    async knownKeys(deviceId, keys) {
-      const given = JSON.stringify(keys.filter((key) => key !== undefined))
-      return new Set((await query({ op: 'knownKeys', deviceId, keys: given })).map(([key]) => String(key)))
+    async reserveKeys({ deviceId, receivedAt, readings, keys = [] }) {
+      const rows = readings.flatMap(({ time }, at) =>
+        keys[at] === undefined ? [] : [[deviceId, keys[at], `${reserved}${time}`, receivedAt, at]],
+      )
+      const times: (bigint | undefined)[] = readings.map(({ time }) => time)
+      const found = (await change({ op: 'reserveKeys', keys: JSON.stringify(rows) })) as [bigint, string][]
+      for (const [at, token] of found)
+        times[Number(at)] = token.startsWith(reserved) ? BigInt(token.slice(reserved.length)) : undefined
+      return times
     },
 
-    async note({ deviceId, readings, keys, rejected, receivedAt }, { stored, duplicates }) {
-      const received = readings.length + rejected
-      await change({
+    async note({ deviceId, receivedAt, readings, rejected }, { stored, refused, duplicates }) {
+      const rowsOf = (all: Became['stored'], counts: 0 | 1) =>
+        all.flatMap(({ key }) =>
+          key === undefined ? [] : [[deviceId, key, `${tokenPrefix}.${tokens++}`, receivedAt, counts]],
+        )
+      const lost = (await change({
         op: 'note',
-        keys: JSON.stringify(
-          (keys ?? []).flatMap((key) =>
-            key === undefined ? [] : [[deviceId, key, `${tokenPrefix}.${tokens++}`, receivedAt]],
-          ),
-        ),
-        change: [deviceId, received, stored, 0, rejected, duplicates, receivedAt],
-      })
+        keys: JSON.stringify([...rowsOf(stored, 1), ...rowsOf(refused, 0)]),
+        deviceId,
+        change: [
+          deviceId,
+          readings.length + rejected,
+          stored.length,
+          0,
+          rejected + refused.length,
+          duplicates,
+          receivedAt,
+        ],
+      })) as number
+      return { stored: stored.length - lost, queued: 0, duplicates: duplicates + lost }
     },
 
     async lastArrival() {
@@ -390,6 +424,16 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
 
     async dropSpooled(deviceId, { from, to }) {
       await change({ op: 'dropSpooled', deviceId, from, to })
+    },
+
+    async noteRemoved(deviceId, { from, to }) {
+      const at = now()
+      await change({ op: 'noteRemoved', deviceId, from, to, at, forget: at - removedMs })
+    },
+
+    async removedSince(deviceId, at) {
+      const found = (await query({ op: 'removedSince', deviceId, at })) as [bigint, bigint][]
+      return found.map(([from, to]) => ({ from, to }))
     },
 
     async history({ deviceId, from, to, fields, limit, order }) {

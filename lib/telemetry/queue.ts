@@ -5,6 +5,7 @@ import type { Log } from '../log.ts'
 import type { EmbeddedStore } from './embedded.ts'
 import type { Delivery, Intake, Receipt } from './intake.ts'
 import type { Reading } from './reading.ts'
+import { type Bury, writeOrBury } from './single-out.ts'
 import type { TelemetryStore } from './store.ts'
 import { unavailable } from './write-queue.ts'
 
@@ -51,7 +52,7 @@ export function decodeSpooled(body: unknown): Delivery | undefined {
 /** Halves until each part fits into a message. */
 const parts = (delivery: Delivery): Delivery[] => {
   const { readings, keys, rejected } = delivery
-  if (readings.length < 2 || encode(delivery).length <= maxMessageBytes) return [delivery]
+  if (readings.length < 2 || Buffer.byteLength(encode(delivery)) <= maxMessageBytes) return [delivery]
   const half = readings.length >> 1
   const part = (from: number, to: number, ofRejected: number) =>
     parts({
@@ -89,34 +90,35 @@ export function createQueue(at: AwsAccess & { readonly url: string }): Queue {
 }
 
 /**
- * The way into a store that keeps no accounts itself: readings with keys are looked up first, and counted after they were
- * stored. Two with the same key at the same time in two containers are both stored if they have no time of their own.
+ * The way into a store that keeps no accounts itself: keys are reserved with the time of their reading before it is stored,
+ * and noted after. Two with one key at once, in two containers say, write the same point; the first one noted counts.
  */
 export function createPassingIntake({
   store,
   ledger,
+  bury,
 }: {
   store: Pick<TelemetryStore, 'write'>
   ledger: EmbeddedStore
+  bury: Bury
 }): Intake {
-  const writeFresh = async (delivery: Delivery): Promise<Receipt> => {
-    const { readings, keys } = delivery
-    const known = keys && (await ledger.knownKeys(delivery.deviceId, keys))
-    const fresh = readings.filter((_, at) => {
-      const key = keys?.[at]
-      if (key === undefined) return true
-      const isNew = !known?.has(key)
-      // Of two in one message the first counts.
-      known?.add(key)
-      return isNew
-    })
-    if (fresh.length > 0) await store.write({ ...delivery, readings: fresh })
-    return { stored: fresh.length, queued: 0, duplicates: readings.length - fresh.length }
-  }
   const takeOne = async (delivery: Delivery): Promise<Receipt> => {
-    const receipt = await writeFresh(delivery)
-    await ledger.note(delivery, receipt)
-    return receipt
+    const { readings, keys } = delivery
+    const times = keys ? await ledger.reserveKeys(delivery) : readings.map(({ time }) => time)
+    const fresh = new Map<Reading, { readonly key: string | undefined }>()
+    const met = new Set<string>()
+    for (const [at, reading] of readings.entries()) {
+      const [key, time] = [keys?.[at], times[at]]
+      // Of two in one message the first counts.
+      if (time === undefined || (key !== undefined && met.has(key))) continue
+      if (key !== undefined) met.add(key)
+      fresh.set({ ...reading, time }, { key })
+    }
+    const entry = { ...delivery, readings: [...fresh.keys()] }
+    const buried = fresh.size === 0 ? new Set<Reading>() : await writeOrBury(store, bury, entry)
+    const stored = [...fresh].flatMap(([reading, one]) => (buried.has(reading) ? [] : [one]))
+    const refused = [...fresh].flatMap(([reading, one]) => (buried.has(reading) ? [one] : []))
+    return ledger.note(delivery, { stored, refused, duplicates: readings.length - fresh.size })
   }
   /** Deliveries with keys come one after the other: each knows the keys of those before. */
   let keyed: Promise<unknown> = Promise.resolve()
@@ -137,14 +139,45 @@ export function createPassingIntake({
   }
 }
 
+/** The way in for what comes out of the queue: readings that were deleted while they waited count as stored, and stay away. */
+export function createRestoringIntake({
+  intake,
+  ledger,
+}: {
+  intake: Intake
+  ledger: Pick<EmbeddedStore, 'removedSince' | 'countIn'>
+}): Intake {
+  return {
+    ...intake,
+    async take(delivery) {
+      const { deviceId, receivedAt, readings, keys } = delivery
+      const removed = await ledger.removedSince(deviceId, receivedAt)
+      const kept = readings
+        .map((reading, at) => ({ reading, key: keys?.[at] }))
+        .filter(({ reading: { time } }) => !removed.some(({ from, to }) => time >= from && time < to))
+      const gone = readings.length - kept.length
+      if (gone === 0) return intake.take(delivery)
+      const receipt = await intake.take({
+        ...delivery,
+        readings: kept.map(({ reading }) => reading),
+        keys: keys && kept.map(({ key }) => key),
+      })
+      await ledger.countIn({ deviceId, received: gone, stored: gone })
+      return receipt
+    },
+  }
+}
+
 /** The way in of a deployed stage: what the stores cannot take now goes into the queue. */
 export function createQueuedIntake({
   intake,
   queue,
+  ledger,
   log,
 }: {
   intake: Intake
   queue: Queue
+  ledger: Pick<EmbeddedStore, 'noteRemoved'>
   log: Log
 }): Intake {
   return {
@@ -163,6 +196,8 @@ export function createQueuedIntake({
       }
     },
     keeps: () => Promise.resolve(true),
+    // Nothing can be taken out of the queue before its turn.
+    dropSpooled: (deviceId, range) => ledger.noteRemoved(deviceId, range),
     async spool() {
       return { depth: await queue.depth(), bytes: 0, oldestAt: undefined }
     },

@@ -3,19 +3,18 @@
  * came before, and at once handed on to the store. What the store has taken leaves the spool.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { AppError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { EmbeddedStore, Spooled } from './embedded.ts'
 import type { Intake, Receipt } from './intake.ts'
-import type { TelemetryStore, WriteEntry } from './store.ts'
+import { type Bury, isRefusal, writeOrBury } from './single-out.ts'
+import type { TelemetryStore } from './store.ts'
 import { unavailable } from './write-queue.ts'
 
 export interface SpoolOptions {
   /** Holds the spool. */
   ledger: EmbeddedStore
   store: Pick<TelemetryStore, 'write'>
-  /** Keeps a reading that the store refuses for good, once for each key: other processes hand on the same spool. */
-  bury(entry: WriteEntry, reason: string, key: string): Promise<void>
+  bury: Bury
   log: Log
   /** Bytes that may wait; beyond it nothing is taken. */
   maxBytes: number
@@ -44,8 +43,6 @@ interface Waiter {
   readonly lastId: number
   readonly resolve: (settled: boolean) => void
 }
-
-const isRefusal = (error: unknown) => error instanceof AppError && error.code === 'VALIDATION_FAILED'
 
 export function createSpooledIntake(options: SpoolOptions): Intake {
   const { ledger, store, bury, log, maxBytes, maxAgeMs, waitMs = 1000, now = Date.now } = options
@@ -83,22 +80,15 @@ export function createSpooledIntake(options: SpoolOptions): Intake {
     })
   }
 
-  /** Writes the readings of a message that was refused, one by one; answers how many were buried. */
+  /** Answers how many readings of a refused message were buried; other processes hand on the same spool. */
   const singleOut = async ({ id, entry }: Spooled): Promise<number> => {
-    let buried = 0
-    for (const [at, reading] of entry.readings.entries()) {
-      const alone = { ...entry, readings: [reading] }
-      try {
-        await store.write(alone)
-      } catch (error) {
-        if (!isRefusal(error)) throw error
-        // With the times, it is told apart from a message of the same id in a spool that was made anew.
-        const key = `spool-${id}-${entry.receivedAt}-${reading.time}-${at}`
-        await bury(alone, 'The telemetry store refused the reading.', key)
-        buried += 1
-      }
+    const once: Bury = (alone, reason) => {
+      const [reading] = alone.readings
+      const at = reading === undefined ? -1 : entry.readings.indexOf(reading)
+      // With the times, it is told apart from a message of the same id in a spool that was made anew.
+      return bury(alone, reason, `spool-${id}-${entry.receivedAt}-${reading?.time}-${at}`)
     }
-    return buried
+    return (await writeOrBury(store, once, entry)).size
   }
 
   /**

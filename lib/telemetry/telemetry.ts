@@ -50,7 +50,7 @@ export interface Telemetry {
    * @throws {AppError} VALIDATION_FAILED or TOO_OLD when none is good, UNAVAILABLE when it could not be stored.
    */
   ingest(sender: Sender, body: unknown, arrival: MessageArrival): Promise<Accepted>
-  /** Stores what waited in a spool outside of the stores. @throws {AppError} UNAVAILABLE, VALIDATION_FAILED */
+  /** Stores what waited in a spool outside of the stores. @throws {AppError} UNAVAILABLE */
   restore(delivery: Delivery): Promise<void>
   /**
    * Takes the readings of a dead letter that are good now, with the device and the arrival of the letter. Its own account,

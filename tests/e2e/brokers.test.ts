@@ -344,7 +344,11 @@ const suite = (name: string, kind: Kind) => {
             password: device.key,
           })
           client.once('error', reject)
-          client.once('connect', ({ sessionPresent }) => client.end(() => resolve(sessionPresent)))
+          client.once('connect', ({ sessionPresent }) =>
+            client.subscribe(`iotflow/devices/${device.id}/commands`, { qos: 1 }, () =>
+              client.end(() => resolve(sessionPresent)),
+            ),
+          )
         })
       expect([await returns(), await returns()]).toEqual([false, true])
       for (const status of ['inactive', 'active'])

@@ -130,11 +130,20 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
       EventSourceArn: queue,
       FunctionResponseTypes: ['ReportBatchItemFailures'],
     })
+  })
+
+  it('tries what waits in the queue again for as long as SQS keeps it, soon after each failure', () => {
     const queues = ofType('AWS::SQS::Queue').map(({ Properties }) => Properties)
-    expect(queues).toHaveLength(2)
-    for (const properties of queues)
-      expect(properties).toMatchObject({ MessageRetentionPeriod: 14 * 86_400, SqsManagedSseEnabled: true })
-    expect(queues.find(({ RedrivePolicy }) => RedrivePolicy)?.RedrivePolicy.maxReceiveCount).toBe(1000)
+    expect(queues).toHaveLength(1)
+    const { MessageRetentionPeriod, VisibilityTimeout, RedrivePolicy, ...rest } = queues[0]
+    expect(MessageRetentionPeriod).toBe(14 * 86_400)
+    expect(rest).toMatchObject({ SqsManagedSseEnabled: true })
+    const receives = RedrivePolicy?.maxReceiveCount ?? Number.POSITIVE_INFINITY
+    expect(VisibilityTimeout * receives).toBeGreaterThanOrEqual(MessageRetentionPeriod)
+    // AWS wants six times the time of the function.
+    const { Timeout } = resources.TelemetryDashingestLambdaFunction?.Properties ?? {}
+    expect(VisibilityTimeout).toBeGreaterThanOrEqual(6 * Timeout)
+    expect(VisibilityTimeout).toBeLessThanOrEqual(120)
   })
 
   it('lets AWS IoT Core ask the authorizer, and nobody else', () => {

@@ -5,25 +5,31 @@ import type { SQSBatchResponse } from 'aws-lambda'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { loadConfig } from '../../lib/config.ts'
 import { createLog } from '../../lib/log.ts'
-import { openEmbeddedStore } from '../../lib/telemetry/embedded.ts'
+import { type EmbeddedStore, openEmbeddedStore } from '../../lib/telemetry/embedded.ts'
+import { type InfluxConnection, openInfluxStore } from '../../lib/telemetry/influx.ts'
+import type { TelemetryStore } from '../../lib/telemetry/store.ts'
 import { buildCloud } from '../../local/build.ts'
 import { prepareDatabases } from '../../local/databases.ts'
 import { loadFunctions } from '../../local/functions.ts'
 import { describeWith } from '../support/backends.ts'
+import { influxIsThere, ownBucket } from '../support/influxdb.ts'
 import { region, startGateway, startLambda } from '../support/lambda.ts'
 import { findSqld, startSqld } from '../support/sqld.ts'
 import { findMoto, type Sqs, startSqs } from '../support/sqs.ts'
 
-/** A database that answers as before, but not to requests that hold a certain word. */
+/** A database that answers as before, but not to requests that hold a certain word, in the path or the body. */
 const openFaultyDatabase = async (upstream: string) => {
-  const trouble = { word: undefined as string | undefined }
+  const trouble = { word: undefined as string | undefined, status: 503 }
   const server = createServer((incoming, response) => {
     const chunks: Buffer[] = []
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
     incoming.on('end', () => {
       const body = Buffer.concat(chunks)
-      if (trouble.word !== undefined && body.includes(trouble.word)) {
-        response.writeHead(503).end()
+      if (
+        trouble.word !== undefined &&
+        (body.includes(trouble.word) || incoming.url?.includes(trouble.word))
+      ) {
+        response.writeHead(trouble.status).end()
         return
       }
       const headers = { ...incoming.headers } as Record<string, string>
@@ -53,14 +59,20 @@ const openFaultyDatabase = async (upstream: string) => {
 }
 
 const needs = { sqld: findSqld() !== undefined, moto: findMoto() !== undefined }
-describeWith(needs, 'the ingest function in the cloud', () => {
+const adminToken = 'a-token-of-the-tests-only'
+
+/** @param openInflux makes what is InfluxDB's part; without it the readings are kept on the libSQL server. */
+const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
   const log = createLog('silent')
   const endings: (() => Promise<unknown>)[] = []
   let lambda: ReturnType<typeof startLambda>
   let database: Awaited<ReturnType<typeof openFaultyDatabase>>
+  /** Where the readings go: trouble there is not trouble of the registry. */
+  let telemetry: Awaited<ReturnType<typeof openFaultyDatabase>>
   let sqs: Sqs
   let httpUrl: string
-  let store: Awaited<ReturnType<typeof openEmbeddedStore>>
+  let store: TelemetryStore
+  let ledger: EmbeddedStore
   let device: { id: number; api_key: string }
 
   beforeAll(async () => {
@@ -70,12 +82,25 @@ describeWith(needs, 'the ingest function in the cloud', () => {
     await prepareDatabases(loadConfig({ DATABASE_URL: sqld.url }), log)
     database = await openFaultyDatabase(sqld.url)
     endings.push(() => database.close())
+    telemetry = database
+    const influx = await openInflux?.()
+    if (influx !== undefined) {
+      telemetry = await openFaultyDatabase(influx.url)
+      endings.push(() => telemetry.close())
+    }
     sqs = await startSqs()
     endings.push(() => sqs.stop())
     lambda = startLambda(new URL('../../dist/cloud/', import.meta.url), {
       STAGE: 'dev',
       DATABASE_URL: database.url,
       SPOOL_QUEUE_URL: sqs.queue.url,
+      ...(influx && {
+        INFLUXDB_URL: telemetry.url,
+        INFLUXDB_TOKEN: influx.token,
+        INFLUXDB_ORG: influx.org,
+        INFLUXDB_BUCKET: influx.bucket,
+      }),
+      ADMIN_TOKEN: adminToken,
       OPEN_REGISTRATION: 'true',
       PUBLIC_TELEMETRY_READS: 'true',
       RATE_LIMIT_TELEMETRY_PER_MINUTE: '0',
@@ -89,8 +114,13 @@ describeWith(needs, 'the ingest function in the cloud', () => {
     endings.push(() => gateway.close())
     httpUrl = gateway.url
     // Beside the functions, to see what there is.
-    store = await openEmbeddedStore({ at: { url: sqld.url, authToken: undefined }, log, retentionMs: 0 })
-    endings.push(() => store.close())
+    ledger = await openEmbeddedStore({ at: { url: sqld.url, authToken: undefined }, log, retentionMs: 0 })
+    endings.push(() => ledger.close())
+    store = ledger
+    if (influx !== undefined) {
+      store = openInfluxStore({ at: influx, log })
+      endings.push(() => store.close())
+    }
   }, 120_000)
   afterAll(async () => {
     for (const end of endings.reverse()) await end()
@@ -133,6 +163,16 @@ describeWith(needs, 'the ingest function in the cloud', () => {
     return (await store.history({ ...range, deviceId: device.id })).map(({ fields }) => fields.n)
   }
 
+  const account = () => ledger.account(device.id)
+  const admin = async (method: string, path: string) => {
+    const response = await fetch(`${httpUrl}/api/v1/${path}`, {
+      method,
+      headers: { Authorization: `admin ${adminToken}` },
+    })
+    expect(response.status).toBe(200)
+    return response.json()
+  }
+
   it('stores an event once that comes twice, one after the other and at once, without a time of its own', async () => {
     await register('twice')
     const [first, second] = [event({ n: 1 }), event({ n: 2 })]
@@ -140,6 +180,17 @@ describeWith(needs, 'the ingest function in the cloud', () => {
     await ingest(first)
     await Promise.all([ingest(second), ingest(second), ingest(second)])
     expect((await values()).sort()).toEqual([1, 2])
+    // Without a key a repeated delivery is counted as often as it comes.
+    expect(await account()).toMatchObject({ received: 5, stored: 5 })
+  })
+
+  it('stores an event once that comes more than once, by the id that the device gave it', async () => {
+    await register('keyed')
+    const events = [1, 2, 3].map(() => event({ n: 1, message_id: 'mine' }))
+    await Promise.all(events.map(ingest))
+    expect(await deliver(record(events[0]), record(event({ n: 1, message_id: 'mine' })))).toEqual([])
+    expect(await values()).toEqual([1])
+    expect(await account()).toMatchObject({ received: 5, stored: 1, duplicates: 4 })
   })
 
   it('takes every shape that comes out of the queue', async () => {
@@ -165,6 +216,18 @@ describeWith(needs, 'the ingest function in the cloud', () => {
     )
     expect(failed).toEqual([])
     expect((await values()).sort()).toEqual([1, 2, 3])
+    expect(await account()).toMatchObject({ received: 3, stored: 3, rejected: 0 })
+  })
+
+  it('puts among the dead letters what is none of its messages: it would come again for ever', async () => {
+    const bodies = ['not json', 'null', '7', '[]', '{"spooled":null}', '{"spooled":{"readings":7}}']
+    const { received_at: _, ...noTime } = event({ n: 1 })
+    const all = [...bodies, JSON.stringify(noTime), JSON.stringify({ requestPayload: 7 })]
+    expect(await deliver(...all.map((body) => ({ ...record({}), body })))).toEqual([])
+    const { dead_letters: letters } = (await admin('GET', 'admin/dead-letters')) as {
+      dead_letters: { payload: string }[]
+    }
+    expect(letters.map(({ payload }) => payload)).toEqual(expect.arrayContaining(all))
   })
 
   it('reports the one record of a batch that fails, and only that; again, it is stored once', async () => {
@@ -172,13 +235,23 @@ describeWith(needs, 'the ingest function in the cloud', () => {
     const records = [1, 2, 3, 4, 5].map((n) =>
       record(event({ n, ...(n === 3 && { note: 'not-today' }), timestamp: Date.now() - n * 1000 })),
     )
-    database.trouble.word = 'not-today'
-    expect(await deliver(...records)).toEqual([records[2]?.messageId])
-    expect((await values()).sort()).toEqual([1, 2, 4, 5])
+    telemetry.trouble.word = 'not-today'
+    const failed = await deliver(...records)
+    // What is written to InfluxDB at the same time fails together.
+    if (openInflux) expect(failed).toContain(records[2]?.messageId)
+    else {
+      expect(failed).toEqual([records[2]?.messageId])
+      expect((await values()).sort()).toEqual([1, 2, 4, 5])
+    }
+    const before = await account()
+    expect(before).toMatchObject({ received: 5 - failed.length, stored: 5 - failed.length })
     // Visible again, with another that was handed out twice.
-    database.trouble.word = undefined
-    expect(await deliver(...records.slice(2))).toEqual([])
+    telemetry.trouble.word = undefined
+    const again = records.filter(({ messageId }, at) => at > 2 || failed.includes(messageId))
+    expect(await deliver(...again)).toEqual([])
     expect((await values()).sort()).toEqual([1, 2, 3, 4, 5])
+    const count = before.received + again.length
+    expect(await account()).toMatchObject({ received: count, stored: count, duplicates: 0 })
   })
 
   it('answers 202 over HTTP while the database takes no readings, and the queue brings them back', async () => {
@@ -194,12 +267,12 @@ describeWith(needs, 'the ingest function in the cloud', () => {
         body: JSON.stringify({ n }),
       })
     expect((await submit(1)).status).toBe(201)
-    database.trouble.word = 'INSERT INTO readings'
+    telemetry.trouble.word = openInflux ? '/api/v2/write' : 'INSERT INTO readings'
     const queued = await submit(2)
     expect(queued.status).toBe(202)
     expect(await queued.json()).toMatchObject({ status: 'queued', accepted: 1 })
     expect(await values()).toEqual([1])
-    database.trouble.word = undefined
+    telemetry.trouble.word = undefined
     const messages = await sqs.receive()
     expect(messages).toHaveLength(1)
     for (const message of [...messages, ...messages])
@@ -208,5 +281,58 @@ describeWith(needs, 'the ingest function in the cloud', () => {
     // The sender did not hear of it and tries again.
     expect(await (await submit(2)).json()).toMatchObject({ duplicates: 1 })
     expect((await values()).sort()).toEqual([1, 2])
+    const all = { received: 4, stored: 2, spooled: 0, rejected: 0, duplicates: 2 }
+    expect(await account()).toEqual(all)
   })
-})
+
+  it('does not bring back what was deleted while it waited in the queue', async () => {
+    await register('deleted')
+    const headers = { 'Content-Type': 'application/json', 'X-API-Key': device.api_key }
+    const submit = (n: number) =>
+      fetch(`${httpUrl}/api/v1/devices/telemetry`, { method: 'POST', headers, body: JSON.stringify({ n }) })
+    telemetry.trouble.word = openInflux ? '/api/v2/write' : 'INSERT INTO readings'
+    expect((await submit(1)).status).toBe(202)
+    telemetry.trouble.word = undefined
+    const stop = new Date(Date.now() + 1000).toISOString()
+    await admin('DELETE', `telemetry/${device.id}?start_time=2020-01-01T00:00:00Z&stop_time=${stop}`)
+    expect((await submit(2)).status).toBe(201)
+    const [message] = await sqs.receive()
+    expect(await deliver({ ...record({}), body: message?.Body ?? '' })).toEqual([])
+    expect(await values()).toEqual([2])
+    expect(await account()).toMatchObject({ received: 2, stored: 2 })
+  })
+
+  it.runIf(openInflux)(
+    'buries the one reading of a queued message that the store refuses, and replays it',
+    async () => {
+      await register('refused')
+      telemetry.trouble.word = '/api/v2/write'
+      const response = await fetch(`${httpUrl}/api/v1/devices/telemetry`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json', 'X-API-Key': device.api_key },
+        body: JSON.stringify([{ data: { n: 1 } }, { data: { n: 2, note: 'refuse-me' } }, { data: { n: 3 } }]),
+      })
+      expect(response.status).toBe(202)
+      const [message] = await sqs.receive()
+      Object.assign(telemetry.trouble, { word: 'refuse-me', status: 400 })
+      expect(await deliver({ ...record({}), body: message?.Body ?? '' })).toEqual([])
+      expect(await values()).toEqual([1, 3])
+      expect(await account()).toMatchObject({ received: 3, stored: 2, rejected: 1, duplicates: 0 })
+      Object.assign(telemetry.trouble, { word: undefined, status: 503 })
+      const { dead_letters: letters } = (await admin('GET', `admin/dead-letters?device_id=${device.id}`)) as {
+        dead_letters: { id: number; topic: string; rejected: number }[]
+      }
+      expect(letters).toMatchObject([{ topic: `iotflow/devices/${device.id}/telemetry`, rejected: 1 }])
+      await admin('POST', `admin/dead-letters/${letters[0]?.id}/replay`)
+      expect(await values()).toEqual([1, 2, 3])
+      expect(await account()).toMatchObject({ received: 3, stored: 3, rejected: 0, duplicates: 0 })
+    },
+  )
+}
+
+describeWith(needs, 'the ingest function in the cloud', ingestFunction())
+describeWith(
+  { ...needs, influxdb: influxIsThere },
+  'the ingest function in the cloud, with InfluxDB',
+  ingestFunction(ownBucket),
+)

@@ -196,7 +196,7 @@ describe('the spool', () => {
         payload: Buffer.from('{}'),
         reason,
         receivedAt,
-        messageId: key,
+        messageId: key ?? '',
         once: true,
       })
     const away = { write: () => Promise.reject(unavailable()) }
