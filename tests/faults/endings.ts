@@ -92,6 +92,7 @@ export async function clockSetBack(progress: (text: string) => void): Promise<Ve
       lost: sent - body.device.telemetry_count,
       invented: 0,
       imbalance: account.imbalance,
+      failures: [],
     }
   } finally {
     await machine.stop()

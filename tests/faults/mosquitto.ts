@@ -64,7 +64,7 @@ async function killed(
     }
     progress(`${crash}: ${Math.round(rate)} messages a second acknowledged`)
     const name = victim === 'layer' ? 'bridge' : `Mosquitto (${crash})`
-    return await judge(`${rounds} x SIGKILL of ${name}`, machine, devices, recorder)
+    return await judge(`${rounds} x SIGKILL of ${name}`, machine, devices, recorder, { redelivered: true })
   } finally {
     await machine.stop()
     await recorder.close()

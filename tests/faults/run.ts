@@ -35,9 +35,13 @@ const main = async (): Promise<number> => {
     verdicts.push(...(await scenario(size, (text) => process.stderr.write(`${name}: ${text}\n`))))
   }
   process.stdout.write(`\n${tableOf(verdicts)}`)
+  for (const { scenario, failures } of verdicts)
+    for (const failure of failures) process.stdout.write(`FAILED: ${scenario}: ${failure}\n`)
   const clean = verdicts.every(isClean)
   process.stdout.write(
-    clean ? '\nNothing acknowledged was lost.\n' : '\nFAILED: a figure of the last four columns is not 0.\n',
+    clean
+      ? '\nNothing acknowledged was lost.\n'
+      : '\nFAILED: duplicates, lost, invented or imbalance is not 0, or what is said above is not as it has to be.\n',
   )
   return clean ? 0 : 1
 }

@@ -18,6 +18,10 @@ export interface Verdict {
   readonly invented: number
   /** received - stored - spooled - rejected - duplicates of the layer's own account. */
   readonly imbalance: number
+  /** Points of one device that were taken out of the order of their times; only where that is looked at. */
+  readonly disorder?: number
+  /** What else was not as it has to be, a sentence each. */
+  readonly failures: readonly string[]
 }
 
 type Values = Readonly<Record<string, number>>
@@ -70,13 +74,21 @@ const isoToNs = (time: string) => {
   return String(BigInt(Date.parse(`${seconds}Z`)) * 1_000_000n + BigInt(fraction.padEnd(9, '0')))
 }
 
-/** @param found what is stored of each device; read from the layer unless given. */
+export interface JudgeOptions {
+  /** What is stored of each device; read from the layer unless given. */
+  readonly found?: Map<number, [time: string, values: Values][]> | undefined
+  /** What else was not as it has to be. */
+  readonly failures?: readonly string[]
+  /** A broker in between may deliver a message twice, which the recorder does not see. */
+  readonly redelivered?: boolean
+}
+
 export async function judge(
   scenario: string,
   machine: Machine,
   devices: readonly Device[],
   recorder: Recorder,
-  found?: Map<number, [time: string, values: Values][]>,
+  { found, failures: others = [], redelivered = false }: JudgeOptions = {},
 ): Promise<Verdict> {
   let [stored, duplicates, lost, invented] = [0, 0, 0, 0]
   for (const device of devices) {
@@ -93,6 +105,14 @@ export async function judge(
     for (const [time, values] of there) if (!same(values, sent?.get(time))) invented += 1
   }
   const account = await accountOf(machine)
+  // A reading with a time of its own that came twice is one reading, and may have been counted twice.
+  const most = redelivered ? Number.POSITIVE_INFINITY : stored + recorder.repeats()
+  const failures = [...others]
+  if (account.stored > most || account.stored + account.spooled < stored)
+    failures.push(
+      `the account says ${account.stored} stored and ${account.spooled} spooled, found are ${stored}, ` +
+        `${recorder.repeats()} came again`,
+    )
   return {
     scenario,
     sent: countOf(recorder.sent),
@@ -104,6 +124,7 @@ export async function judge(
     lost,
     invented,
     imbalance: account.imbalance,
+    failures,
   }
 }
 
@@ -117,6 +138,7 @@ const columns = [
   'lost',
   'invented',
   'imbalance',
+  'disorder',
 ] as const
 
 /** As lines of a table; a dash where a figure is not. */
@@ -130,12 +152,12 @@ export const tableOf = (verdicts: readonly Verdict[]): string => {
       .map((one) =>
         row(
           one.scenario,
-          columns.map((name) => String(one[name])),
+          columns.map((name) => String(one[name] ?? '-')),
         ),
       )
       .join('')
   )
 }
 
-export const isClean = ({ lost, duplicates, invented, imbalance }: Verdict) =>
-  lost === 0 && duplicates === 0 && invented === 0 && imbalance === 0
+export const isClean = ({ lost, duplicates, invented, imbalance, failures }: Verdict) =>
+  lost === 0 && duplicates === 0 && invented === 0 && imbalance === 0 && failures.length === 0
