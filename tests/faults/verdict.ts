@@ -27,7 +27,7 @@ export interface Verdict {
 type Values = Readonly<Record<string, number>>
 
 /** What the layer gives back of a device, oldest first. */
-async function readAll(machine: Machine, device: Device): Promise<[time: string, values: Values][]> {
+export async function readAll(machine: Machine, device: Device): Promise<[time: string, values: Values][]> {
   const found: [string, Values][] = []
   let cursor = ''
   do {
