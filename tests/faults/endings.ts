@@ -8,7 +8,7 @@ import { temporaryFolder } from '../support/temporary.ts'
 import { freely } from './kills.ts'
 import { startLoad } from './load.ts'
 import { startRecorder } from './recorder.ts'
-import { accountOf, judge, readAll, type Verdict } from './verdict.ts'
+import { accountOf, judge, type Outcome, readAll, type Verdict } from './verdict.ts'
 
 /** SIGTERM while all devices send. */
 export async function terminate(rounds: number, progress: (text: string) => void): Promise<Verdict> {
@@ -117,14 +117,15 @@ export async function clockSetBack(progress: (text: string) => void): Promise<Ve
 }
 
 /** A small file system that a stranger fills up, and gives back. Needs the right to mount one. */
-export async function diskFull(progress: (text: string) => void): Promise<Verdict | undefined> {
+export async function diskFull(progress: (text: string) => void): Promise<Outcome> {
   const folder = await temporaryFolder()
   const disk = join(folder.path, 'disk')
   await mkdir(disk)
   const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk]).status === 0
   if (!mounted) {
     await folder.remove()
-    return undefined
+    progress('LEFT OUT: a file system can be mounted by root only')
+    return { scenario: 'disk full', needs: 'mount' }
   }
   const recorder = await startRecorder()
   const settings = { ...freely, DATA_DIR: join(disk, 'data'), LOG_LEVEL: 'silent' }

@@ -5,7 +5,7 @@ import { mosquitto } from './mosquitto.ts'
 import { outages } from './outages.ts'
 import { overload } from './overload.ts'
 import { spooledKill } from './spooled.ts'
-import type { Verdict } from './verdict.ts'
+import type { Outcome } from './verdict.ts'
 
 export interface Size {
   readonly kills: number
@@ -66,21 +66,13 @@ export const sizes = {
   },
 } as const satisfies Record<string, Size>
 
-type Scenario = (size: Size, progress: (text: string) => void) => Promise<Verdict[]>
+type Scenario = (size: Size, progress: (text: string) => void) => Promise<Outcome[]>
 
 export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario>([
   ['outage', outages],
   ['terminate', async ({ terminations }, progress) => [await terminate(terminations, progress)]],
   ['clock', async (_size, progress) => [await clockSetBack(progress)]],
-  [
-    'disk',
-    async (_size, progress) => {
-      const verdict = await diskFull(progress)
-      if (verdict) return [verdict]
-      progress('LEFT OUT: a file system can be mounted by root only')
-      return []
-    },
-  ],
+  ['disk', async (_size, progress) => [await diskFull(progress)]],
   ['overload', overload],
   ['mosquitto', mosquitto],
   ['spooled', async ({ spooledKills }, progress) => [await spooledKill(spooledKills, progress)]],

@@ -1,5 +1,6 @@
 /** After the faults: every acknowledged reading is looked for, once, with its exact values, and the accounts must balance. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Backend, mayNotMiss } from '../support/backends.ts'
 import type { Device, Machine } from '../support/machine.ts'
 import { type Book, countOf, type Recorder } from './recorder.ts'
 
@@ -23,6 +24,16 @@ export interface Verdict {
   /** What else was not as it has to be, a sentence each. */
   readonly failures: readonly string[]
 }
+
+/** A scenario that cannot be done on this machine. */
+export interface LeftOut {
+  readonly scenario: string
+  readonly needs: Backend
+}
+
+export type Outcome = Verdict | LeftOut
+
+export const isLeftOut = (outcome: Outcome): outcome is LeftOut => 'needs' in outcome
 
 type Values = Readonly<Record<string, number>>
 
@@ -142,22 +153,30 @@ const columns = [
 ] as const
 
 /** As lines of a table; a dash where a figure is not. */
-export const tableOf = (verdicts: readonly Verdict[]): string => {
-  const width = Math.max(10, ...verdicts.map(({ scenario }) => scenario.length))
+export const tableOf = (outcomes: readonly Outcome[]): string => {
+  const width = Math.max(10, ...outcomes.map(({ scenario }) => scenario.length))
   const row = (name: string, cells: readonly string[]) =>
     `${name.padEnd(width)} ${cells.map((cell, at) => cell.padStart(columns[at]?.length ?? 0)).join('  ')}\n`
   return (
     row('', columns) +
-    verdicts
+    outcomes
       .map((one) =>
-        row(
-          one.scenario,
-          columns.map((name) => String(one[name] ?? '-')),
-        ),
+        isLeftOut(one)
+          ? row(one.scenario, [`LEFT OUT: there is no ${one.needs}`])
+          : row(
+              one.scenario,
+              columns.map((name) => String(one[name] ?? '-')),
+            ),
       )
       .join('')
   )
 }
 
-export const isClean = ({ lost, duplicates, invented, imbalance, failures }: Verdict) =>
-  lost === 0 && duplicates === 0 && invented === 0 && imbalance === 0 && failures.length === 0
+/** @returns why this is not as it has to be, a sentence each. */
+export const faultsOf = (outcome: Outcome): readonly string[] => {
+  if (isLeftOut(outcome))
+    return mayNotMiss(outcome.needs) ? [`REQUIRE_BACKENDS asks for ${outcome.needs}, which is not here`] : []
+  const mustBeNothing = ['duplicates', 'lost', 'invented', 'imbalance'] as const
+  const wrong = mustBeNothing.filter((name) => outcome[name] !== 0)
+  return [...wrong.map((name) => `${name} is ${outcome[name]}`), ...outcome.failures]
+}
