@@ -1,13 +1,13 @@
 /** InfluxDB away in every way there is, under a steady load, and back again. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Device, startMachine } from '../support/machine.ts'
+import { type Device, type Machine, startMachine } from '../support/machine.ts'
 import { at, maxGrowth, mb, spread, watchMemory } from './figures.ts'
 import { type Gate, type Mode, openGate } from './influx-gate.ts'
 import { freely } from './kills.ts'
-import { startLoad } from './load.ts'
+import { type Load, startLoad } from './load.ts'
 import { countOf, startRecorder } from './recorder.ts'
 import type { Size } from './scenarios.ts'
-import { drained, judge, type Verdict } from './verdict.ts'
+import { accountOf, drained, judge, type Verdict } from './verdict.ts'
 
 const modes: readonly Mode[] = ['refusing', 'hanging', '503', '429']
 
@@ -30,6 +30,27 @@ const disorder = (gate: Gate, devices: readonly Device[]): number => {
     }
   }
   return count
+}
+
+/** How long answers took from when the spool gets emptier until little is left in it; live traffic goes on meanwhile. */
+async function whileDraining(machine: Machine, load: Load): Promise<number[]> {
+  const until = performance.now() + 60_000
+  const depthNow = async () => {
+    await sleep(50)
+    return (await accountOf(machine)).depth
+  }
+  let most = 0
+  let depth = await depthNow()
+  while (depth >= most && performance.now() < until) {
+    most = depth
+    depth = await depthNow()
+  }
+  load.latencies()
+  // A second at least, for enough answers.
+  const enough = performance.now() + 1000
+  while ((depth > most / 10 && performance.now() < until) || performance.now() < enough)
+    depth = await depthNow()
+  return load.latencies()
 }
 
 /** One outage of one kind. Devices send one after the other, so that the order of their readings is that of their times. */
@@ -69,9 +90,7 @@ async function outage(mode: Mode, size: Size, progress: (text: string) => void):
     progress(`${mode}: away  ${spread(load.latencies())}, resident memory +${mb(memory.growth())} MB at most`)
     await gate.set('well')
     const back = performance.now()
-    // Live traffic goes on while the spool is emptied.
-    await sleep(1500)
-    const draining = load.latencies()
+    const draining = await whileDraining(machine, load)
     const rate = (countOf(recorder.acknowledged) - counted) / ((performance.now() - began) / 1000)
     await load.stop(20_000)
     await drained(machine, 120_000)
