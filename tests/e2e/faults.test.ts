@@ -1,34 +1,26 @@
 /** A small run of the faults; `npm run test:faults` does more of each. */
 import { afterAll, describe, expect, it } from 'vitest'
 import { scenarios, sizes } from '../faults/scenarios.ts'
-import { tableOf, type Verdict } from '../faults/verdict.ts'
-import { mayNotMiss } from '../support/backends.ts'
+import { faultsOf, isLeftOut, type Outcome, tableOf } from '../faults/verdict.ts'
 
-const verdicts: Verdict[] = []
+const outcomes: Outcome[] = []
 afterAll(() => {
-  process.stdout.write(`\n${tableOf(verdicts)}`)
+  process.stdout.write(`\n${tableOf(outcomes)}`)
 })
 
 describe('what is acknowledged is there, once and exactly, after', () => {
-  it.each([...scenarios])(
-    '%s',
-    async (name, scenario) => {
-      const said: string[] = []
-      const came = await scenario(sizes.small, (text) => said.push(text))
+  it.for([...scenarios])('%s', { timeout: 180_000 }, async ([name, scenario], { skip }) => {
+    const said: string[] = []
+    const came = await scenario(sizes.small, (text) => said.push(text)).finally(() => {
       process.stdout.write(said.map((text) => `${name}: ${text}\n`).join(''))
-      verdicts.push(...came)
-      if (mayNotMiss('mount')) expect(came).not.toEqual([])
-      for (const { scenario: what, acknowledged, duplicates, lost, invented, imbalance } of came) {
-        expect({ what, duplicates, lost, invented, imbalance }).toEqual({
-          what,
-          duplicates: 0,
-          lost: 0,
-          invented: 0,
-          imbalance: 0,
-        })
-        expect(acknowledged, what).toBeGreaterThan(100)
-      }
-    },
-    180_000,
-  )
+    })
+    outcomes.push(...came)
+    expect(came).not.toEqual([])
+    for (const outcome of came) {
+      expect(faultsOf(outcome), outcome.scenario).toEqual([])
+      if (!isLeftOut(outcome)) expect(outcome.acknowledged, outcome.scenario).toBeGreaterThan(100)
+    }
+    const missing = came.filter(isLeftOut).map(({ needs }) => needs)
+    skip(missing.length > 0, `LEFT OUT: there is no ${missing.join(', ')}`)
+  })
 })

@@ -8,7 +8,7 @@ import { temporaryFolder } from '../support/temporary.ts'
 import { freely } from './kills.ts'
 import { startLoad } from './load.ts'
 import { startRecorder } from './recorder.ts'
-import { accountOf, judge, type Verdict } from './verdict.ts'
+import { accountOf, judge, type Outcome, readAll, type Verdict } from './verdict.ts'
 
 /** SIGTERM while all devices send. */
 export async function terminate(rounds: number, progress: (text: string) => void): Promise<Verdict> {
@@ -58,15 +58,29 @@ export async function clockSetBack(progress: (text: string) => void): Promise<Ve
   let machine = await startMachine({ settings })
   try {
     const device = await machine.register('clockless')
+    let sent = 0
+    const acknowledged = new Set<number>()
+    const overHttp = async () => {
+      sent += 1
+      const n = sent
+      const { status } = await machine.request('POST', '/api/v1/devices/telemetry', {
+        key: device.key,
+        body: { n },
+      })
+      if (status !== 201) throw new Error(`answered ${status}`)
+      acknowledged.add(n)
+    }
     const client = await machine.mqtt(device)
+    const overMqtt = async () => {
+      sent += 1
+      const n = sent
+      await client.publishAsync(`iotflow/devices/${device.id}/telemetry`, JSON.stringify({ n }), { qos: 1 })
+      acknowledged.add(n)
+    }
     const send = async (count: number) => {
       for (let n = 0; n < count; n += 1) {
-        await client.publishAsync(`iotflow/devices/${device.id}/telemetry`, JSON.stringify({ n }), { qos: 1 })
-        const { status } = await machine.request('POST', '/api/v1/devices/telemetry', {
-          key: device.key,
-          body: { n },
-        })
-        if (status !== 201) throw new Error(`answered ${status}`)
+        await overMqtt()
+        await overHttp()
       }
     }
     await send(200)
@@ -75,23 +89,26 @@ export async function clockSetBack(progress: (text: string) => void): Promise<Ve
     await client.endAsync(true)
     await machine.stop()
     machine = await startMachine({ settings })
-    for (let n = 0; n < 100; n += 1)
-      await machine.request('POST', '/api/v1/devices/telemetry', { key: device.key, body: { n } })
+    for (let n = 0; n < 100; n += 1) await overHttp()
     const account = await accountOf(machine)
-    const { body } = await machine.request('GET', '/api/v1/devices/status', { key: device.key })
-    const sent = 900
-    progress(`${body.device.telemetry_count} readings of ${sent} are there`)
+    const found = (await readAll(machine, device)).map(([, values]) => values.n ?? Number.NaN)
+    const there = new Set(found)
+    progress(`${there.size} readings of ${sent} are there`)
     return {
       scenario: 'clock set back an hour',
       sent,
-      acknowledged: sent,
-      stored: body.device.telemetry_count,
+      acknowledged: acknowledged.size,
+      stored: found.length,
       queued: account.spooled,
       rejected: account.rejected,
-      duplicates: 0,
-      lost: sent - body.device.telemetry_count,
-      invented: 0,
+      duplicates: found.length - there.size,
+      lost: [...acknowledged].filter((n) => !there.has(n)).length,
+      invented: [...there].filter((n) => !(n >= 1 && n <= sent)).length,
       imbalance: account.imbalance,
+      failures:
+        account.stored === found.length
+          ? []
+          : [`the account says ${account.stored} stored, found are ${found.length}`],
     }
   } finally {
     await machine.stop()
@@ -100,14 +117,15 @@ export async function clockSetBack(progress: (text: string) => void): Promise<Ve
 }
 
 /** A small file system that a stranger fills up, and gives back. Needs the right to mount one. */
-export async function diskFull(progress: (text: string) => void): Promise<Verdict | undefined> {
+export async function diskFull(progress: (text: string) => void): Promise<Outcome> {
   const folder = await temporaryFolder()
   const disk = join(folder.path, 'disk')
   await mkdir(disk)
   const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk]).status === 0
   if (!mounted) {
     await folder.remove()
-    return undefined
+    progress('LEFT OUT: a file system can be mounted by root only')
+    return { scenario: 'disk full', needs: 'mount' }
   }
   const recorder = await startRecorder()
   const settings = { ...freely, DATA_DIR: join(disk, 'data'), LOG_LEVEL: 'silent' }

@@ -7,7 +7,7 @@ import { freely } from './kills.ts'
 import { startLoad } from './load.ts'
 import { countOf, startRecorder } from './recorder.ts'
 import type { Size } from './scenarios.ts'
-import { accountOf, judge, type Verdict } from './verdict.ts'
+import { accountOf, judge, type Outcome, type Verdict } from './verdict.ts'
 
 type Victim = 'layer' | 'broker'
 
@@ -64,7 +64,7 @@ async function killed(
     }
     progress(`${crash}: ${Math.round(rate)} messages a second acknowledged`)
     const name = victim === 'layer' ? 'bridge' : `Mosquitto (${crash})`
-    return await judge(`${rounds} x SIGKILL of ${name}`, machine, devices, recorder)
+    return await judge(`${rounds} x SIGKILL of ${name}`, machine, devices, recorder, { redelivered: true })
   } finally {
     await machine.stop()
     await recorder.close()
@@ -74,10 +74,10 @@ async function killed(
 }
 
 /** Killing Mosquitto under its fast setting may cost messages; what it costs is said, and is no fault of the layer. */
-export async function mosquitto(size: Size, progress: (text: string) => void): Promise<Verdict[]> {
+export async function mosquitto(size: Size, progress: (text: string) => void): Promise<Outcome[]> {
   if (!hasMosquitto) {
     progress('LEFT OUT: there is no mosquitto: apt-get install mosquitto')
-    return []
+    return [{ scenario: 'SIGKILL with a Mosquitto', needs: 'mosquitto' }]
   }
   const fast = await killed('broker', 'fast', size.brokerKills, progress)
   progress(`fast: ${fast.lost} of ${fast.acknowledged} acknowledged messages lost with Mosquitto itself`)

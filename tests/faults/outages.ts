@@ -1,21 +1,22 @@
 /** InfluxDB away in every way there is, under a steady load, and back again. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Device, startMachine } from '../support/machine.ts'
+import { type Device, type Machine, startMachine } from '../support/machine.ts'
+import { at, maxGrowth, mb, spread, watchMemory } from './figures.ts'
 import { type Gate, type Mode, openGate } from './influx-gate.ts'
 import { freely } from './kills.ts'
-import { startLoad } from './load.ts'
-import { startRecorder } from './recorder.ts'
+import { type Load, startLoad } from './load.ts'
+import { countOf, startRecorder } from './recorder.ts'
 import type { Size } from './scenarios.ts'
-import { drained, judge, type Verdict } from './verdict.ts'
+import { accountOf, drained, judge, type Verdict } from './verdict.ts'
 
 const modes: readonly Mode[] = ['refusing', 'hanging', '503', '429']
 
 const { INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG } = process.env
 
-const at = (sorted: readonly number[], share: number) =>
-  Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0)
-const spread = (sorted: readonly number[]) => `p50 ${at(sorted, 0.5)} ms, p99 ${at(sorted, 0.99)} ms`
-const mb = (bytes: number) => Math.round(bytes / 1e6)
+/** Of the rate that is asked for, what has to be reached for the outage to be one under load. */
+const leastShare = 0.8
+/** Answers while the spool is emptied take at most twice as long as before, and this for the noise of a machine. */
+const marginMs = 50
 
 /** How often points of these devices were taken out of the order of their times, in which they were sent. */
 const disorder = (gate: Gate, devices: readonly Device[]): number => {
@@ -29,6 +30,27 @@ const disorder = (gate: Gate, devices: readonly Device[]): number => {
     }
   }
   return count
+}
+
+/** How long answers took from when the spool gets emptier until little is left in it; live traffic goes on meanwhile. */
+async function whileDraining(machine: Machine, load: Load): Promise<number[]> {
+  const until = performance.now() + 60_000
+  const depthNow = async () => {
+    await sleep(50)
+    return (await accountOf(machine)).depth
+  }
+  let most = 0
+  let depth = await depthNow()
+  while (depth >= most && performance.now() < until) {
+    most = depth
+    depth = await depthNow()
+  }
+  load.latencies()
+  // A second at least, for enough answers.
+  const enough = performance.now() + 1000
+  while ((depth > most / 10 && performance.now() < until) || performance.now() < enough)
+    depth = await depthNow()
+  return load.latencies()
 }
 
 /** One outage of one kind. Devices send one after the other, so that the order of their readings is that of their times. */
@@ -54,41 +76,46 @@ async function outage(mode: Mode, size: Size, progress: (text: string) => void):
       http: devices.slice(0, 5),
       mqtt: devices.slice(5),
       rate: size.rate / 10,
+      batch: 10,
     })
     await sleep(2000)
     load.latencies()
+    const [began, counted] = [performance.now(), countOf(recorder.acknowledged)]
     await sleep(2000)
-    progress(`${mode}: before ${spread(load.latencies())}, ${mb(machine.rss())} MB`)
-    const before = machine.rss()
-    let most = before
+    const before = load.latencies()
+    progress(`${mode}: before ${spread(before)}, ${mb(machine.rss())} MB`)
+    const memory = watchMemory(machine)
     await gate.set(mode)
-    for (let second = 0; second < size.outageS; second += 1) {
-      await sleep(1000)
-      most = Math.max(most, machine.rss())
-    }
-    progress(`${mode}: away  ${spread(load.latencies())}, resident memory +${mb(most - before)} MB at most`)
+    await sleep(size.outageS * 1000)
+    progress(`${mode}: away  ${spread(load.latencies())}, resident memory +${mb(memory.growth())} MB at most`)
     await gate.set('well')
     const back = performance.now()
-    // Live traffic goes on while the spool is emptied.
-    await sleep(1500)
-    const draining = spread(load.latencies())
+    const draining = await whileDraining(machine, load)
+    const rate = (countOf(recorder.acknowledged) - counted) / ((performance.now() - began) / 1000)
     await load.stop(20_000)
     await drained(machine, 120_000)
-    most = Math.max(most, machine.rss())
+    memory.stop()
     progress(
-      `${mode}: drain ${draining}, empty after ${((performance.now() - back) / 1000).toFixed(1)} s, ` +
-        `resident memory +${mb(most - before)} MB at most, ${disorder(gate, devices.slice(5))} points over MQTT out of order`,
+      `${mode}: drain ${spread(draining)}, empty after ${((performance.now() - back) / 1000).toFixed(1)} s, ` +
+        `resident memory +${mb(memory.growth())} MB at most`,
     )
     const codes = [...recorder.answers].map(([status, count]) => `${count} x ${status}`).join(', ')
-    progress(`${mode}: HTTP answers ${codes}`)
+    progress(`${mode}: ${Math.round(rate)} of ${size.rate} readings/s acknowledged, HTTP answers ${codes}`)
+
+    const failures: string[] = []
+    if (rate < leastShare * size.rate)
+      failures.push(`${Math.round(rate)} readings/s were acknowledged, asked for were ${size.rate}`)
+    if (memory.growth() > maxGrowth)
+      failures.push(`resident memory grew by ${mb(memory.growth())} MB, allowed are ${mb(maxGrowth)} MB`)
+    // Without answers there is no median, and no comparison holds.
+    if (!(at(draining, 0.5) <= 2 * at(before, 0.5) + marginMs))
+      failures.push(`answers took ${spread(draining)} while the spool was emptied, ${spread(before)} before`)
     const found = new Map([...gate.points].map(([device, points]) => [device, [...points]]))
-    return await judge(
-      `InfluxDB ${mode} for ${size.outageS} s`,
-      machine,
-      devices,
-      recorder,
-      INFLUXDB_URL === undefined ? found : undefined,
-    )
+    const verdict = await judge(`InfluxDB ${mode} for ${size.outageS} s`, machine, devices, recorder, {
+      found: INFLUXDB_URL === undefined ? found : undefined,
+      failures,
+    })
+    return { ...verdict, disorder: disorder(gate, devices.slice(5)) }
   } finally {
     await machine.stop()
     await recorder.close()

@@ -3,16 +3,19 @@ import { Agent, request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectAsync } from 'mqtt'
+import mqttPacket from 'mqtt-packet'
 import { type Device, type Machine, startMachine } from '../support/machine.ts'
+import { at, maxGrowth, mb, spread, watchMemory } from './figures.ts'
 import { freely } from './kills.ts'
 import { startLoad } from './load.ts'
-import { type Book, type Recorder, startRecorder } from './recorder.ts'
+import { note, type Recorder, startRecorder } from './recorder.ts'
 import type { Size } from './scenarios.ts'
 import { judge, type Verdict } from './verdict.ts'
 
-const mb = (bytes: number) => Math.round(bytes / 1e6)
-const at = (sorted: readonly number[], share: number) =>
-  Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0)
+/** Refusals come within this, their median at least; the slowest of a hundred may wait for a loaded machine. */
+const refusedWithinMs = { p50: 1000, p99: 3000 }
+/** The median of those that do no harm, whatever goes on beside them. */
+const othersWithinMs = 5000
 
 interface Answered {
   readonly status: number
@@ -33,20 +36,16 @@ async function flood(
   { sent, acknowledged }: Pick<Recorder, 'sent' | 'acknowledged'>,
   devices: readonly Device[],
   seconds: number,
-): Promise<Answered[]> {
+): Promise<{ answers: Answered[]; unanswered: number }> {
   const connections = 400
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
   const answers: Answered[] = []
   const until = performance.now() + seconds * 1000
-  const note = (book: Book, { id }: Device, batch: ReturnType<typeof batchOf>) => {
-    const readings = book.get(id) ?? new Map<string, Record<string, number>>()
-    book.set(id, readings)
-    for (const { timestamp, data } of batch) readings.set(timestamp, data)
-  }
+  let unanswered = 0
   const post = (device: Device) =>
     new Promise<void>((resolve) => {
-      const batch = batchOf(100)
-      note(sent, device, batch)
+      const batch = JSON.stringify(batchOf(100))
+      note(sent, device.id, batch)
       const began = performance.now()
       const outgoing = request(
         `${machine.httpUrl}/api/v1/devices/telemetry`,
@@ -55,15 +54,18 @@ async function flood(
           response.resume()
           response.on('end', () => {
             const status = response.statusCode ?? 0
-            if (status < 300) note(acknowledged, device, batch)
+            if (status < 300) note(acknowledged, device.id, batch)
             const retryAfter = response.headers['retry-after']
             answers.push({ status, ms: performance.now() - began, retryAfter })
             resolve()
           })
         },
       )
-      outgoing.on('error', () => resolve())
-      outgoing.end(JSON.stringify(batch))
+      outgoing.on('error', () => {
+        unanswered += 1
+        resolve()
+      })
+      outgoing.end(batch)
     })
   await Promise.all(
     Array.from({ length: connections }, async (_, n) => {
@@ -72,7 +74,79 @@ async function flood(
     }),
   )
   agent.destroy()
-  return answers
+  return { answers, unanswered }
+}
+
+/** Publishes message after message, as fast as the connections take them, without waiting for an acknowledgement. */
+async function mqttFlood(
+  machine: Machine,
+  { sent, acknowledged }: Pick<Recorder, 'sent' | 'acknowledged'>,
+  devices: readonly Device[],
+  seconds: number,
+): Promise<{ published: number; acknowledged: number; cutOff: number }> {
+  const until = performance.now() + seconds * 1000
+  let [published, came, cutOff] = [0, 0, 0]
+  const publish = async ({ id, key }: Device) => {
+    const socket = connect(Number(new URL(machine.mqttUrl).port), '127.0.0.1')
+    socket.on('error', () => {})
+    const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+    const parser = mqttPacket.parser()
+    const waiting = new Map<number, string>()
+    const accepted = new Promise<void>((resolve) => {
+      parser.on('packet', (packet: mqttPacket.Packet) => {
+        if (packet.cmd === 'connack' && packet.returnCode === 0) resolve()
+        const payload = packet.cmd === 'puback' ? waiting.get(packet.messageId ?? 0) : undefined
+        if (payload === undefined) return
+        waiting.delete(packet.messageId ?? 0)
+        note(acknowledged, id, payload)
+        came += 1
+      })
+    })
+    socket.on('data', (chunk) => parser.parse(chunk))
+    const login = { clientId: `${id}`, username: `${id}`, password: Buffer.from(key) }
+    socket.write(
+      mqttPacket.generate({
+        cmd: 'connect',
+        protocolId: 'MQTT',
+        protocolVersion: 4,
+        clean: true,
+        keepalive: 0,
+        ...login,
+      }),
+    )
+    await Promise.race([accepted, gone])
+    const topic = `iotflow/devices/${id}/telemetry`
+    for (
+      let messageId = 1;
+      messageId < 65_536 && performance.now() < until && !socket.destroyed;
+      messageId += 1
+    ) {
+      const payload = JSON.stringify(batchOf(1)[0])
+      note(sent, id, payload)
+      waiting.set(messageId, payload)
+      published += 1
+      const full = !socket.write(
+        mqttPacket.generate({ cmd: 'publish', topic, payload, qos: 1, messageId, dup: false, retain: false }),
+      )
+      // Back-pressure of the connection is all that slows it down.
+      if (full)
+        await Promise.race([
+          new Promise<void>((resolve) => socket.once('drain', resolve)),
+          gone,
+          sleep(Math.max(0, until - performance.now())),
+        ])
+      else if (messageId % 20 === 0) await sleep(0)
+    }
+    // What is on its way is acknowledged yet, or never.
+    for (let quiet = 0, before = came; waiting.size > 0 && quiet < 50 && !socket.destroyed; before = came) {
+      await sleep(100)
+      quiet = came === before ? quiet + 1 : 0
+    }
+    if (socket.destroyed) cutOff += 1
+    socket.destroy()
+  }
+  await Promise.all(devices.map(publish))
+  return { published, acknowledged: came, cutOff }
 }
 
 const open = (port: number, send: string) =>
@@ -89,10 +163,11 @@ const open = (port: number, send: string) =>
   })
 
 /** Connections that never ask for anything, bodies and heads that never end. */
-async function costly(machine: Machine, idle: number): Promise<Socket[]> {
+async function costly(machine: Machine, { key }: Device, idle: number): Promise<Socket[]> {
   const port = Number(new URL(machine.httpUrl).port)
   const slowBody =
-    'POST /api/v1/devices/telemetry HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{'
+    `POST /api/v1/devices/telemetry HTTP/1.1\r\nHost: x\r\nX-API-Key: ${key}\r\n` +
+    'Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{'
   const hugeHead = `GET /health HTTP/1.1\r\nHost: x\r\nX-Much: ${'x'.repeat(100_000)}`
   const sockets: Socket[] = []
   for (let n = 0; n < idle; n += 200)
@@ -139,27 +214,74 @@ export async function overload(size: Size, progress: (text: string) => void): Pr
     const others = devices.slice(0, 4)
     const load = await startLoad({ recorder, http: others.slice(0, 2), mqtt: others.slice(2), rate: 20 })
     await sleep(1000)
-    const before = machine.rss()
+    const failures: string[] = []
+    const expectThat = (holds: boolean, otherwise: string) => {
+      if (!holds) failures.push(otherwise)
+    }
+    const reached = () => others.map(({ id }) => recorder.acknowledged.get(id)?.size ?? 0)
+    /** What the devices that do no harm have of it, and what it costs in memory. */
+    const beside = async <T>(what: string, act: () => Promise<T>): Promise<T> => {
+      const memory = watchMemory(machine)
+      const before = reached()
+      load.latencies()
+      const result = await act()
+      const latencies = load.latencies()
+      memory.stop()
+      const more = reached().map((count, n) => count - (before[n] ?? 0))
+      progress(
+        `${what}: the others have ${spread(latencies)}, ${more.join(', ')} readings acknowledged, ` +
+          `resident memory +${mb(memory.growth())} MB at most`,
+      )
+      expectThat(at(latencies, 0.5) <= othersWithinMs, `${what}: the others had ${spread(latencies)}`)
+      expectThat(more[0] !== 0 || more[1] !== 0, `${what}: the others got nothing acknowledged over HTTP`)
+      const stands = () => reached().every((count, n) => n < 2 || count === before[n])
+      for (let tenths = 0; stands() && tenths < 100; tenths += 1) await sleep(100)
+      expectThat(!stands(), `${what}: 10 s after it the others still got nothing acknowledged over MQTT`)
+      expectThat(
+        memory.growth() <= maxGrowth,
+        `${what}: resident memory grew by ${mb(memory.growth())} MB, allowed are ${mb(maxGrowth)} MB`,
+      )
+      return result
+    }
 
-    const answers = await flood(machine, recorder, devices.slice(4), size.floodS)
+    const { answers, unanswered } = await beside(`flood of ${size.floodS} s`, () =>
+      flood(machine, recorder, devices.slice(4), size.floodS),
+    )
     const taken = answers.filter(({ status }) => status < 300)
     const refused = answers.filter(({ status }) => status === 503 || status === 429)
     const times = (list: readonly Answered[]) => list.map(({ ms }) => ms).sort((one, other) => one - other)
+    const refusals = times(refused)
     progress(
-      `flood of ${size.floodS} s: ${taken.length} batches of 100 taken (p99 ${at(times(taken), 0.99)} ms), ` +
-        `${refused.length} refused (p99 ${at(times(refused), 0.99)} ms), resident memory +${mb(machine.rss() - before)} MB`,
+      `batches of 100 taken: ${spread(times(taken))}; refused: ${spread(refusals)}; ${unanswered} without an answer`,
     )
-    if (answers.length !== taken.length + refused.length) throw new Error('something was answered otherwise')
-    if (refused.some(({ retryAfter }) => retryAfter === undefined))
-      throw new Error('a refusal does not say when to come again')
+    expectThat(
+      answers.length === taken.length + refused.length,
+      'something was answered with neither 2xx nor 429 nor 503',
+    )
+    expectThat(unanswered <= answers.length / 100, `${unanswered} requests got no answer`)
+    expectThat(refused.length > 0, 'nothing was refused: the flood was not more than it can take')
+    expectThat(
+      refused.every(({ retryAfter }) => Number(retryAfter) >= 1),
+      'a refusal does not say when to come again',
+    )
+    expectThat(
+      refused.length === 0 ||
+        (at(refusals, 0.5) <= refusedWithinMs.p50 && at(refusals, 0.99) <= refusedWithinMs.p99),
+      `refusals took ${spread(refusals)}`,
+    )
 
-    load.latencies()
-    const sockets = await costly(machine, size.idle)
-    await sleep(2000)
-    const meanwhile = load.latencies()
-    progress(
-      `${size.idle} idle connections, 200 slow ones: the others have p50 ${at(meanwhile, 0.5)} ms, p99 ${at(meanwhile, 0.99)} ms`,
+    const flooded = await beside(`flood over MQTT of ${size.floodS} s`, () =>
+      mqttFlood(machine, recorder, devices.slice(4), size.floodS),
     )
+    progress(`${flooded.acknowledged} of ${flooded.published} messages published over MQTT acknowledged`)
+    expectThat(flooded.cutOff === 0, `${flooded.cutOff} publishers were cut off instead of slowed down`)
+    expectThat(flooded.acknowledged > 0, 'nothing of the flood over MQTT was acknowledged')
+
+    const sockets = await beside(`${size.idle} idle connections, 200 slow ones`, async () => {
+      const opened = await costly(machine, devices[4] as Device, size.idle)
+      await sleep(2000)
+      return opened
+    })
     for (const socket of sockets) socket.destroy()
 
     const fleet: Device[] = []
@@ -167,16 +289,13 @@ export async function overload(size: Size, progress: (text: string) => void): Pr
       fleet.push(
         ...(await Promise.all(Array.from({ length: 50 }, (_, at) => machine.register(`storm-${n + at}`)))),
       )
-    load.latencies()
-    const { seconds, connected } = await storm(machine, fleet)
-    const during = load.latencies()
-    progress(
-      `${connected} of ${size.storm} devices connected at once within ${seconds.toFixed(1)} s: ` +
-        `the others have p50 ${at(during, 0.5)} ms, p99 ${at(during, 0.99)} ms`,
+    const { seconds, connected } = await beside(`${size.storm} devices that connect at once`, () =>
+      storm(machine, fleet),
     )
-    if (connected !== size.storm) throw new Error('not every device came back')
+    progress(`${connected} of ${size.storm} devices connected within ${seconds.toFixed(1)} s`)
+    expectThat(connected === size.storm, `${connected} of ${size.storm} devices came back`)
     await load.stop(20_000)
-    return [await judge('more than it can take', machine, devices, recorder)]
+    return [await judge('more than it can take', machine, devices, recorder, { failures })]
   } finally {
     await machine.stop()
     await recorder.close()

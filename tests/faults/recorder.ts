@@ -22,16 +22,24 @@ export interface Recorder {
   readonly acknowledged: Book
   /** Status codes of telemetry answers, with how often they came. */
   readonly answers: Map<number, number>
+  /** How many readings were sent that had been sent before. */
+  repeats(): number
   /** Where the layer is from now on. Connections of MQTT end unless the broker is the same. */
   pointTo(layer: { readonly httpUrl: string; readonly mqttUrl: string }): void
   close(): Promise<void>
 }
 
-const note = (book: Book, deviceId: number, payload: Uint8Array | string) => {
+/** @returns how many of the readings were in the book. */
+export const note = (book: Book, deviceId: number, payload: Uint8Array | string): number => {
   const parsed = JSON.parse(payload.toString()) as Sent | Sent[]
   const readings = book.get(deviceId) ?? new Map<string, Sent['data']>()
   book.set(deviceId, readings)
-  for (const { timestamp, data } of Array.isArray(parsed) ? parsed : [parsed]) readings.set(timestamp, data)
+  let known = 0
+  for (const { timestamp, data } of Array.isArray(parsed) ? parsed : [parsed]) {
+    if (readings.has(timestamp)) known += 1
+    readings.set(timestamp, data)
+  }
+  return known
 }
 
 const listening = async (server: { listen: (port: number, host: string, done: () => void) => unknown }) => {
@@ -49,6 +57,7 @@ export async function startRecorder(): Promise<Recorder> {
   const sent: Book = new Map()
   const acknowledged: Book = new Map()
   const answers = new Map<number, number>()
+  let repeats = 0
   let agent = new Agent({ keepAlive: true, maxSockets: 1000 })
 
   const forward = (incoming: IncomingMessage, body: Buffer, answer: ServerResponse) => {
@@ -60,7 +69,7 @@ export async function startRecorder(): Promise<Recorder> {
     // Every device says who it is in its key's place holder; the layer sees the key alone.
     const { 'x-device': device, host: _host, ...headers } = incoming.headers
     const counts = device !== undefined && incoming.method === 'POST'
-    if (counts) note(sent, Number(device), body)
+    if (counts) repeats += note(sent, Number(device), body)
     const outgoing = request(
       new URL(incoming.url ?? '/', target.http),
       { method: incoming.method, headers, agent },
@@ -106,7 +115,7 @@ export async function startRecorder(): Promise<Recorder> {
       if (packet.cmd !== 'publish') return
       const device = Number(packet.topic.split('/')[2])
       const payload = Buffer.from(packet.payload)
-      note(sent, device, payload)
+      repeats += note(sent, device, payload)
       if (packet.qos > 0) waiting.set(packet.messageId ?? 0, { device, payload })
     })
     fromLayer.on('packet', (packet: mqttPacket.Packet) => {
@@ -142,6 +151,7 @@ export async function startRecorder(): Promise<Recorder> {
     sent,
     acknowledged,
     answers,
+    repeats: () => repeats,
     pointTo(layer) {
       const same = target?.mqtt.href === new URL(layer.mqttUrl).href
       target = { http: new URL(layer.httpUrl), mqtt: new URL(layer.mqttUrl) }

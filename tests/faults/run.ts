@@ -1,7 +1,7 @@
 /** `npm run test:faults`: the faults, one after the other, and what came of every reading. */
 import { parseArgs } from 'node:util'
 import { scenarios, sizes } from './scenarios.ts'
-import { isClean, tableOf, type Verdict } from './verdict.ts'
+import { faultsOf, isLeftOut, type Outcome, tableOf } from './verdict.ts'
 
 const help = `Does to the layer what must not cost a reading, and counts.
 
@@ -28,18 +28,24 @@ const main = async (): Promise<number> => {
   }
   const size = values.full ? sizes.full : values.small ? sizes.small : sizes.normal
   const wanted = values.only === undefined ? [...scenarios.keys()] : [values.only]
-  const verdicts: Verdict[] = []
+  const outcomes: Outcome[] = []
   for (const name of wanted) {
     const scenario = scenarios.get(name)
     if (scenario === undefined) throw new Error(`--only must be one of ${[...scenarios.keys()].join(', ')}.`)
-    verdicts.push(...(await scenario(size, (text) => process.stderr.write(`${name}: ${text}\n`))))
+    outcomes.push(...(await scenario(size, (text) => process.stderr.write(`${name}: ${text}\n`))))
   }
-  process.stdout.write(`\n${tableOf(verdicts)}`)
-  const clean = verdicts.every(isClean)
-  process.stdout.write(
-    clean ? '\nNothing acknowledged was lost.\n' : '\nFAILED: a figure of the last four columns is not 0.\n',
+  process.stdout.write(`\n${tableOf(outcomes)}`)
+  const faults = outcomes.flatMap((one) =>
+    faultsOf(one).map((fault) => `FAILED: ${one.scenario}: ${fault}\n`),
   )
-  return clean ? 0 : 1
+  const leftOut = outcomes.filter(isLeftOut).map(({ scenario }) => scenario)
+  if (faults.length > 0) process.stdout.write(`\n${faults.join('')}`)
+  else if (leftOut.length === outcomes.length) process.stdout.write('\nNothing was done.\n')
+  else
+    process.stdout.write(
+      `\nNothing acknowledged was lost.${leftOut.length > 0 ? ` LEFT OUT: ${leftOut.join(', ')}.` : ''}\n`,
+    )
+  return faults.length > 0 ? 1 : 0
 }
 
 main().then(

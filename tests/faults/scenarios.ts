@@ -4,10 +4,13 @@ import { killAgainAndAgain } from './kills.ts'
 import { mosquitto } from './mosquitto.ts'
 import { outages } from './outages.ts'
 import { overload } from './overload.ts'
-import type { Verdict } from './verdict.ts'
+import { spooledKill } from './spooled.ts'
+import type { Outcome } from './verdict.ts'
 
 export interface Size {
   readonly kills: number
+  /** While the spool is not empty. */
+  readonly spooledKills: number
   readonly terminations: number
   /** Of the layer beside a Mosquitto, and of that. */
   readonly bridgeKills: number
@@ -27,6 +30,7 @@ export interface Size {
 export const sizes = {
   small: {
     kills: 3,
+    spooledKills: 2,
     terminations: 2,
     bridgeKills: 2,
     brokerKills: 2,
@@ -38,6 +42,7 @@ export const sizes = {
   },
   normal: {
     kills: 20,
+    spooledKills: 3,
     terminations: 5,
     bridgeKills: 10,
     brokerKills: 5,
@@ -49,6 +54,7 @@ export const sizes = {
   },
   full: {
     kills: 100,
+    spooledKills: 10,
     terminations: 10,
     bridgeKills: 10,
     brokerKills: 10,
@@ -60,22 +66,15 @@ export const sizes = {
   },
 } as const satisfies Record<string, Size>
 
-type Scenario = (size: Size, progress: (text: string) => void) => Promise<Verdict[]>
+type Scenario = (size: Size, progress: (text: string) => void) => Promise<Outcome[]>
 
 export const scenarios: ReadonlyMap<string, Scenario> = new Map<string, Scenario>([
   ['outage', outages],
   ['terminate', async ({ terminations }, progress) => [await terminate(terminations, progress)]],
   ['clock', async (_size, progress) => [await clockSetBack(progress)]],
-  [
-    'disk',
-    async (_size, progress) => {
-      const verdict = await diskFull(progress)
-      if (verdict) return [verdict]
-      progress('LEFT OUT: a file system can be mounted by root only')
-      return []
-    },
-  ],
+  ['disk', async (_size, progress) => [await diskFull(progress)]],
   ['overload', overload],
   ['mosquitto', mosquitto],
+  ['spooled', async ({ spooledKills }, progress) => [await spooledKill(spooledKills, progress)]],
   ['kill', async ({ kills }, progress) => [await killAgainAndAgain(kills, progress)]],
 ])

@@ -1,5 +1,6 @@
 /** After the faults: every acknowledged reading is looked for, once, with its exact values, and the accounts must balance. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Backend, mayNotMiss } from '../support/backends.ts'
 import type { Device, Machine } from '../support/machine.ts'
 import { type Book, countOf, type Recorder } from './recorder.ts'
 
@@ -18,12 +19,26 @@ export interface Verdict {
   readonly invented: number
   /** received - stored - spooled - rejected - duplicates of the layer's own account. */
   readonly imbalance: number
+  /** Points of one device that were taken out of the order of their times; only where that is looked at. */
+  readonly disorder?: number
+  /** What else was not as it has to be, a sentence each. */
+  readonly failures: readonly string[]
 }
+
+/** A scenario that cannot be done on this machine. */
+export interface LeftOut {
+  readonly scenario: string
+  readonly needs: Backend
+}
+
+export type Outcome = Verdict | LeftOut
+
+export const isLeftOut = (outcome: Outcome): outcome is LeftOut => 'needs' in outcome
 
 type Values = Readonly<Record<string, number>>
 
 /** What the layer gives back of a device, oldest first. */
-async function readAll(machine: Machine, device: Device): Promise<[time: string, values: Values][]> {
+export async function readAll(machine: Machine, device: Device): Promise<[time: string, values: Values][]> {
   const found: [string, Values][] = []
   let cursor = ''
   do {
@@ -70,13 +85,21 @@ const isoToNs = (time: string) => {
   return String(BigInt(Date.parse(`${seconds}Z`)) * 1_000_000n + BigInt(fraction.padEnd(9, '0')))
 }
 
-/** @param found what is stored of each device; read from the layer unless given. */
+export interface JudgeOptions {
+  /** What is stored of each device; read from the layer unless given. */
+  readonly found?: Map<number, [time: string, values: Values][]> | undefined
+  /** What else was not as it has to be. */
+  readonly failures?: readonly string[]
+  /** A broker in between may deliver a message twice, which the recorder does not see. */
+  readonly redelivered?: boolean
+}
+
 export async function judge(
   scenario: string,
   machine: Machine,
   devices: readonly Device[],
   recorder: Recorder,
-  found?: Map<number, [time: string, values: Values][]>,
+  { found, failures: others = [], redelivered = false }: JudgeOptions = {},
 ): Promise<Verdict> {
   let [stored, duplicates, lost, invented] = [0, 0, 0, 0]
   for (const device of devices) {
@@ -93,6 +116,14 @@ export async function judge(
     for (const [time, values] of there) if (!same(values, sent?.get(time))) invented += 1
   }
   const account = await accountOf(machine)
+  // A reading with a time of its own that came twice is one reading, and may have been counted twice.
+  const most = redelivered ? Number.POSITIVE_INFINITY : stored + recorder.repeats()
+  const failures = [...others]
+  if (account.stored > most || account.stored + account.spooled < stored)
+    failures.push(
+      `the account says ${account.stored} stored and ${account.spooled} spooled, found are ${stored}, ` +
+        `${recorder.repeats()} came again`,
+    )
   return {
     scenario,
     sent: countOf(recorder.sent),
@@ -104,6 +135,7 @@ export async function judge(
     lost,
     invented,
     imbalance: account.imbalance,
+    failures,
   }
 }
 
@@ -117,25 +149,34 @@ const columns = [
   'lost',
   'invented',
   'imbalance',
+  'disorder',
 ] as const
 
 /** As lines of a table; a dash where a figure is not. */
-export const tableOf = (verdicts: readonly Verdict[]): string => {
-  const width = Math.max(10, ...verdicts.map(({ scenario }) => scenario.length))
+export const tableOf = (outcomes: readonly Outcome[]): string => {
+  const width = Math.max(10, ...outcomes.map(({ scenario }) => scenario.length))
   const row = (name: string, cells: readonly string[]) =>
     `${name.padEnd(width)} ${cells.map((cell, at) => cell.padStart(columns[at]?.length ?? 0)).join('  ')}\n`
   return (
     row('', columns) +
-    verdicts
+    outcomes
       .map((one) =>
-        row(
-          one.scenario,
-          columns.map((name) => String(one[name])),
-        ),
+        isLeftOut(one)
+          ? row(one.scenario, [`LEFT OUT: there is no ${one.needs}`])
+          : row(
+              one.scenario,
+              columns.map((name) => String(one[name] ?? '-')),
+            ),
       )
       .join('')
   )
 }
 
-export const isClean = ({ lost, duplicates, invented, imbalance }: Verdict) =>
-  lost === 0 && duplicates === 0 && invented === 0 && imbalance === 0
+/** @returns why this is not as it has to be, a sentence each. */
+export const faultsOf = (outcome: Outcome): readonly string[] => {
+  if (isLeftOut(outcome))
+    return mayNotMiss(outcome.needs) ? [`REQUIRE_BACKENDS asks for ${outcome.needs}, which is not here`] : []
+  const mustBeNothing = ['duplicates', 'lost', 'invented', 'imbalance'] as const
+  const wrong = mustBeNothing.filter((name) => outcome[name] !== 0)
+  return [...wrong.map((name) => `${name} is ${outcome[name]}`), ...outcome.failures]
+}
