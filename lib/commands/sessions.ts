@@ -23,7 +23,8 @@ export function createSessions(options: {
   return {
     async end(deviceId, clientId) {
       if (messenger === undefined) return 0
-      const known = new Map(await clients(deviceId))
+      // A broker that tells nothing of its clients has them under the id of the device.
+      const known = new Map([[String(deviceId), false], ...(await clients(deviceId))])
       if (clientId !== undefined) known.set(clientId, true)
       const disconnect = async (id: string) => {
         for (const waitMs of [100, 500])
