@@ -6,7 +6,7 @@ import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
 import { cors } from 'hono/cors'
 import { AppError } from '../lib/errors.ts'
-import { errorBody, type HttpEnv } from '../lib/http/endpoint.ts'
+import { errorBody, type HttpEnv, securityHeaders } from '../lib/http/endpoint.ts'
 import { nextRequestId } from '../lib/request-id.ts'
 import type { FunctionTable } from './functions.ts'
 
@@ -71,7 +71,7 @@ const refusal = (message: string) => {
   const requestId = nextRequestId()
   return {
     body: JSON.stringify(errorBody(new AppError('BAD_REQUEST', message), requestId)),
-    headers: { 'Content-Type': 'application/json', 'X-Request-Id': requestId },
+    headers: { ...securityHeaders, 'Content-Type': 'application/json', 'X-Request-Id': requestId },
   }
 }
 

@@ -50,6 +50,7 @@ export const replayDeadLetter = ({ log, gate, devices, telemetry, deadLetters }:
       : await deadLetters.discard(id)
     // Of two replays at once only one finds the letter as it was.
     if (left) await telemetry.settleReplay(device.id, indexes === undefined ? 1 : accepted)
+    else if (indexes === undefined) await telemetry.settleReplay(device.id, rejected.length)
     return reply(c, 200, {
       status: 'success',
       message: rejected.length > 0 ? 'Dead letter replayed in part' : 'Dead letter replayed',

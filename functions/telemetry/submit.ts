@@ -26,16 +26,20 @@ export const submitTelemetry = ({ log, gate, devices, telemetry, arrivals }: Dep
   const submit = async (c: Context<DeviceEnv<Device>>) => {
     const receivedAt = arrivals.next()
     const device = c.get('device')
-    const body = await readJson(c).catch(async (error: unknown) => {
+    const message = async () => {
+      const body = await readJson(c)
+      if (body === undefined) throw new AppError('MALFORMED_JSON', 'The body is empty: JSON is expected.')
+      return { body, idempotencyKey: idempotencyKeyOf(c) }
+    }
+    const { body, idempotencyKey } = await message().catch(async (error: unknown) => {
       await telemetry.countRefused(device.id, receivedAt)
       throw error
     })
-    if (body === undefined) throw new AppError('MALFORMED_JSON', 'The body is empty: JSON is expected.')
     devices.seen(device.id)
     const { accepted, queued, duplicates, rejected, time } = await telemetry.ingest(device, body, {
       receivedAt,
       messageId: c.get('requestId'),
-      idempotencyKey: idempotencyKeyOf(c),
+      idempotencyKey,
     })
     return reply(c, queued > 0 ? 202 : 201, {
       message: queued > 0 ? 'Telemetry queued' : 'Telemetry stored successfully',

@@ -3,6 +3,7 @@ import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import { AppError } from '../errors.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { deadLetters } from '../registry/schema.ts'
+import { isSecretName } from './payload.ts'
 import { formatMillis } from './time.ts'
 
 export interface NewDeadLetter {
@@ -48,14 +49,45 @@ export interface DeadLetters {
 const maxMessages = 1000
 const maxBytes = 1_000_000
 
-/** The value of every `api_key`, in JSON or in something that was meant to be. */
-const apiKeyValue = /("api_key"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^,}\]\s]+)/gi
+/** Of an `api_key` in something that was meant to be JSON; what is nested goes to the end. Linear in the length. */
+const looseValue =
+  /(api(?:_|\\u005f)key["']?\s*[:=]\s*)("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[[{][\s\S]*$|[^,}\]\s]+)/gi
+const token = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g
+
+/** The same JSON with every value of `api_key` empty, wherever it stands and whatever it is. */
+const withoutKeys = (json: string): string => {
+  const tokens = [...json.matchAll(token)]
+  let [text, from] = ['', 0]
+  for (let at = 0; at < tokens.length; at += 1) {
+    const [name = ''] = tokens[at] ?? []
+    if (tokens[at + 1]?.[0] !== ':' || !isSecretName(JSON.parse(name) as string)) continue
+    at += 2
+    const start = tokens[at]?.index ?? json.length
+    for (let depth = 0; ; at += 1) {
+      const part = tokens[at]?.[0]
+      if (part === '{' || part === '[') depth += 1
+      if (part === '}' || part === ']') depth -= 1
+      if (depth === 0 || part === undefined) break
+    }
+    text += `${json.slice(from, start)}""`
+    from = (tokens[at]?.index ?? json.length) + (tokens[at]?.[0].length ?? 0)
+  }
+  return text + json.slice(from)
+}
+
+const isJson = (text: string) => {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
 
 const blanked = (payload: Uint8Array): Buffer => {
-  const text = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
-  return text.includes('api_key')
-    ? Buffer.from(text.toString('latin1').replace(apiKeyValue, '$1""'), 'latin1')
-    : text
+  // Byte by byte: what is no UTF-8 is kept as it came.
+  const text = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString('latin1')
+  return Buffer.from(isJson(text) ? withoutKeys(text) : text.replace(looseValue, '$1""'), 'latin1')
 }
 
 const toLetter = (row: typeof deadLetters.$inferSelect): DeadLetter => ({

@@ -68,6 +68,9 @@ const isAboutMessage = (name: string, onReserved: Walk['onReserved']) =>
 /** A key inside an object inside the values: its value must not be stored either. */
 const holdsKey = (name: string) => name.endsWith('.api_key')
 
+/** Names under which devices send their own key: its value is stored nowhere. */
+export const isSecretName = (name: string): boolean => name === 'api_key' || holdsKey(name)
+
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
@@ -163,7 +166,7 @@ const metadataOf = (given: unknown, subtopic: string | undefined, details: Detai
     else {
       for (const key in given) {
         const value = given[key]
-        if (value === null || key === 'api_key') continue
+        if (value === null || isSecretName(key)) continue
         count += 1
         if (count > maxMetadata) {
           details.push({ path: 'metadata', message: `has more than ${maxMetadata} entries` })
@@ -331,8 +334,20 @@ export function parsePayload(body: unknown, arrival: Arrival): Parsed {
   if (list.length === 0) throw refuse(path, 'is an empty list')
   if (list.length > maxBatch)
     throw refuse(path, `has ${list.length} readings: at most ${maxBatch} are taken at once`)
+  const details: Details = []
+  const id = isObject(body) ? messageIdOf(body, details) : undefined
+  const [fault] = details
+  if (fault) throw refuse(fault.path, fault.message)
   list.forEach(add)
-  return { readings, rejected, batch: true }
+  return {
+    readings: readings.map((reading) =>
+      id === undefined || reading.messageId !== undefined
+        ? reading
+        : { ...reading, messageId: `batch:${reading.index}:${id}` },
+    ),
+    rejected,
+    batch: true,
+  }
 }
 
 /** Readings as a message that parses to them again. */

@@ -237,11 +237,20 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
         rejected: all.rejected.filter(wanted),
       }
       if (parsed.readings.length === 0) throw refusal(parsed.rejected, parsed.batch)
-      return take(await intake(), sender, parsed, arrival.receivedAt, {
-        keys: parsed.readings.map(({ index }) => `d:${index}:${id}`),
+      const own = parsed.readings.every(({ messageId }) => messageId === undefined)
+      const into = await intake()
+      const taken = await take(into, sender, parsed, arrival.receivedAt, {
+        // By its own id a reading is the same one that the device sends again.
+        keys: parsed.readings.map(({ index, messageId }) =>
+          messageId === undefined ? `d:${index}:${id}` : `m:${messageId}`,
+        ),
         // Of a letter for single readings the others are counted already.
         rejected: indexes === undefined ? parsed.rejected.length : 0,
       })
+      // Another replay of the letter, and nothing that was received again.
+      const again = own ? taken.duplicates : 0
+      if (again > 0) await into.count({ deviceId: sender.id, received: -again, duplicates: -again })
+      return taken
     },
 
     async restore(delivery) {

@@ -54,6 +54,86 @@ describe('a message that is no reading', () => {
     expect((await replay(letter.id)).status).toBe(400)
   })
 
+  it.each([
+    ['{"data":{"gw.api_key":"S3CRET"},"x":[1]}', '{"data":{"gw.api_key":""},"x":[1]}'],
+    [
+      '{"api\\u005fkey" : "S3CRET", "a":[12345678901234567890]}',
+      '{"api\\u005fkey" : "", "a":[12345678901234567890]}',
+    ],
+    ['{"api_key":{"a":"x","b":["S3CRET"]},"a":[1]}', '{"api_key":"","a":[1]}'],
+    [
+      '{"note":"\\"api_key\\":1","api_key":["k","S3CRET"],"a":[1]}',
+      '{"note":"\\"api_key\\":1","api_key":"","a":[1]}',
+    ],
+    ["{'api_key': 'S3CRET', 'a': 1}", `{'api_key': "", 'a': 1}`],
+    ['{"api_key":{"a":"x","b":"S3CRET"', '{"api_key":""'],
+    ['gw.api_key=S3CRET, a=1', 'gw.api_key="", a=1'],
+  ])('is kept without the keys in it: %s', async (payload, kept) => {
+    const { id } = await layer.register()
+    await publish(id, payload)
+    const [letter] = await lettersOf(id)
+    expect(letter.payload).toBe(kept)
+  })
+
+  it('pushes out the oldest of its own device only, beyond 1000 of them or 1 MB', async () => {
+    const [quiet, loud, large] = [await layer.register(), await layer.register(), await layer.register()]
+    await publish(quiet.id, 'quiet')
+    for (let n = 0; n < 1005; n += 1) await publish(loud.id, `loud ${n}`)
+    for (let n = 0; n < 12; n += 1) await publish(large.id, `${n} `.padEnd(100_000, 'x'))
+    const totalOf = async (id: number) =>
+      (await layer.call('admin-dead-letters', 'GET', `${path}?device_id=${id}&limit=1`, admin)).json
+    expect((await totalOf(loud.id)).total).toBe(1000)
+    expect((await totalOf(loud.id)).dead_letters[0].payload).toBe('loud 1004')
+    expect((await totalOf(large.id)).total).toBe(10)
+    expect((await totalOf(quiet.id)).total).toBe(1)
+  })
+
+  it('is replayed once, however many ask at the same time', async () => {
+    const { id } = await layer.register()
+    await publish(id, { data: { a: [1] } })
+    await publish(id, { batch: [{ a: 1 }, { a: 2 }], timestamp: 'x' })
+    // Refused when it came, and good by now: the device was inactive.
+    const set = (status: string) =>
+      layer.call('admin-set-status', 'PUT', `/api/v1/admin/devices/${id}/status`, {
+        ...admin,
+        body: { status },
+      })
+    await set('inactive')
+    await publish(id, [{ b: 1 }, { b: 2 }])
+    await set('active')
+    const [letter] = await lettersOf(id)
+    const before = await account(id)
+    await Promise.all([1, 2, 3].map(() => replay(letter.id)))
+    expect(await account(id)).toEqual({
+      ...before,
+      received: before.received + 1,
+      rejected: before.rejected - 1,
+      stored: before.stored + 2,
+    })
+  })
+
+  it('is the same message as the one that its device sends again', async () => {
+    const { id, key } = await layer.register()
+    const set = (status: string) =>
+      layer.call('admin-set-status', 'PUT', `/api/v1/admin/devices/${id}/status`, {
+        ...admin,
+        body: { status },
+      })
+    const message = { data: { c: 1 }, message_id: 'once' }
+    await set('inactive')
+    await publish(id, message)
+    await set('active')
+    const again = await layer.call('telemetry-submit', 'POST', '/api/v1/devices/telemetry', {
+      key,
+      body: message,
+    })
+    expect(again.json).toMatchObject({ accepted: 1, duplicates: 0 })
+    const [letter] = await lettersOf(id)
+    expect((await replay(letter.id)).json).toMatchObject({ accepted: 1, duplicates: 1 })
+    expect(await history(id)).toHaveLength(1)
+    expect(await account(id)).toEqual({ received: 2, stored: 1, rejected: 0, duplicates: 1 })
+  })
+
   it('is given up by an operator, and stays counted', async () => {
     const { id } = await layer.register()
     await publish(id, 'x')

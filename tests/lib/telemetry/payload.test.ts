@@ -369,7 +369,16 @@ describe('the id of a message', () => {
     expect(one({ t: 1, message_id: null }).messageId).toBeUndefined()
   })
 
-  it.each(['', 'x'.repeat(129), true, {}, []])('may not be %j', (message_id) => {
+  it('beside a batch is one for each of its readings that has none', () => {
+    const { readings } = parsePayload(
+      { batch: [{ t: 1 }, { t: 2, message_id: 'own' }, { t: 3 }], message_id: 'm' },
+      arrival,
+    )
+    expect(readings.map(({ messageId }) => messageId)).toEqual(['batch:0:m', 'own', 'batch:2:m'])
+    expect(() => parsePayload({ batch: [{ t: 1 }], message_id: {} }, arrival)).toThrow('message_id')
+  })
+
+  it.each(['', 'x'.repeat(129), true, {}, [], 2 ** 53, 1.5])('may not be %j', (message_id) => {
     expect(pathsOf({ data: { t: 1 }, message_id })).toEqual(['message_id'])
   })
 })
