@@ -250,6 +250,27 @@ const only = (reading: Reading, names: readonly string[]): Reading => {
   return { ...reading, fields }
 }
 
+/** Readings that one look aggregates: others, and the end, wait for no more than that. */
+const sliceReadings = 5000
+
+/** Whole windows of a range, newest first, each of about as many readings as one look may take. */
+function* slicesOf(
+  { from, to, window }: TimeRange & { window: bigint },
+  readings: number,
+): Iterable<TimeRange> {
+  if (to <= from) return
+  const [first, last] = [from / window, (to - 1n) / window]
+  const windows = last - first + 1n
+  const parts = BigInt(Math.max(1, Math.ceil(readings / sliceReadings)))
+  const each = (windows + parts - 1n) / parts
+  for (let end = last + 1n; end > first; end -= each) {
+    const begin = end - each > first ? end - each : first
+    const start = begin * window
+    const stop = end * window
+    yield { from: start > from ? start : from, to: stop < to ? stop : to }
+  }
+}
+
 /** @throws {AppError} UNAVAILABLE when the file cannot be opened. */
 export async function openEmbeddedStore(options: EmbeddedOptions): Promise<EmbeddedStore> {
   const { at, log, retentionMs, now = Date.now, pruneEveryMs = 3_600_000 } = options
@@ -258,7 +279,11 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
   const start = async () => ('file' in at ? startThread(at.file, readOnly) : connect(at.url, at.authToken))
   // The writer makes the tables that the reader needs.
   let writer = await start()
-  let reader = 'file' in at ? await start() : writer
+  // Aggregations have a thread of their own: others do not wait behind them.
+  const readers = {
+    rows: 'file' in at ? await start() : writer,
+    aggregates: undefined as Thread | undefined,
+  }
 
   let queries = 0
   let closed = false
@@ -299,15 +324,28 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
     }
   }
 
+  let starting: Promise<Thread> | undefined
+  const aggregator = async (): Promise<Thread> => {
+    if (!('file' in at)) return readers.rows
+    starting ??= start().catch((error: unknown) => {
+      starting = undefined
+      throw error
+    })
+    readers.aggregates = await starting
+    return readers.aggregates
+  }
+
   const query = async (ask: Ask): Promise<unknown[][]> => {
     if (queries >= maxQueries || closed) throw unavailable()
     queries += 1
+    const isAggregate = ask.op === 'aggregate'
     try {
-      return (await reader.ask(ask)) as unknown[][]
+      return (await (isAggregate ? await aggregator() : readers.rows).ask(ask)) as unknown[][]
     } catch (error) {
       log.error('a telemetry query failed', { error, op: ask.op })
-      if ((error as StoreFault).code.startsWith('THREAD_') && !closed) {
-        reader = await start().catch(() => reader)
+      if ((error as StoreFault).code?.startsWith('THREAD_') && !closed) {
+        if (isAggregate) starting = undefined
+        else readers.rows = await start().catch(() => readers.rows)
       }
       throw unavailable(error)
     } finally {
@@ -461,18 +499,16 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
     },
 
     async aggregate({ deviceId, field, aggregation, window, from, to }) {
-      const ask = {
-        op: 'aggregate',
-        deviceId,
-        field,
-        aggregation,
-        window,
-        from,
-        to,
-        limit: maxAggregates + 1,
-      } as const
-      const found = (await query(ask)) as [bigint, string, number | bigint][]
-      if (found.length > maxAggregates) throw tooManyValues()
+      const found: [bigint, string, number | bigint][] = []
+      const [[readings] = []] = await query({ op: 'countReadings', deviceId, from, to })
+      for (const slice of slicesOf({ from, to, window }, Number(readings ?? 0))) {
+        const limit = maxAggregates + 1 - found.length
+        const ask = { op: 'aggregate', deviceId, field, aggregation, window, limit } as const
+        const part = await query({ ...ask, ...slice })
+        // Not by its arguments: there may be more than a call takes.
+        for (const row of part) found.push(row as [bigint, string, number | bigint])
+        if (found.length > maxAggregates) throw tooManyValues()
+      }
       const windows: { time: bigint; values: Record<string, number> }[] = []
       for (const [time, name, value] of found) {
         let last = windows.at(-1)
@@ -515,7 +551,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
     },
 
     async check() {
-      await query({ op: 'check' })
+      // What only reads may be busy for a while with what it was asked.
       await change({ op: 'check' })
     },
 
@@ -526,8 +562,9 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       await Promise.all([queues.readings.close(), queues.spool.close()])
       await pruning
       const over = { op: 'close' } as const
-      await Promise.all([writer.ask(over), reader.ask(over)].map((closing) => closing.catch(() => undefined)))
-      await Promise.all([writer.ended, reader.ended])
+      const threads = [writer, readers.rows, ...(readers.aggregates ? [readers.aggregates] : [])]
+      await Promise.all(threads.map((thread) => thread.ask(over).catch(() => undefined)))
+      await Promise.all(threads.map(({ ended }) => ended))
     },
   }
 }

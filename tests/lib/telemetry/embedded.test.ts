@@ -128,6 +128,52 @@ describe('embedded store', () => {
     await again.close()
   })
 
+  it('answers others, and ends, while it aggregates a lot, slice by slice', async () => {
+    const { store } = await open()
+    const names = Array.from({ length: 20 }, (_, at) => `field${at}`)
+    const readings = Array.from({ length: 20_000 }, (_, n) => ({
+      time: BigInt(n + 1) * 60_000_000_000n,
+      fields: Object.fromEntries(names.map((name) => [name, n])),
+      metadata: undefined,
+    }))
+    for (let from = 0; from < readings.length; from += 1000)
+      await store.write({
+        deviceId: 1,
+        deviceType: 'sensor',
+        location: null,
+        receivedAt: 1,
+        readings: readings.slice(from, from + 1000),
+      })
+    await write(store, 5n, { n: 1 }, 2)
+    const window = 3_600_000_000_000n
+    const range = { deviceId: 1, window, from: 60_000_000_000n, to: 20_001n * 60_000_000_000n }
+    const done: string[] = []
+    const ask = async () => {
+      const windows = await store.aggregate({ ...range, field: undefined, aggregation: 'count' })
+      done.push('aggregate')
+      return windows
+    }
+    const asked = [ask(), ask(), ask()]
+    expect((await store.latest(2))?.fields).toEqual({ n: 1 })
+    expect(done).toEqual([])
+    const [windows = []] = await Promise.all(asked)
+    expect(windows).toHaveLength(334)
+    expect(windows.map(({ time }) => time)).toEqual(
+      Array.from({ length: 334 }, (_, at) => BigInt(333 - at) * window),
+    )
+    expect(windows.reduce((sum, { values }) => sum + (values.field7 ?? 0), 0)).toBe(20_000)
+    expect([windows.at(-1)?.values.field0, windows[5]?.values.field0, windows[0]?.values.field0]).toEqual([
+      59, 60, 21,
+    ])
+
+    const left = Array.from({ length: 6 }, () => ask().catch((error: unknown) => error))
+    await store.close()
+    expect(await Promise.all(left)).toEqual(
+      expect.arrayContaining([expect.objectContaining({ code: 'UNAVAILABLE' })]),
+    )
+    expect(done.length).toBeLessThan(9)
+  })
+
   it('writes again right after a write was answered', async () => {
     const { store } = await open()
     for (let n = 1n; n <= 50n; n++) await write(store, n, { n: Number(n) })
