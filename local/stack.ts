@@ -98,6 +98,14 @@ export function layerSettings(values: Values): Record<string, string> {
   }
 }
 
+/** The same for `npm run dev`, which serves this machine only: HOST and TLS are those of the containers. */
+export const devSettings = (values: Values): Record<string, string> => ({
+  ...layerSettings(values),
+  HOST: '127.0.0.1',
+  TLS_CERT: '',
+  TLS_KEY: '',
+})
+
 const addressOf = (service: string, values: Values): string => {
   const host = values.HOST ?? '127.0.0.1'
   const addresses: Record<string, string> = {

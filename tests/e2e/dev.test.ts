@@ -36,11 +36,8 @@ const edit = async (file: string, change: (source: string) => string) => {
   await writeFile(path, changed)
 }
 
-beforeAll(async () => {
-  folder = await temporaryFolder()
-  for (const part of parts) await cp(`${root}${part}`, `${folder.path}/${part}`, { recursive: true })
-  await symlink(`${root}node_modules`, `${folder.path}/node_modules`)
-  child = spawn(process.execPath, ['--import', 'tsx', 'local/dev.ts'], {
+const startDev = (settings: Record<string, string>) => {
+  const started = spawn(process.execPath, ['--import', 'tsx', 'local/dev.ts'], {
     cwd: folder.path,
     env: {
       PATH: process.env.PATH,
@@ -50,12 +47,21 @@ beforeAll(async () => {
       MQTT_PORT: '0',
       MQTT_WS_PORT: 'none',
       DATA_DIR: `${folder.path}/data`,
+      ...settings,
     },
   })
-  for (const stream of [child.stdout, child.stderr])
+  for (const stream of [started.stdout, started.stderr])
     stream?.on('data', (chunk) => {
       out += chunk
     })
+  return started
+}
+
+beforeAll(async () => {
+  folder = await temporaryFolder()
+  for (const part of parts) await cp(`${root}${part}`, `${folder.path}/${part}`, { recursive: true })
+  await symlink(`${root}node_modules`, `${folder.path}/node_modules`)
+  child = startDev({})
   await until('the start', () => (out.includes('Ctrl-C ends it.') ? true : undefined), 60_000)
 }, 90_000)
 
@@ -104,6 +110,21 @@ it('lives on when a handler throws, when one rejects late, and when a source can
   await until('the fault is shown', () => (/ERROR/.test(out) ? true : undefined))
   expect((await until('an answer', () => get('/health'))).status).toBe(200)
   expect(child.exitCode).toBeNull()
+})
+
+it.each([
+  [
+    'HOST 0.0.0.0',
+    { HOST: '0.0.0.0' },
+    /^npm run dev serves this machine only, not HOST 0\.0\.0\.0: .*npm start/m,
+  ],
+  ['TLS', { TLS_CERT: 'cert.pem', TLS_KEY: 'key.pem' }, /^npm run dev has no TLS: .*npm start/m],
+])('leaves %s to npm start', async (_what, settings, sentence) => {
+  const before = out.length
+  const refused = startDev(settings)
+  const code = await new Promise((resolve) => refused.once('close', resolve))
+  expect(out.slice(before)).toMatch(sentence)
+  expect(code).toBe(1)
 })
 
 it('ends all of it with Ctrl-C', async () => {
