@@ -5,6 +5,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { createConfigurations } from '../lib/commands/configuration.ts'
+import { createMessenger } from '../lib/commands/messenger.ts'
 import { type Config, ConfigError, loadConfig, loadEnvFile, type MqttConnection } from '../lib/config.ts'
 import { createAccounts } from '../lib/devices/accounts.ts'
 import { createPresence } from '../lib/devices/presence.ts'
@@ -194,6 +196,15 @@ const startLocalBroker = async (config: Config, lambda: Lambda): Promise<Broker>
   })
 }
 
+/** The embedded broker keeps its retained messages in memory only. */
+const republish = async (config: Config, plane: DataPlane) => {
+  const registry = await openRegistry(config.database)
+  const messenger = createMessenger(plane)
+  await createConfigurations({ db: registry.db, messenger, log: createLog(config.logLevel) }).republish()
+  messenger.close()
+  registry.close()
+}
+
 /** The events of a Mosquitto go to the emulated functions, from whichever process has the lease. */
 const startOwnBroker = async (config: Config, own: MqttConnection, lambda: Lambda, mosquitto: Mosquitto) => {
   const log = createLog(config.logLevel)
@@ -274,7 +285,10 @@ const main = async () => {
   let broker: Broker | undefined
   const mosquitto = typeof own === 'object' ? connectMosquitto(own) : undefined
   const plane: DataPlane = await openDataPlane(() => mosquitto ?? broker)
-  if (own === undefined) broker = await startLocalBroker(config, lambdaAt(lambdaPort))
+  if (own === undefined) {
+    broker = await startLocalBroker(config, lambdaAt(lambdaPort))
+    await republish(config, plane)
+  }
 
   const portOf = (port: number | undefined) => (port === undefined ? 'none' : String(port))
   const environment = {

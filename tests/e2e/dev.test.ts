@@ -1,8 +1,13 @@
 import { spawn } from 'node:child_process'
-import { cp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import mqtt from 'mqtt'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { createConfigurations } from '../../lib/commands/configuration.ts'
 import { settingNames } from '../../lib/config.ts'
+import { createDevices } from '../../lib/devices/devices.ts'
+import { createLog } from '../../lib/log.ts'
+import { openRegistry } from '../../lib/registry/db.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -10,6 +15,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const parts = ['functions', 'lib', 'local', 'iot-rules', 'serverless.yml', 'package.json', 'tsconfig.json']
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
+let device: { readonly id: number; readonly apiKey: string }
 let child: ReturnType<typeof spawn>
 let out = ''
 
@@ -57,10 +63,30 @@ const startDev = (settings: Record<string, string>) => {
   return started
 }
 
+/** A device whose configuration was made before this start. */
+const addDevice = async () => {
+  await mkdir(`${folder.path}/data`)
+  const registry = await openRegistry({ url: `file:${folder.path}/data/registry.db` })
+  await registry.migrate()
+  const { db } = registry
+  const log = createLog('silent')
+  const devices = createDevices({ db, log, keyLength: 32, offlineAfterS: 300, cacheMs: 0 })
+  const { device, apiKey } = await devices.register({ name: 'pump', deviceType: 'actuator' })
+  await createConfigurations({ db, messenger: undefined, log }).change(
+    device.id,
+    { interval: { value: 30, dataType: 'integer' } },
+    { by: 'admin' },
+  )
+  await devices.close()
+  registry.close()
+  return { id: device.id, apiKey }
+}
+
 beforeAll(async () => {
   folder = await temporaryFolder()
   for (const part of parts) await cp(`${root}${part}`, `${folder.path}/${part}`, { recursive: true })
   await symlink(`${root}node_modules`, `${folder.path}/node_modules`)
+  device = await addDevice()
   child = startDev({})
   await until('the start', () => (out.includes('Ctrl-C ends it.') ? true : undefined), 60_000)
 }, 90_000)
@@ -76,6 +102,21 @@ it('prints every route with its function, where MQTT is, and what to try', () =>
   expect(out).toContain('Try it:')
   expect(out).not.toContain('http://127.0.0.1:0')
 })
+
+it('has published configurations again, retained: its broker has forgotten them', async () => {
+  const address = /^ {2}MQTT +(\S+)$/m.exec(out)?.[1] ?? ''
+  const client = await mqtt.connectAsync(address, {
+    clientId: String(device.id),
+    username: String(device.id),
+    password: device.apiKey,
+  })
+  const published = new Promise((resolve) =>
+    client.once('message', (_topic, payload, { retain }) => resolve([retain, JSON.parse(String(payload))])),
+  )
+  await client.subscribeAsync(`iotflow/devices/${device.id}/config`, { qos: 1 })
+  expect(await published).toEqual([true, { version: 1, configuration: { interval: 30 } }])
+  await client.endAsync()
+}, 10_000)
 
 it('serves a change of a function within seconds', async () => {
   const before = await until('an answer', () => get('/api/v1/mqtt/status'))
