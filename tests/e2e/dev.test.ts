@@ -118,17 +118,23 @@ it('has published configurations again, retained: its broker has forgotten them'
   await client.endAsync()
 }, 10_000)
 
-it('serves a change of a function within seconds', async () => {
+it('serves a change of a function within 3 s', async () => {
   const before = await until('an answer', () => get('/api/v1/mqtt/status'))
   expect(before.text).not.toContain('changed')
-  const started = Date.now()
-  await edit('functions/mqtt/status.ts', (source) =>
-    source.replace('broker_info: {', "changed: 'yes', broker_info: {"),
-  )
-  await until('the change', async () =>
-    (await get('/api/v1/mqtt/status'))?.text.includes('changed') ? true : undefined,
-  )
-  process.stdout.write(`\nA change was served after ${Date.now() - started} ms.\n`)
+  // A machine that is busy with something else may be late once.
+  let best = Number.POSITIVE_INFINITY
+  for (let turn = 1; turn <= 3 && best >= 3000; turn += 1) {
+    const started = Date.now()
+    await edit('functions/mqtt/status.ts', (source) =>
+      source.replace(/(changed: \d, )?broker_info: \{/, `changed: ${turn}, broker_info: {`),
+    )
+    await until('the change', async () =>
+      (await get('/api/v1/mqtt/status'))?.text.includes(`"changed":${turn}`) ? true : undefined,
+    )
+    best = Math.min(best, Date.now() - started)
+  }
+  process.stdout.write(`\nA change was served after ${best} ms.\n`)
+  expect(best).toBeLessThan(3000)
 })
 
 it('lives on when a handler throws, when one rejects late, and when a source cannot be built', async () => {
