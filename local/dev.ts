@@ -41,7 +41,7 @@ A change of a source is built and served at once. Ctrl-C ends all of it.
 const service = 'iotflow'
 const stage = 'local'
 const root = fileURLToPath(new URL('../', import.meta.url))
-/** Whoever reaches the Lambda API of serverless-offline may call any function, as an administrator too. */
+/** Whoever reaches the Lambda API of serverless-offline may call any function: for any device, without its key. */
 const host = '127.0.0.1'
 const startMs = 60_000
 const stopMs = 3000
@@ -102,11 +102,14 @@ const startOffline = (options: {
   const child: ChildProcess = spawn(
     process.execPath,
     [
+      ...['--import', './local/offline-origins.mjs'],
       'node_modules/serverless/bin/serverless.js',
       'offline',
       ...['--stage', stage, '--param', 'dist=dist/local', '--host', host],
       ...['--httpPort', String(httpPort), '--lambdaPort', String(lambdaPort), '--websocketPort', '0'],
       ...['--noPrependStageInUrl', '--localEnvironment', '--noTimeout', '--noSponsor'],
+      // Of the Lambda API, which no browser may read; HTTP has what serverless.yml says.
+      ...['--corsAllowOrigin', 'none'],
       ...['--terminateIdleLambdaTime', '86400'],
     ],
     {

@@ -29,6 +29,17 @@ const until = async <T>(what: string, ask: () => Promise<T | undefined> | T | un
   }
 }
 const url = () => /^ {2}HTTP +(\S+)$/m.exec(out)?.[1] ?? ''
+/** Headers of CORS in the answers to a browser there, for a call and for the question before it. */
+const corsFor = async (base: string, origin: string) => {
+  const asked = { Origin: origin, 'Access-Control-Request-Method': 'PUT' }
+  const answers = [
+    await fetch(`${base}/health`, { headers: { Origin: origin } }),
+    await fetch(`${base}/api/v1/admin/devices/1`, { method: 'OPTIONS', headers: asked }),
+  ]
+  return answers.map(({ headers }) =>
+    Object.fromEntries([...headers].filter(([name]) => name.startsWith('access-control-'))),
+  )
+}
 const get = (path: string) =>
   fetch(`${url()}${path}`).then(
     async (response) => ({ status: response.status, text: await response.text() }),
@@ -117,6 +128,28 @@ it('has published configurations again, retained: its broker has forgotten them'
   expect(await published).toEqual([true, { version: 1, configuration: { interval: 30 } }])
   await client.endAsync()
 }, 10_000)
+
+it('lets no application in a browser in but those of CORS_ORIGINS', async () => {
+  expect(await corsFor(url(), 'https://app.example')).toEqual([{}, {}])
+  const before = out.length
+  const opened = startDev({ DATA_DIR: `${folder.path}/opened`, CORS_ORIGINS: 'https://app.example' })
+  const ended = new Promise((resolve) => opened.once('exit', resolve))
+  try {
+    const base = await until('the start', () => /^ {2}HTTP +(\S+)$/m.exec(out.slice(before))?.[1], 60_000)
+    expect(await corsFor(base, 'https://other.example')).toEqual([{}, {}])
+    const allowed = await corsFor(base, 'https://app.example')
+    for (const headers of allowed) {
+      expect(headers['access-control-allow-origin']).toBe('https://app.example')
+      expect(headers).not.toHaveProperty('access-control-allow-credentials')
+      expect(headers['access-control-expose-headers']).toContain('RateLimit-Reset')
+    }
+    expect(allowed[1]?.['access-control-allow-methods']).toContain('PUT')
+    expect(allowed[1]?.['access-control-allow-headers']).toContain('X-API-Key')
+  } finally {
+    opened.kill('SIGINT')
+    await ended
+  }
+})
 
 it('serves a change of a function within 3 s', async () => {
   const before = await until('an answer', () => get('/api/v1/mqtt/status'))
