@@ -177,7 +177,7 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     for (const { Properties } of ofType('AWS::Lambda::Function')) {
       const { Variables } = Properties.Environment
       expect(Variables.SECRETS_PATH).toBe(`/iotflow/${stage}`)
-      expect(Object.keys(Variables).filter((name) => /TOKEN|KEY|SECRET$/.test(name))).toEqual([])
+      expect(Object.keys(Variables).filter((name) => /(?:TOKEN|KEY|SECRET|PASSWORD)$/.test(name))).toEqual([])
     }
   })
 })
