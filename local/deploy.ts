@@ -8,8 +8,9 @@ const help = `Builds every function, brings the databases up to date, and deploy
 
   npm run deploy -- --stage <dev|staging|prod> [--region <region>]
 
-Credentials of AWS come from where the AWS tools look for them; DATABASE_URL, DATABASE_AUTH_TOKEN and IOT_ENDPOINT from
-the environment or from .env. docs/deploy.md says how to get them, and where the secrets of a stage are kept.
+Credentials of AWS come from where the AWS tools look for them; DATABASE_URL, DATABASE_AUTH_TOKEN, IOT_ENDPOINT and
+UPSTASH_REDIS_REST_URL from the environment or from .env. docs/deploy.md says how to get them, and where the secrets of
+a stage are kept.
 `
 
 const stages = ['dev', 'staging', 'prod'] as const
@@ -31,6 +32,13 @@ export function parseDeployment(args: readonly string[]): Deployment | undefined
   return { stage, region: values.region }
 }
 
+const limits = [
+  'RATE_LIMIT_PER_MINUTE',
+  'RATE_LIMIT_TELEMETRY_PER_MINUTE',
+  'RATE_LIMIT_REGISTER_PER_5_MINUTES',
+  'RATE_LIMIT_IP_PER_MINUTE',
+]
+
 /** What is missing for a deployment, a sentence each. */
 export function missingFor(env: Readonly<Record<string, string | undefined>>): string[] {
   const { DATABASE_URL: url = '', IOT_ENDPOINT: endpoint = '', REDIS_URL: redis = '' } = env
@@ -42,6 +50,11 @@ export function missingFor(env: Readonly<Record<string, string | undefined>>): s
   if (redis !== '')
     missing.push(
       'REDIS_URL is for one machine: functions count at UPSTASH_REDIS_REST_URL. Leave it out here.',
+    )
+  // In memory each container would count for itself.
+  if (!env.UPSTASH_REDIS_REST_URL && limits.some((name) => !/^0+$/.test(env[name] ?? '')))
+    missing.push(
+      `UPSTASH_REDIS_REST_URL is missing: functions count there, unless ${limits.join(', ')} are 0.`,
     )
   return missing
 }

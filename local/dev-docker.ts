@@ -1,7 +1,7 @@
 /** `npm run dev:docker`: starts the stack, and `npm run dev` on it. */
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { fault, layerSettings, parseUp, startStack } from './stack.ts'
+import { devSettings, fault, parseUp, startStack } from './stack.ts'
 
 const help = `The functions under serverless-offline, on InfluxDB, Mosquitto and Redis in Docker.
 
@@ -32,7 +32,7 @@ const main = async () => {
     return
   }
   process.exitCode = await startStack(parseUp(args))
-    .then((values) => runDev(layerSettings(values)))
+    .then((values) => runDev(devSettings(values)))
     .catch(fault)
 }
 

@@ -32,16 +32,17 @@ import { listenFault } from './server.ts'
 
 const help = `IoTFlow ${version}: the functions under serverless-offline, for development.
 
-  npm run dev            runs them; settings come from the environment and from .env, as for npm start
+  npm run dev            runs them for this machine only; settings come from the environment and from .env, as for npm start
   npm run dev -- --help  shows this
 
 A change of a source is built and served at once. Ctrl-C ends all of it.
-It serves this machine only and without TLS: npm start is for others.
 `
 
 const service = 'iotflow'
 const stage = 'local'
 const root = fileURLToPath(new URL('../', import.meta.url))
+/** Whoever reaches the Lambda API of serverless-offline may call any function: for any device, without its key. */
+const host = '127.0.0.1'
 const startMs = 60_000
 const stopMs = 3000
 /** Pauses after the tries of one event: AWS tries a rule's function twice again. */
@@ -50,7 +51,7 @@ const retryAfterMs = [500, 2000, 0]
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** A free port of this machine; whoever takes it has to be quick. */
-const freePort = async (host: string, port: number, setting: string): Promise<number> => {
+const freePort = async (port: number, setting: string): Promise<number> => {
   const server = createServer()
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -71,7 +72,7 @@ interface Lambda {
 const lambdaAt = (port: number): Lambda => ({
   async invoke(functionName, event) {
     const name = `${service}-${stage}-${functionName}`
-    const response = await fetch(`http://127.0.0.1:${port}/2015-03-31/functions/${name}/invocations`, {
+    const response = await fetch(`http://${host}:${port}/2015-03-31/functions/${name}/invocations`, {
       method: 'POST',
       headers: { 'X-Amz-Invocation-Type': 'RequestResponse' },
       body: JSON.stringify(event),
@@ -93,20 +94,22 @@ interface Child {
 }
 
 const startOffline = (options: {
-  host: string
   httpPort: number
   lambdaPort: number
   environment: Record<string, string>
 }): Child => {
-  const { host, httpPort, lambdaPort, environment } = options
+  const { httpPort, lambdaPort, environment } = options
   const child: ChildProcess = spawn(
     process.execPath,
     [
+      ...['--import', './local/offline-origins.mjs'],
       'node_modules/serverless/bin/serverless.js',
       'offline',
       ...['--stage', stage, '--param', 'dist=dist/local', '--host', host],
       ...['--httpPort', String(httpPort), '--lambdaPort', String(lambdaPort), '--websocketPort', '0'],
       ...['--noPrependStageInUrl', '--localEnvironment', '--noTimeout', '--noSponsor'],
+      // Of the Lambda API, which no browser may read; HTTP has what serverless.yml says.
+      ...['--corsAllowOrigin', 'none'],
       ...['--terminateIdleLambdaTime', '86400'],
     ],
     {
@@ -182,7 +185,7 @@ const rulesOf = () => loadRules(fileURLToPath(new URL('../iot-rules/', import.me
 /** The broker's questions and events go to the emulated functions. */
 const startLocalBroker = async (config: Config, lambda: Lambda): Promise<Broker> => {
   const log = createLog(config.logLevel)
-  const { ports, host } = config
+  const { ports } = config
   return startBroker({
     host,
     port: ports.mqtt ?? 'none',
@@ -194,6 +197,15 @@ const startLocalBroker = async (config: Config, lambda: Lambda): Promise<Broker>
     invoke: invokeWith(lambda),
     log: (level, msg, fields) => log[level](msg, fields),
   })
+}
+
+/** The embedded broker keeps its retained messages in memory only. */
+const republish = async (config: Config, plane: DataPlane) => {
+  const registry = await openRegistry(config.database)
+  const messenger = createMessenger(plane)
+  await createConfigurations({ db: registry.db, messenger, log: createLog(config.logLevel) }).republish()
+  messenger.close()
+  registry.close()
 }
 
 /** The events of a Mosquitto go to the emulated functions, from whichever process has the lease. */
@@ -237,22 +249,7 @@ const prepare = async (config: Config): Promise<void> => {
   registry.close()
 }
 
-/** Publishes every configuration through the data plane, as the functions do. */
-const republish = async (config: Config, { endpoint, region, credentials }: DataPlane): Promise<void> => {
-  const registry = await openRegistry(config.database)
-  const messenger = createMessenger({ endpoint, region, credentials })
-  const log = createLog(config.logLevel)
-  await createConfigurations({ db: registry.db, messenger, log }).republish()
-  messenger.close()
-  registry.close()
-}
-
-const banner = (
-  functions: FunctionTable,
-  httpUrl: string,
-  broker: Broker | undefined,
-  { host, mqtt }: Config,
-) => {
+const banner = (functions: FunctionTable, httpUrl: string, broker: Broker | undefined, { mqtt }: Config) => {
   let text = `\nIoTFlow ${version}, for development: ${functions.names.length} functions under serverless-offline.\n\n`
   for (const { method, path, functionName } of functions.routes) {
     text += `  ${method.padEnd(6)} ${path.replaceAll(/:(\w+)/g, '{$1}').padEnd(44)} ${functionName}\n`
@@ -273,31 +270,35 @@ const main = async () => {
   loadEnvFile('.env')
   const config = loadConfig()
   if (config.stage !== 'local') throw new Error(`npm run dev runs stage local only, not ${config.stage}.`)
-  // The emulator asks nobody who invokes a function for a credential.
   if (!config.loopback)
-    throw new Error(`npm run dev serves this machine only, not HOST ${config.host}: npm start serves others.`)
+    throw new Error(
+      `npm run dev serves this machine only, not HOST ${config.host}: npm start is for other machines.`,
+    )
   if (config.tls !== undefined)
-    throw new Error('npm run dev has no TLS: leave TLS_CERT and TLS_KEY to npm start.')
+    throw new Error('npm run dev has no TLS: unset TLS_CERT and TLS_KEY, or use npm start.')
   if (config.ports.http === undefined) throw new Error('npm run dev needs a PORT.')
   await takeFolder(config.dataDir)
   const adminToken = config.adminToken ?? (await adminTokenFile(config.dataDir)).token
   await prepare(config)
   const functions = await loadFunctions()
 
-  const httpPort = await freePort(config.host, config.ports.http, 'PORT')
-  const lambdaPort = await freePort('127.0.0.1', 0, 'the Lambda port')
+  const httpPort = await freePort(config.ports.http, 'PORT')
+  const lambdaPort = await freePort(0, 'the Lambda port')
   const own = config.mqtt
   let broker: Broker | undefined
   const mosquitto = typeof own === 'object' ? connectMosquitto(own) : undefined
   const plane: DataPlane = await openDataPlane(() => mosquitto ?? broker)
-  if (own === undefined) broker = await startLocalBroker(config, lambdaAt(lambdaPort))
+  if (own === undefined) {
+    broker = await startLocalBroker(config, lambdaAt(lambdaPort))
+    await republish(config, plane)
+  }
 
   const portOf = (port: number | undefined) => (port === undefined ? 'none' : String(port))
   const environment = {
     ADMIN_TOKEN: adminToken,
     DATA_DIR: config.dataDir,
     STAGE: stage,
-    HOST: config.host,
+    HOST: host,
     MQTT_PORT: portOf(broker ? broker.port : config.ports.mqtt),
     MQTT_WS_PORT: portOf(broker ? broker.wsPort : config.ports.mqttWs),
     IOT_ENDPOINT: own === 'none' ? '' : plane.endpoint,
@@ -318,7 +319,7 @@ const main = async () => {
   const serve = async (turn: number) => {
     if (turn !== wanted || ending) return
     await child?.stop()
-    const started = startOffline({ host: config.host, httpPort, lambdaPort, environment })
+    const started = startOffline({ httpPort, lambdaPort, environment })
     child = started
     await started.ready
     // An error that no handler caught ends the emulator; Lambda would begin with a new container, and so do we.
@@ -332,9 +333,7 @@ const main = async () => {
       // Its first events need functions that answer.
       if (typeof own === 'object' && mosquitto)
         leader = await startOwnBroker(config, own, lambdaAt(lambdaPort), mosquitto)
-      // This broker keeps its retained messages in memory only.
-      if (broker) await republish(config, plane)
-      banner(functions, `http://${config.host}:${httpPort}`, broker, config)
+      banner(functions, `http://${host}:${httpPort}`, broker, config)
     }
     shown = true
   }

@@ -12,10 +12,20 @@ export interface HttpRoute {
   readonly functionName: string
 }
 
+/** What applications in a browser may send and read. */
+export interface CorsRules {
+  readonly allowedMethods: string[]
+  readonly allowedHeaders: string[]
+  readonly exposedResponseHeaders: string[]
+  /** Seconds. */
+  readonly maxAge: number
+}
+
 export interface FunctionTable {
   readonly routes: readonly HttpRoute[]
   /** Answers what no route has. */
   readonly fallback: string
+  readonly cors: CorsRules
   /** Every function, as serverless.yml names it. */
   readonly names: readonly string[]
   /** The source of a function, from the root: `functions/devices/register.ts` for `devices-register`. */
@@ -30,6 +40,14 @@ const root = new URL('../', import.meta.url)
 
 const HttpEvent = z.union([z.string(), z.object({ method: z.string(), path: z.string() })])
 const Document = z.object({
+  custom: z.object({
+    cors: z.object({
+      allowedMethods: z.array(z.string()),
+      allowedHeaders: z.array(z.string()),
+      exposedResponseHeaders: z.array(z.string()),
+      maxAge: z.number(),
+    }),
+  }),
   functions: z.record(
     z.string(),
     z.object({
@@ -46,7 +64,8 @@ const toRoute = (event: z.output<typeof HttpEvent>, functionName: string): HttpR
 
 /** Reads the table; the functions themselves are loaded when they are asked for. */
 export async function loadFunctions(): Promise<FunctionTable> {
-  const { functions } = Document.parse(parse(await readFile(new URL('serverless.yml', root), 'utf8')))
+  const document = await readFile(new URL('serverless.yml', root), 'utf8')
+  const { functions, custom } = Document.parse(parse(document))
   const routes: HttpRoute[] = []
   let fallback = ''
   for (const [name, { events }] of Object.entries(functions)) {
@@ -64,6 +83,7 @@ export async function loadFunctions(): Promise<FunctionTable> {
   return {
     routes,
     fallback,
+    cors: custom.cors,
     names: Object.keys(functions),
     file,
     http: async (name) => (await load(name)) as HttpHandler,

@@ -6,7 +6,12 @@ import { takeFolder } from './folder.ts'
 
 const main = async () => {
   loadEnvFile('.env')
-  const config = loadConfig()
+  // It counts no requests, and a deployed stage has the token for that in the parameter store only.
+  const config = loadConfig({
+    ...process.env,
+    UPSTASH_REDIS_REST_URL: '',
+    UPSTASH_REDIS_REST_TOKEN: '',
+  })
   const { database, dataDir, stage } = config
   const isFile = database.url.startsWith('file:')
   if (isFile && stage !== 'local')

@@ -29,26 +29,21 @@ export interface HttpDoor {
 async function compose(functions: FunctionTable, corsOrigins: readonly string[]): Promise<Hono<HttpEnv>> {
   const app = new Hono<HttpEnv>()
   if (corsOrigins.length > 0) {
+    const { allowedMethods, allowedHeaders, exposedResponseHeaders, maxAge } = functions.cors
+    // A preflight reaches no endpoint.
+    app.use(async (c, next) => {
+      if (c.req.method === 'OPTIONS')
+        for (const [name, value] of Object.entries({ ...securityHeaders, 'X-Request-Id': nextRequestId() }))
+          c.header(name, value)
+      await next()
+    })
     app.use(
       cors({
         origin: corsOrigins.includes('*') ? '*' : [...corsOrigins],
-        allowHeaders: [
-          'Content-Type',
-          'X-API-Key',
-          'Authorization',
-          'X-Enrollment-Key',
-          'If-Match',
-          'Idempotency-Key',
-        ],
-        exposeHeaders: [
-          'X-Request-Id',
-          'X-Next-Cursor',
-          'ETag',
-          'Retry-After',
-          'RateLimit-Limit',
-          'RateLimit-Remaining',
-        ],
-        maxAge: 600,
+        allowMethods: allowedMethods,
+        allowHeaders: allowedHeaders,
+        exposeHeaders: exposedResponseHeaders,
+        maxAge,
       }),
     )
   }

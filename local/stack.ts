@@ -95,12 +95,16 @@ export function layerSettings(values: Values): Record<string, string> {
     MQTT_USERNAME: values.MQTT_USERNAME ?? 'iotflow',
     MQTT_PASSWORD: values.MQTT_PASSWORD ?? '',
     MQTT_TLS_PORT: tlsOf(values)?.port ?? 'none',
-    // Of the containers: the layer beside them is for this machine.
-    HOST: '127.0.0.1',
-    TLS_CERT: '',
-    TLS_KEY: '',
   }
 }
+
+/** The same for `npm run dev`, which serves this machine only: HOST and TLS are those of the containers. */
+export const devSettings = (values: Values): Record<string, string> => ({
+  ...layerSettings(values),
+  HOST: '127.0.0.1',
+  TLS_CERT: '',
+  TLS_KEY: '',
+})
 
 const addressOf = (service: string, values: Values): string => {
   const host = values.HOST ?? '127.0.0.1'

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { settingNames } from '../lib/config.ts'
+import { secretSettings } from '../lib/secrets.ts'
 
 const names = [...settingNames].sort()
 
@@ -17,5 +19,23 @@ it('lists every setting in the README', () => {
     .split('\n')
     .filter((line) => line.startsWith('| `'))
     .flatMap((line) => [...(line.split('|')[1] ?? '').matchAll(/`([A-Z0-9_]+)`/g)].map(([, name]) => name))
+  expect(found.sort()).toEqual(names)
+})
+
+/** No deployed function goes by them. */
+const oneMachineOnly = [
+  ...['HOST', 'PORT', 'MQTT_PORT', 'MQTT_WS_PORT', 'MQTT_TLS_PORT', 'TLS_CERT', 'TLS_KEY', 'TRUST_PROXY'],
+  ...['DATA_DIR', 'SPOOL_MAX_BYTES', 'SPOOL_MAX_AGE_S', 'REDIS_URL'],
+  ...['MQTT_URL', 'MQTT_USERNAME', 'MQTT_PASSWORD'],
+]
+
+it('hands every setting of a deployed function to it', () => {
+  const { provider } = parse(readFileSync('serverless.yml', 'utf8')) as {
+    provider: { environment: Record<string, string> }
+  }
+  const { SECRETS_PATH, ...environment } = provider.environment
+  expect(SECRETS_PATH).toBeDefined()
+  // Lambda sets the region itself.
+  const found = [...Object.keys(environment), ...secretSettings, ...oneMachineOnly, 'AWS_REGION']
   expect(found.sort()).toEqual(names)
 })

@@ -1,8 +1,13 @@
 import { spawn } from 'node:child_process'
-import { cp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import mqtt from 'mqtt'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { createConfigurations } from '../../lib/commands/configuration.ts'
 import { settingNames } from '../../lib/config.ts'
+import { createDevices } from '../../lib/devices/devices.ts'
+import { createLog } from '../../lib/log.ts'
+import { openRegistry } from '../../lib/registry/db.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -10,6 +15,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const parts = ['functions', 'lib', 'local', 'iot-rules', 'serverless.yml', 'package.json', 'tsconfig.json']
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
+let device: { readonly id: number; readonly apiKey: string }
 let child: ReturnType<typeof spawn>
 let out = ''
 
@@ -23,6 +29,17 @@ const until = async <T>(what: string, ask: () => Promise<T | undefined> | T | un
   }
 }
 const url = () => /^ {2}HTTP +(\S+)$/m.exec(out)?.[1] ?? ''
+/** Headers of CORS in the answers to a browser there, for a call and for the question before it. */
+const corsFor = async (base: string, origin: string) => {
+  const asked = { Origin: origin, 'Access-Control-Request-Method': 'PUT' }
+  const answers = [
+    await fetch(`${base}/health`, { headers: { Origin: origin } }),
+    await fetch(`${base}/api/v1/admin/devices/1`, { method: 'OPTIONS', headers: asked }),
+  ]
+  return answers.map(({ headers }) =>
+    Object.fromEntries([...headers].filter(([name]) => name.startsWith('access-control-'))),
+  )
+}
 const get = (path: string) =>
   fetch(`${url()}${path}`).then(
     async (response) => ({ status: response.status, text: await response.text() }),
@@ -36,11 +53,8 @@ const edit = async (file: string, change: (source: string) => string) => {
   await writeFile(path, changed)
 }
 
-beforeAll(async () => {
-  folder = await temporaryFolder()
-  for (const part of parts) await cp(`${root}${part}`, `${folder.path}/${part}`, { recursive: true })
-  await symlink(`${root}node_modules`, `${folder.path}/node_modules`)
-  child = spawn(process.execPath, ['--import', 'tsx', 'local/dev.ts'], {
+const startDev = (settings: Record<string, string>) => {
+  const started = spawn(process.execPath, ['--import', 'tsx', 'local/dev.ts'], {
     cwd: folder.path,
     env: {
       PATH: process.env.PATH,
@@ -50,12 +64,41 @@ beforeAll(async () => {
       MQTT_PORT: '0',
       MQTT_WS_PORT: 'none',
       DATA_DIR: `${folder.path}/data`,
+      ...settings,
     },
   })
-  for (const stream of [child.stdout, child.stderr])
+  for (const stream of [started.stdout, started.stderr])
     stream?.on('data', (chunk) => {
       out += chunk
     })
+  return started
+}
+
+/** A device whose configuration was made before this start. */
+const addDevice = async () => {
+  await mkdir(`${folder.path}/data`)
+  const registry = await openRegistry({ url: `file:${folder.path}/data/registry.db` })
+  await registry.migrate()
+  const { db } = registry
+  const log = createLog('silent')
+  const devices = createDevices({ db, log, keyLength: 32, offlineAfterS: 300, cacheMs: 0 })
+  const { device, apiKey } = await devices.register({ name: 'pump', deviceType: 'actuator' })
+  await createConfigurations({ db, messenger: undefined, log }).change(
+    device.id,
+    { interval: { value: 30, dataType: 'integer' } },
+    { by: 'admin' },
+  )
+  await devices.close()
+  registry.close()
+  return { id: device.id, apiKey }
+}
+
+beforeAll(async () => {
+  folder = await temporaryFolder()
+  for (const part of parts) await cp(`${root}${part}`, `${folder.path}/${part}`, { recursive: true })
+  await symlink(`${root}node_modules`, `${folder.path}/node_modules`)
+  device = await addDevice()
+  child = startDev({})
   await until('the start', () => (out.includes('Ctrl-C ends it.') ? true : undefined), 60_000)
 }, 90_000)
 
@@ -71,51 +114,61 @@ it('prints every route with its function, where MQTT is, and what to try', () =>
   expect(out).not.toContain('http://127.0.0.1:0')
 })
 
-it('serves a change of a function within 3 s', async () => {
-  await until('an answer', () => get('/api/v1/mqtt/status'))
-  // The machine may be busy with other things for one of them.
-  const times: number[] = []
-  for (const mark of ['first', 'second', 'third']) {
-    const started = Date.now()
-    await edit('functions/mqtt/status.ts', (source) =>
-      source.replace('broker_info: {', `${mark}: 'yes', broker_info: {`),
-    )
-    await until('the change', async () =>
-      (await get('/api/v1/mqtt/status'))?.text.includes(mark) ? true : undefined,
-    )
-    times.push(Date.now() - started)
-    if (Date.now() - started < 3000) break
+it('has published configurations again, retained: its broker has forgotten them', async () => {
+  const address = /^ {2}MQTT +(\S+)$/m.exec(out)?.[1] ?? ''
+  const client = await mqtt.connectAsync(address, {
+    clientId: String(device.id),
+    username: String(device.id),
+    password: device.apiKey,
+  })
+  const published = new Promise((resolve) =>
+    client.once('message', (_topic, payload, { retain }) => resolve([retain, JSON.parse(String(payload))])),
+  )
+  await client.subscribeAsync(`iotflow/devices/${device.id}/config`, { qos: 1 })
+  expect(await published).toEqual([true, { version: 1, configuration: { interval: 30 } }])
+  await client.endAsync()
+}, 10_000)
+
+it('lets no application in a browser in but those of CORS_ORIGINS', async () => {
+  expect(await corsFor(url(), 'https://app.example')).toEqual([{}, {}])
+  const before = out.length
+  const opened = startDev({ DATA_DIR: `${folder.path}/opened`, CORS_ORIGINS: 'https://app.example' })
+  const ended = new Promise((resolve) => opened.once('exit', resolve))
+  try {
+    const base = await until('the start', () => /^ {2}HTTP +(\S+)$/m.exec(out.slice(before))?.[1], 60_000)
+    expect(await corsFor(base, 'https://other.example')).toEqual([{}, {}])
+    const allowed = await corsFor(base, 'https://app.example')
+    for (const headers of allowed) {
+      expect(headers['access-control-allow-origin']).toBe('https://app.example')
+      expect(headers).not.toHaveProperty('access-control-allow-credentials')
+      expect(headers['access-control-expose-headers']).toContain('RateLimit-Reset')
+    }
+    expect(allowed[1]?.['access-control-allow-methods']).toContain('PUT')
+    expect(allowed[1]?.['access-control-allow-headers']).toContain('X-API-Key')
+  } finally {
+    opened.kill('SIGINT')
+    await ended
   }
-  process.stdout.write(`\nA change was served after ${times.join(', ')} ms.\n`)
-  expect(Math.min(...times)).toBeLessThan(3000)
 })
 
-it.each([
-  ['HOST', '0.0.0.0', 'this machine only'],
-  ['TLS_CERT', 'cert.pem', 'TLS'],
-])(
-  'does not begin with %s=%s: whoever reaches the emulator may invoke every function',
-  async (name, value, why) => {
-    const settings = { DATA_DIR: `${folder.path}/other`, PORT: '0', MQTT_PORT: '0', [name]: value }
-    const refused = spawn(process.execPath, ['--import', 'tsx', 'local/dev.ts'], {
-      cwd: folder.path,
-      env: {
-        PATH: process.env.PATH,
-        HOME: process.env.HOME,
-        ...Object.fromEntries(settingNames.map((setting) => [setting, ''])),
-        ...settings,
-        ...(name === 'TLS_CERT' && { TLS_KEY: 'key.pem' }),
-      },
-    })
-    let said = ''
-    refused.stderr.on('data', (chunk) => {
-      said += chunk
-    })
-    expect(await new Promise((resolve) => refused.once('close', resolve))).toBe(1)
-    expect(said).toContain(why)
-    expect(said).toContain('npm start')
-  },
-)
+it('serves a change of a function within 3 s', async () => {
+  const before = await until('an answer', () => get('/api/v1/mqtt/status'))
+  expect(before.text).not.toContain('changed')
+  // A machine that is busy with something else may be late once.
+  let best = Number.POSITIVE_INFINITY
+  for (let turn = 1; turn <= 3 && best >= 3000; turn += 1) {
+    const started = Date.now()
+    await edit('functions/mqtt/status.ts', (source) =>
+      source.replace(/(changed: \d, )?broker_info: \{/, `changed: ${turn}, broker_info: {`),
+    )
+    await until('the change', async () =>
+      (await get('/api/v1/mqtt/status'))?.text.includes(`"changed":${turn}`) ? true : undefined,
+    )
+    best = Math.min(best, Date.now() - started)
+  }
+  process.stdout.write(`\nA change was served after ${best} ms.\n`)
+  expect(best).toBeLessThan(3000)
+})
 
 it('lives on when a handler throws, when one rejects late, and when a source cannot be built', async () => {
   const works = await until('an answer', () => get('/health'))
@@ -137,6 +190,21 @@ it('lives on when a handler throws, when one rejects late, and when a source can
   await until('the fault is shown', () => (/ERROR/.test(out) ? true : undefined))
   expect((await until('an answer', () => get('/health'))).status).toBe(200)
   expect(child.exitCode).toBeNull()
+})
+
+it.each([
+  [
+    'HOST 0.0.0.0',
+    { HOST: '0.0.0.0' },
+    /^npm run dev serves this machine only, not HOST 0\.0\.0\.0: .*npm start/m,
+  ],
+  ['TLS', { TLS_CERT: 'cert.pem', TLS_KEY: 'key.pem' }, /^npm run dev has no TLS: .*npm start/m],
+])('leaves %s to npm start', async (_what, settings, sentence) => {
+  const before = out.length
+  const refused = startDev(settings)
+  const code = await new Promise((resolve) => refused.once('close', resolve))
+  expect(out.slice(before)).toMatch(sentence)
+  expect(code).toBe(1)
 })
 
 it('ends all of it with Ctrl-C', async () => {

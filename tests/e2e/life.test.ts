@@ -259,3 +259,35 @@ describe.concurrent('Ctrl-C', () => {
     expect(await busy.ended).toMatchObject({ code: 130, signal: null })
   })
 })
+
+it('answers browsers from CORS_ORIGINS, before a call as well as in it, and none otherwise', async () => {
+  const ask = (at: Machine, origin: string, method: string) =>
+    at.request(method, '/api/v1/telemetry/status', {
+      headers: {
+        Origin: origin,
+        'Access-Control-Request-Method': 'PUT',
+        'Access-Control-Request-Headers': 'if-none-match',
+      },
+    })
+  for (const method of ['GET', 'OPTIONS'])
+    expect(
+      (await ask(machine, 'https://app.example', method)).headers.get('access-control-allow-origin'),
+    ).toBeNull()
+  const opened = await startMachine({ settings: { CORS_ORIGINS: 'https://app.example' } })
+  try {
+    for (const method of ['GET', 'OPTIONS']) {
+      const { headers } = await ask(opened, 'https://app.example', method)
+      expect(headers.get('access-control-allow-origin'), method).toBe('https://app.example')
+      expect(headers.get('access-control-expose-headers')).toContain('RateLimit-Reset')
+      expect(headers.get('x-request-id'), method).toMatch(/^\w+$/)
+      expect(headers.get('x-content-type-options'), method).toBe('nosniff')
+      const other = await ask(opened, 'https://other.example', method)
+      expect(other.headers.get('access-control-allow-origin'), method).toBeNull()
+    }
+    const { status, headers } = await ask(opened, 'https://app.example', 'OPTIONS')
+    expect(status).toBe(204)
+    expect(headers.get('access-control-allow-headers')).toContain('If-None-Match')
+  } finally {
+    await opened.stop()
+  }
+})

@@ -26,35 +26,55 @@ beforeAll(async () => {
 /** `DevicesDashregister`: the name of a function in the template. */
 const logicalId = (name: string) => name.replace(/^./, (first) => first.toUpperCase()).replaceAll('-', 'Dash')
 
+/** Packages a stage, with nothing of AWS: no credentials and no region. */
+const packageStage = async (stage: string, settings: Record<string, string> = {}) => {
+  const folder = await temporaryFolder()
+  await run(
+    process.execPath,
+    ['node_modules/serverless/bin/serverless.js', 'package', '--stage', stage, '--package', folder.path],
+    {
+      cwd: root,
+      env: {
+        PATH: process.env.PATH,
+        HOME: folder.path,
+        SLS_TELEMETRY_DISABLED: '1',
+        SLS_NOTIFICATIONS_MODE: 'off',
+        ...settings,
+      },
+    },
+  )
+  const template = await readFile(`${folder.path}/cloudformation-template-update-stack.json`, 'utf8')
+  const { Resources: resources } = JSON.parse(template) as { Resources: Record<string, Resource> }
+  const files = (await readdir(folder.path)).filter((file) => file.endsWith('.zip'))
+  const zips = new Map(
+    await Promise.all(
+      files.map(async (file) => [file.slice(0, -4), (await stat(`${folder.path}/${file}`)).size] as const),
+    ),
+  )
+  await folder.remove()
+  return { resources, zips }
+}
+
+it('lets applications in a browser in from CORS_ORIGINS', async () => {
+  const CORS_ORIGINS = 'https://a.example, http://localhost:3000'
+  const { resources } = await packageStage('dev', { CORS_ORIGINS })
+  expect(resources.HttpApi?.Properties.CorsConfiguration).toMatchObject({
+    AllowOrigins: ['https://a.example', 'http://localhost:3000'],
+    AllowMethods: ['GET', 'POST', 'PUT', 'DELETE'],
+    AllowHeaders: expect.arrayContaining(['X-API-Key', 'If-None-Match']),
+    ExposeHeaders: expect.arrayContaining(['X-Request-Id', 'RateLimit-Reset']),
+  })
+  expect(resources.HttpApi?.Properties.CorsConfiguration).not.toHaveProperty('AllowCredentials')
+}, 90_000)
+
 describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => {
   let resources: Record<string, Resource>
   let zips: Map<string, number>
 
   beforeAll(async () => {
-    const folder = await temporaryFolder()
-    // No credentials and no region: nothing of the packaging asks AWS.
-    await run(
-      process.execPath,
-      ['node_modules/serverless/bin/serverless.js', 'package', '--stage', stage, '--package', folder.path],
-      {
-        cwd: root,
-        env: {
-          PATH: process.env.PATH,
-          HOME: folder.path,
-          SLS_TELEMETRY_DISABLED: '1',
-          SLS_NOTIFICATIONS_MODE: 'off',
-        },
-      },
-    )
-    const template = await readFile(`${folder.path}/cloudformation-template-update-stack.json`, 'utf8')
-    resources = (JSON.parse(template) as { Resources: Record<string, Resource> }).Resources
-    const files = (await readdir(folder.path)).filter((file) => file.endsWith('.zip'))
-    zips = new Map(
-      await Promise.all(
-        files.map(async (file) => [file.slice(0, -4), (await stat(`${folder.path}/${file}`)).size] as const),
-      ),
-    )
-    await folder.remove()
+    const packaged = await packageStage(stage)
+    resources = packaged.resources
+    zips = packaged.zips
   }, 90_000)
 
   const ofType = (type: string) => Object.values(resources).filter((resource) => resource.Type === type)
@@ -84,6 +104,10 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
       ({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`,
     )
     expect(keys.sort()).toEqual([...wanted, '$default'].sort())
+  })
+
+  it('lets no application in a browser in by itself', () => {
+    expect(resources.HttpApi?.Properties).not.toHaveProperty('CorsConfiguration')
   })
 
   it('has every rule of iot-rules, word for word, with its function', async () => {
@@ -162,7 +186,7 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     for (const { Properties } of ofType('AWS::Lambda::Function')) {
       const { Variables } = Properties.Environment
       expect(Variables.SECRETS_PATH).toBe(`/iotflow/${stage}`)
-      expect(Object.keys(Variables).filter((name) => /TOKEN|KEY|SECRET$/.test(name))).toEqual([])
+      expect(Object.keys(Variables).filter((name) => /(?:TOKEN|KEY|SECRET|PASSWORD)$/.test(name))).toEqual([])
     }
   })
 })

@@ -3,7 +3,7 @@ import { readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { parseEnv } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { loadConfig } from '../../lib/config.ts'
-import { layerSettings, parseUp } from '../../local/stack.ts'
+import { devSettings, layerSettings, parseUp } from '../../local/stack.ts'
 import { type Ended, healthy, type StackTree, stackTree } from '../support/docker.ts'
 
 const servers = healthy('influxdb', 'mosquitto', 'redis')
@@ -236,5 +236,21 @@ it('gives a layer on this machine settings that it takes', () => {
   expect(layerSettings({ ...secrets, ...tls })).toMatchObject({
     MQTT_TLS_PORT: '18883',
     MQTT_URL: 'mqtt://127.0.0.1:11884',
+  })
+})
+
+it('opens the containers with HOST and TLS, not the functions under serverless-offline', () => {
+  const opened = {
+    INFLUXDB_TOKEN: 'a',
+    MQTT_PASSWORD: 'd',
+    HOST: '0.0.0.0',
+    TLS_CERT: 'cert.pem',
+    TLS_KEY: 'key.pem',
+  }
+  const settings = devSettings(opened)
+  expect(loadConfig({ ...opened, ...settings })).toMatchObject({
+    host: '127.0.0.1',
+    tls: undefined,
+    ports: { mqttTls: 8883 },
   })
 })
