@@ -12,6 +12,23 @@ export function builtOnce<T>(build: () => Promise<T>): () => Promise<T> {
   }
 }
 
+const pending = new Set<() => Promise<void>>()
+
+/** Work that has to be done before each answer: afterwards nobody may let the process go on. @returns takes it back. */
+export function beforeAnswers(work: () => Promise<void>): () => void {
+  pending.add(work)
+  return () => void pending.delete(work)
+}
+
+/** @param answer resolves or rejects as before, when all of the work is done. */
+export async function withPending<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } finally {
+    if (pending.size > 0) await Promise.all([...pending].map((work) => work()))
+  }
+}
+
 /** What Lambda tells of itself with each event. */
 export interface EventContext {
   /** `arn:<partition>:lambda:<region>:<account>:function:<name>` */
@@ -23,5 +40,5 @@ export function onEvent<Event, Answer>(
   build: () => Promise<(event: Event, context?: EventContext) => Promise<Answer>>,
 ): (event: Event, context?: EventContext) => Promise<Answer> {
   const handle = builtOnce(build)
-  return async (event, context) => (await handle())(event, context)
+  return (event, context) => withPending(handle().then((answer) => answer(event, context)))
 }

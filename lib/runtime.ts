@@ -2,7 +2,9 @@
  * The composition root: one lazily built value per service. Getters are function declarations, so that a bundle
  * carries only what its function asks for.
  */
+
 import { randomUUID } from 'node:crypto'
+import { beforeAnswers } from './built.ts'
 import {
   type ConfigurationStore,
   type Configurations,
@@ -47,6 +49,8 @@ export interface Given {
   config?: Config
   /** See `DevicesOptions.cacheMs`; only sound where this process is the one that writes the registry. */
   cacheMs?: number
+  /** This process goes on between its answers, until `close`: what it keeps in memory is written meanwhile. */
+  goesOn?: boolean
   /** The ports the broker of this machine really has. */
   mqttPorts?: () => Pick<Config['ports'], 'mqtt' | 'mqttTls' | 'mqttWs'>
   /** Every route of the system, for answers to unknown ones. */
@@ -140,6 +144,11 @@ export function devices(): Promise<Devices> {
       cacheMs: given.cacheMs ?? 0,
     })
     closers.push(() => value.close())
+    if (!given.goesOn) {
+      const note = () =>
+        value.flushDue().catch((error) => log().warn('signs of life could not be written', { error }))
+      closers.push(beforeAnswers(note))
+    }
     const broker = await accounts()
     return broker === undefined ? value : withAccounts(value, broker, log())
   })
@@ -326,7 +335,9 @@ export function brokerAddress(hostname: string): BrokerAddress {
   if (typeof own === 'object') {
     // The ports of the settings are those that devices find there.
     const { hostname: there } = new URL(own.url)
-    const host = isLoopback(there) ? hostname : there
+    // A name without a dot is one of containers beside this one.
+    const isBeside = isLoopback(there) || !/[.:]/.test(there)
+    const host = isBeside ? hostname : there
     return {
       host,
       port: ports.mqtt ?? null,

@@ -104,6 +104,7 @@ export async function startMachine(settings: Config): Promise<Machine> {
     }
     runtime.configure({
       config,
+      goesOn: true,
       cacheMs: config.database.url.startsWith('file:') ? cacheMs.file : cacheMs.server,
       routes: functions.routes,
       mqttPorts: () => ({ mqtt: broker?.port, mqttWs: broker?.wsPort, mqttTls: broker?.tlsPort }),

@@ -37,7 +37,7 @@ const autosave = {
 } as const
 const explained = {
   fast: 'messages that were not handed on since the last save, every 30 min.',
-  safe: 'nothing; it is saved after every change.',
+  safe: 'what came while the last save was being written: milliseconds.',
 } as const
 
 /** As the plugin keeps passwords: PBKDF2 with SHA-512. */

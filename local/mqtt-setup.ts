@@ -10,7 +10,7 @@ const help = `Writes the configuration of a Mosquitto 2, and the layer's account
 
   npm run mqtt:setup -- [--dir <folder>]    where to, .iotflow/mosquitto unless given
                         [--address <ip>]    for devices, 127.0.0.1 unless given
-                        [--safe]            save after every message: a crash of Mosquitto loses none, at fewer a second
+                        [--safe]            save after every message: a crash of Mosquitto loses milliseconds, at fewer a second
                         [--cert <file> --key <file>]  PEM files, for MQTT over TLS on port 8883
                         [--plugin <file>]   mosquitto_dynamic_security.so, where it is not found
 

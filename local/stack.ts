@@ -19,7 +19,7 @@ const help = `InfluxDB, Mosquitto and Redis in Docker, for the layer on this mac
   npm run stack -- down                    ends them; their data stays
   npm run stack -- reset [--yes]           ends them and deletes their data, after a question
 
-MOSQUITTO_SAFE=true in .env makes Mosquitto save after every message: its crash loses none, at fewer messages a second.
+MOSQUITTO_SAFE=true in .env makes Mosquitto save after every message: its crash loses milliseconds, at fewer messages a second.
 Profiles: app is the layer itself behind one port, on a libSQL server; grafana and prometheus are what they are called.
 Exit code: 0 when it is done and all are healthy, 1 when not, 2 when an argument is wrong, 3 when there is no Docker.
 `

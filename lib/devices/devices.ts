@@ -133,6 +133,8 @@ export interface Devices {
   seen(id: number): void
   /** Writes the signs of life that wait. */
   flush(): Promise<void>
+  /** The same where the last one of a device, or use of a key, was written some seconds ago or never. */
+  flushDue(): Promise<void>
   close(): Promise<void>
 }
 
@@ -172,6 +174,9 @@ const isOnlineSql = (now: number, offlineAfterS: number) => sql`(${devices.statu
     and ${sessions.since} > coalesce(${devices.offlineAt}, 0) and ${now} - ${sessions.since} < ${maxSessionMs})))`
 
 const invalidKey = () => new AppError('UNAUTHORIZED', 'The API key is not valid.')
+
+/** Devices and credentials of which it is remembered when they were written. */
+const maxWritten = 10_000
 
 export function createDevices(options: DevicesOptions): Devices {
   const { db, log, now = Date.now, keyLength, offlineAfterS, cacheMs, flushEveryMs = 5000 } = options
@@ -272,12 +277,18 @@ export function createDevices(options: DevicesOptions): Devices {
           where credentials.id = j.value ->> 0 and coalesce(last_used_at, 0) < j.value ->> 1`),
       ])
     }
+    if (written.seen.size + written.used.size > maxWritten)
+      for (const map of Object.values(written)) map.clear()
+    for (const id of ids) written.seen.set(id, at)
+    for (const [id] of used) written.used.set(id, at)
     // What is older than this was written before any row that is still answered from memory was read.
     const settled = at - cacheMs - 2 * flushEveryMs
     for (const [id, when] of lastSeen) if (when < settled && !unwritten.has(id)) lastSeen.delete(id)
   }
 
   let flushing: Promise<void> | undefined
+  /** When it was last written, of devices and of credentials. */
+  const written = { seen: new Map<number, number>(), used: new Map<number, number>() }
   const flush = () => {
     flushing ??= writeSeen().finally(() => {
       flushing = undefined
@@ -546,6 +557,13 @@ export function createDevices(options: DevicesOptions): Devices {
     },
 
     flush,
+
+    async flushDue() {
+      const before = now() - flushEveryMs
+      const isDue = (map: ReadonlyMap<number, number>) => (id: number) => (map.get(id) ?? 0) <= before
+      if ([...unwritten].some(isDue(written.seen)) || [...lastUsed.keys()].some(isDue(written.used)))
+        await flush()
+    },
 
     async close() {
       clearInterval(timer)

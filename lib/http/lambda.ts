@@ -2,7 +2,7 @@
 import type { APIGatewayProxyEventV2, APIGatewayProxyResultV2, Context } from 'aws-lambda'
 import type { Hono } from 'hono'
 import { handle } from 'hono/aws-lambda'
-import { builtOnce } from '../built.ts'
+import { builtOnce, withPending } from '../built.ts'
 import type { HttpEnv } from './endpoint.ts'
 
 export interface HttpHandler {
@@ -26,7 +26,8 @@ export function lambda(build: () => Promise<Hono<HttpEnv>>): HttpHandler {
   const app = builtOnce(build)
   // The two descriptions of the same event differ in what they call optional.
   type Event = Parameters<ReturnType<typeof handle>>[0]
-  const handler = async (event: APIGatewayProxyEventV2, context: Context) =>
+  const answer = async (event: APIGatewayProxyEventV2, context: Context) =>
     (await handle(await app())(withMethod(event) as unknown as Event, context)) as APIGatewayProxyResultV2
+  const handler = (event: APIGatewayProxyEventV2, context: Context) => withPending(answer(event, context))
   return Object.assign(handler, { app })
 }

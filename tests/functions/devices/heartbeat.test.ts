@@ -1,4 +1,9 @@
+import type { APIGatewayProxyEventV2, Context } from 'aws-lambda'
+import { eq } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { handler } from '../../../functions/devices/heartbeat.ts'
+import { credentials, devices } from '../../../lib/registry/schema.ts'
+import * as runtime from '../../../lib/runtime.ts'
 import { type CallOptions, type Layer, openLayer } from '../../support/layer.ts'
 import { itIsForActiveDevices } from './refusals.ts'
 
@@ -25,6 +30,31 @@ const status = async (key: string) =>
 
 describe('a heartbeat', () => {
   itIsForActiveDevices(() => layer, heartbeat)
+
+  it('is in the registry when a Lambda answers, which may be stopped right after', async () => {
+    const { id, key } = await layer.register()
+    vi.setSystemTime(noon + 1000)
+    const event = {
+      version: '2.0',
+      routeKey: 'POST /api/v1/devices/heartbeat',
+      rawPath: '/api/v1/devices/heartbeat',
+      rawQueryString: '',
+      headers: { 'x-api-key': key, host: 'example' },
+      requestContext: {
+        domainName: 'example',
+        http: { method: 'POST', path: '/api/v1/devices/heartbeat', sourceIp: '192.0.2.1' },
+      },
+      isBase64Encoded: false,
+    }
+    const answer = await handler(event as unknown as APIGatewayProxyEventV2, {} as Context)
+    expect(answer).toMatchObject({ statusCode: 200 })
+    const { db } = await runtime.registry()
+    const [[row], [credential]] = await Promise.all([
+      db.select().from(devices).where(eq(devices.id, id)),
+      db.select().from(credentials).where(eq(credentials.deviceId, id)),
+    ])
+    expect([row?.lastSeenAt, credential?.lastUsedAt]).toEqual([noon + 1000, noon + 1000])
+  })
 
   it('is answered with the device and the time', async () => {
     const { id, key } = await layer.register()

@@ -88,6 +88,19 @@ describe('the way to the broker', () => {
     expect(await way(settings)).toMatchObject({ mqtt_port: 11_883, mqtt_tls_port: 18_883, alpn: null })
   })
 
+  it.each([
+    ['mosquitto', 'localhost'],
+    ['127.0.0.1', 'localhost'],
+    ['broker.example', 'broker.example'],
+  ])('at a Mosquitto on %s is one that devices can reach', async (there, host) => {
+    const account = { MQTT_USERNAME: 'iotflow', MQTT_PASSWORD: 'of-the-layer' }
+    expect(await way({ MQTT_URL: `mqtt://${there}:1884`, ...account })).toMatchObject({
+      mqtt_host: host,
+      mqtt_port: 1883,
+      websocket_url: `ws://${host}:9001/mqtt`,
+    })
+  })
+
   it('is that of AWS where its broker is the one', async () => {
     const host = 'abc-ats.iot.eu-central-1.amazonaws.com'
     expect(await way({ IOT_ENDPOINT: host, AWS_REGION: 'eu-central-1' })).toEqual({
