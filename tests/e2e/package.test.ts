@@ -55,6 +55,18 @@ const packageStage = async (stage: string, settings: Record<string, string> = {}
   return { resources, zips }
 }
 
+it('has the document of the API in the bundles that serve it only, and in none a native module', async () => {
+  const [documented, native]: string[][] = [[], []]
+  for (const name of functions.names) {
+    const bundle = await readFile(`${root}dist/cloud/${name}.mjs`, 'utf8')
+    if (bundle.includes('jsonSchemaDialect') || /openapi["']?:\s*["']3\.1/.test(bundle))
+      documented?.push(name)
+    if (/(?:\bfrom|\bimport|\brequire)\s*\(?\s*["'](?:libsql|@libsql\/[\w-]+)["']|\.node["'`]/.test(bundle))
+      native?.push(name)
+  }
+  expect([documented, native]).toEqual([['system-openapi', 'system-docs'], []])
+})
+
 it('lets applications in a browser in from CORS_ORIGINS', async () => {
   const CORS_ORIGINS = 'https://a.example, http://localhost:3000'
   const { resources } = await packageStage('dev', { CORS_ORIGINS })

@@ -16,6 +16,7 @@ interface Service {
   readonly ports?: readonly string[]
   readonly volumes?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
+  readonly tmpfs?: string | readonly string[]
   readonly healthcheck?: { readonly test: readonly string[] }
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>
 }
@@ -56,6 +57,14 @@ describe('local/compose.yaml', () => {
     expect(service.restart).toBe('unless-stopped')
     for (const needed of Object.values(service.depends_on ?? {}))
       expect(needed.condition).toBe('service_healthy')
+  })
+
+  it('gives the user of the image what it writes to, where everything else is read only', () => {
+    expect(readFileSync('Dockerfile', 'utf8')).toMatch(/^USER node$/m)
+    const { layer } = file.services
+    // 1000 is node of that image; a mount without a word is root's.
+    expect(layer?.tmpfs).toEqual(['/tmp', '/data:uid=1000,gid=1000,mode=0700'])
+    expect(layer?.environment?.DATA_DIR).toBe('/data')
   })
 
   it('opens to other machines only what devices use, and that only when HOST says so', () => {
