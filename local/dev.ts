@@ -3,6 +3,7 @@
  * authorizer invoke the emulated functions; a change of a source is built and served within seconds.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { createConfigurations } from '../lib/commands/configuration.ts'
@@ -50,18 +51,26 @@ const retryAfterMs = [500, 2000, 0]
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** A free port of this machine; whoever takes it has to be quick. */
-const freePort = async (port: number, setting: string): Promise<number> => {
-  const server = createServer()
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, resolve)
-  }).catch((error: NodeJS.ErrnoException) => {
-    throw new Error(listenFault(error, setting, port, host))
-  })
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address !== null ? address.port : port
+/**
+ * A free port of this machine; whoever takes it has to be quick. Instead of 0 it is one that systems give to nobody by
+ * themselves, so that no connection has it before serverless-offline.
+ */
+const freePort = async (wanted: number, setting: string): Promise<number> => {
+  for (let tries = 1; ; tries += 1) {
+    const port = wanted === 0 ? randomInt(20_000, 32_000) : wanted
+    const server = createServer()
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject)
+        server.listen(port, host, resolve)
+      })
+      await new Promise((resolve) => server.close(resolve))
+      return port
+    } catch (error) {
+      if (wanted !== 0 || tries === 20)
+        throw new Error(listenFault(error as NodeJS.ErrnoException, setting, port, host))
+    }
+  }
 }
 
 interface Lambda {

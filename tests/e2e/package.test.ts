@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
+import { clientIdPatterns, deviceTopics } from '../../lib/mqtt/topics.ts'
+import { secretSettings } from '../../lib/secrets.ts'
 import { buildCloud } from '../../local/build.ts'
 import { loadFunctions } from '../../local/functions.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -192,6 +194,39 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
       ({ Properties }) => JSON.stringify(Properties.FunctionName) === JSON.stringify(authorizer),
     )
     expect(permissions.map(({ Properties }) => Properties.Principal)).toEqual(['iot.amazonaws.com'])
+  })
+
+  it('allows the functions what they do, and nothing beside it', () => {
+    const [policy] = resources.IamRoleLambdaExecution?.Properties.Policies ?? []
+    const statements: { Action: string | string[]; Resource: unknown }[] = policy.PolicyDocument.Statement
+    const allowed = (action: string) =>
+      statements
+        .filter(({ Action }) => [Action].flat().includes(action))
+        .flatMap(({ Resource: of }) => of)
+        .map((of) => (of as { 'Fn::Sub': string })['Fn::Sub'] ?? of)
+    const arn = (service: string) => `arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:`
+
+    expect(allowed('ssm:GetParameters')).toEqual(
+      secretSettings.map((name) => `${arn('ssm')}parameter/iotflow/${stage}/${name}`),
+    )
+    const { configSubscribe, statusOnline, statusOffline, statusHeartbeat } = deviceTopics(7)
+    const topics = [configSubscribe, statusOnline, statusOffline, statusHeartbeat]
+    const published = topics.map((topic) => `${arn('iot')}topic/${topic.replace('/7/', '/*/')}`)
+    expect(allowed('iot:Publish')).toEqual(published)
+    expect(allowed('iot:RetainPublish')).toEqual(published)
+    const clients = allowed('iot:DeleteConnection').map((of) => of.slice(`${arn('iot')}client/`.length))
+    expect(clients).toEqual(
+      ['iotflow-device-*', 'device_*', ...'123456789'].map((id) => id.replace(/^\d$/, '$&*')),
+    )
+    for (const id of [1, 20, 999_999_999_999_999].flatMap(clientIdPatterns))
+      expect(
+        clients.some((pattern) => id.startsWith(pattern.slice(0, -1))),
+        id,
+      ).toBe(true)
+    expect(statements.flatMap(({ Action }) => Action).filter((action) => /\*/.test(action))).toEqual([])
+    expect(
+      statements.filter(({ Resource: of }) => [of].flat().includes('*')).flatMap(({ Action }) => Action),
+    ).toEqual(['iot:ListRetainedMessages'])
   })
 
   it('carries no secret, only where the secrets are', () => {
