@@ -511,6 +511,8 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       }
       const windows: { time: bigint; values: Record<string, number> }[] = []
       for (const [time, name, value] of found) {
+        // A sum beyond the largest number is none.
+        if (value === null || !Number.isFinite(Number(value))) continue
         let last = windows.at(-1)
         if (last?.time !== time) {
           last = { time, values: {} }

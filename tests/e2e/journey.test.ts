@@ -281,6 +281,47 @@ const suite = (name: DoorName, settings: Settings = {}, openBeside?: () => Promi
       expect(kinds).toContain(kind)
   })
 
+  it('keeps what is no reading, for an operator to look at, try again and give up', async () => {
+    const at = `/api/v1/admin/dead-letters`
+    const client = await connect()
+    for (const payload of ['{"t":', '{"data":{"t":[1]}}'])
+      await client.publishAsync(`iotflow/devices/${device.id}/telemetry`, payload, { qos: 1 })
+    const list = `${at}?device_id=${device.id}`
+    await eventually(async () => {
+      expect((await call('GET', list, undefined, admin())).body).toMatchObject({
+        status: 'success',
+        total: 2,
+      })
+    })
+    const { body } = await call('GET', list, undefined, admin())
+    const [refused, broken] = body.dead_letters
+    const shown = await call('GET', `${at}/${broken.id}`, undefined, admin())
+    expect(shown).toMatchObject({ status: 200, body: { dead_letter: { id: broken.id, payload: '{"t":' } } })
+    expect((await call('POST', `${at}/${refused.id}/replay`, undefined, admin())).status).toBe(422)
+    expect((await call('DELETE', `${at}/${broken.id}`, undefined, admin())).status).toBe(200)
+    expect((await call('GET', `${at}/${broken.id}`, undefined, admin())).status).toBe(404)
+    expect((await call('GET', list)).status).toBe(401)
+  })
+
+  it('is changed by an operator, and tells how it is', async () => {
+    const path = `/api/v1/admin/devices/${device.id}`
+    const changed = await call('PUT', path, { location: 'Roof', offline_after_s: 120 }, admin())
+    expect(changed).toMatchObject({ status: 200, body: { device: { location: 'Roof' } } })
+    const rotated = await call('POST', `${path}/rotate-key`, {}, admin())
+    expect(rotated).toMatchObject({ status: 200, body: { device_id: device.id } })
+    device.api_key = rotated.body.api_key
+    expect((await call('GET', '/api/v1/devices/status', undefined, own())).status).toBe(200)
+    expect((await call('GET', '/api/v1/telemetry/status')).body).toMatchObject({ status: 'healthy' })
+    expect((await call('GET', '/api/v1/mqtt/status')).body.broker_info).toMatchObject({ connected: true })
+    const document = await call('GET', '/openapi.json')
+    expect(document).toMatchObject({ status: 200, body: { openapi: expect.stringMatching(/^3\.1/) } })
+    const page = await fetch(`${door.httpUrl}/docs`)
+    expect([page.status, page.headers.get('content-type')]).toEqual([
+      200,
+      expect.stringContaining('text/html'),
+    ])
+  })
+
   it('deletes a range of telemetry, then the device with all of it', async () => {
     const [first] = readings
     const range = {
