@@ -328,6 +328,7 @@ const main = async () => {
   const serve = async (turn: number) => {
     if (turn !== wanted || ending) return
     await child?.stop()
+    if (ending) return
     const started = startOffline({ httpPort, lambdaPort, environment })
     child = started
     await started.ready
