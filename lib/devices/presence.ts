@@ -53,11 +53,17 @@ export function createPresence(options: {
 }): Presence {
   const { db, changed } = options
 
-  /** Notes an event only when the newest one of its kind says something else. */
-  const note = (deviceId: number, kind: DeviceEvent['kind'], at: number, detail: object) =>
+  /** Notes an event only when the newest one of its kind says something else. @param when by default: after a change. */
+  const note = (
+    deviceId: number,
+    kind: DeviceEvent['kind'],
+    at: number,
+    detail: object,
+    when = sql`changes() > 0`,
+  ) =>
     db.run(sql`insert into events (device_id, kind, detail, at)
       select ${deviceId}, ${kind}, ${JSON.stringify(detail)}, ${at}
-      where changes() > 0 and exists (select 1 from devices where id = ${deviceId})
+      where ${when} and exists (select 1 from devices where id = ${deviceId})
         and coalesce((select kind from events where device_id = ${deviceId} and kind in ('online', 'offline')
                       order by id desc limit 1), '') <> ${kind}`)
 
@@ -104,7 +110,14 @@ export function createPresence(options: {
         await db.batch([
           db.run(sql`update devices set last_seen_at = ${at}
             where id = ${deviceId} and coalesce(last_seen_at, 0) < ${at}`),
-          note(deviceId, 'online', at, why),
+          // Other signs of life may have been written before; only a report from before its end is out of date.
+          note(
+            deviceId,
+            'online',
+            at,
+            why,
+            sql`exists (select 1 from devices where id = ${deviceId} and coalesce(offline_at, 0) < ${at})`,
+          ),
         ])
       } else {
         await db.batch([

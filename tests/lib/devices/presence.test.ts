@@ -228,6 +228,21 @@ describeRegistry('presence', (place) => {
       expect((await stateOf(id)).online).toBe(false)
     })
 
+    it('is kept also when traffic after it was written first, and not when it was offline after it', async () => {
+      const id = await newDevice()
+      devices.seen(id)
+      await devices.flush()
+      await say(id, 'online', -1000)
+      await say(id, 'offline', 1000)
+      await say(id, 'online', 500)
+      await say(id, 'online', -1000)
+      const why = { by: 'device', client_id: String(id) }
+      expect(await eventsOf(id)).toEqual([
+        { kind: 'online', detail: why, at: -1000 },
+        { kind: 'offline', detail: why, at: 1000 },
+      ])
+    })
+
     it('in a will is of the session before, when it is told before the new one', async () => {
       const id = await newDevice()
       await tell(id, connect(1, 0))
