@@ -185,6 +185,8 @@ export function createDevices(options: DevicesOptions): Devices {
   const lastSeen = new Map<number, number>()
   let unwritten = new Set<number>()
   let lastUsed = new Map<number, number>()
+  /** Goes up with each change: what was read before one is not remembered after it. */
+  let generation = 0
 
   /** A device with what its open sessions say. */
   const columns = {
@@ -203,6 +205,7 @@ export function createDevices(options: DevicesOptions): Devices {
   const unknownDevice = () => new AppError('NOT_FOUND', 'There is no such device.')
 
   const changed = (id: number) => {
+    generation += 1
     byId.delete(id)
     for (const [key, known] of byKey) if (known.device.id === id) byKey.delete(key)
   }
@@ -227,8 +230,9 @@ export function createDevices(options: DevicesOptions): Devices {
     return seen === undefined || (device.lastSeenAt ?? 0) >= seen ? device : { ...device, lastSeenAt: seen }
   }
 
-  const remember = <K, V>(cache: Map<K, V>, key: K, value: V) => {
-    if (cacheMs === 0) return
+  /** @param readIn the generation when the reading of it began. */
+  const remember = <K, V>(cache: Map<K, V>, key: K, value: V, readIn: number) => {
+    if (cacheMs === 0 || readIn !== generation) return
     if (cache.size >= maxCached) cache.clear()
     cache.set(key, value)
   }
@@ -236,6 +240,7 @@ export function createDevices(options: DevicesOptions): Devices {
   const lookUp = async (keyHash: string): Promise<Known | undefined> => {
     const cached = byKey.get(keyHash)
     if (cached && cached.until > now()) return cached
+    const readIn = generation
     const [row] = await db
       .select({ device: columns, credential: credentials })
       .from(credentials)
@@ -247,7 +252,7 @@ export function createDevices(options: DevicesOptions): Devices {
     }
     const { id: credentialId, expiresAt } = row.credential
     const known = { device: toDevice(row.device), credentialId, expiresAt, until: now() + cacheMs }
-    remember(byKey, keyHash, known)
+    remember(byKey, keyHash, known, readIn)
     return known
   }
 
@@ -356,10 +361,11 @@ export function createDevices(options: DevicesOptions): Devices {
     async find(id) {
       const cached = byId.get(id)
       if (cached && cached.until > now()) return current(cached.device)
+      const readIn = generation
       const [row] = await db.select(columns).from(devices).where(eq(devices.id, id))
       if (row === undefined) return undefined
       const device = toDevice(row)
-      remember(byId, id, { device, until: now() + cacheMs })
+      remember(byId, id, { device, until: now() + cacheMs }, readIn)
       return current(device)
     },
 

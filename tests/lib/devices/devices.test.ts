@@ -119,6 +119,29 @@ describeRegistry('devices', (place) => {
       await devices.revokeKeys(device.id)
       await expect(devices.authenticate(next)).rejects.toMatchObject(refused)
     })
+
+    it('that are revoked while they are read are not remembered', async () => {
+      const { connect } = await start()
+      const { devices, registry } = await connect({ cacheMs: 60_000 })
+      const { device, apiKey } = await devices.register(pump)
+      const client = registry.db.$client
+      const { execute } = client
+      // The rows of the next two reads are there, and wait to be handed over.
+      const held: (() => void)[] = []
+      vi.spyOn(client, 'execute').mockImplementation(async (...args) => {
+        const rows = await Reflect.apply(execute, client, args)
+        if (held.length < 2) await new Promise<void>((resolve) => held.push(resolve))
+        return rows
+      })
+      const asked = Promise.all([devices.authenticate(apiKey), devices.find(device.id)])
+      await vi.waitUntil(() => held.length === 2)
+      await devices.update(device.id, { status: 'inactive' }, 'admin')
+      await devices.revokeKeys(device.id)
+      for (const handOver of held) handOver()
+      await asked
+      await expect(devices.authenticate(apiKey)).rejects.toMatchObject({ code: 'UNAUTHORIZED' })
+      expect((await devices.find(device.id))?.status).toBe('inactive')
+    })
   })
 
   describe('signs of life', () => {
