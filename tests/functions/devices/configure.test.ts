@@ -133,6 +133,20 @@ describe('a key that a device sets', () => {
     expect((await read(key)).configuration.k127.value).toBe(30)
   })
 
+  it('is refused when all no longer fit into one message', async () => {
+    const { id, key } = await layer.register()
+    const a = 'é'.repeat(30_000)
+    const set = (b: string) => asAdmin('admin-configure', 'PUT', id, 'config', { configuration: { a, b } })
+    const bytes = Buffer.byteLength(JSON.stringify({ version: 1, configuration: { a, b: '' } }))
+    const rest = 'x'.repeat(128 * 1024 - bytes)
+    const answer = await set(`${rest}x`)
+    expect([answer.status, answer.json.error.code]).toEqual([422, 'VALIDATION_FAILED'])
+    expect((await read(key)).version).toBe(0)
+    expect((await set(rest)).status).toBe(200)
+    const more = await configure({ key, body: { config_key: 'more', config_value: 'x' } })
+    expect([more.status, (await read(key)).version]).toEqual([422, 1])
+  })
+
   it('is not lost when others are set at the same time', async () => {
     const { key } = await layer.register()
     const keys = Array.from({ length: 8 }, (_, i) => `k${i}`)
