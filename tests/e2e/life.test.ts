@@ -139,6 +139,52 @@ it('cuts off a device that is made inactive, also when it was connected before a
   }
 })
 
+describe.concurrent('a connection ends', () => {
+  const rotate = async (device: Device, body?: object): Promise<Device> => {
+    const { body: answer } = await machine.request('POST', '/api/v1/devices/rotate-key', {
+      key: device.key,
+      body,
+    })
+    return { ...device, key: answer.api_key }
+  }
+  const connect = async (device: Device) => {
+    const client = await machine.mqtt(device)
+    const closed = new Promise<boolean>((resolve) => client.once('close', () => resolve(true)))
+    return { endsWithin: (ms: number) => Promise.race([closed, sleep(ms, false, { ref: false })]) }
+  }
+  // The broker asks again for rights by itself, but not as soon as this.
+  const atOnce = 10_000
+
+  it('when a rotation ends the key that it was made with', async () => {
+    const device = await machine.register()
+    const connection = await connect(device)
+    await rotate(await rotate(device))
+    expect(await connection.endsWithin(atOnce)).toBe(true)
+  })
+
+  it('when a rotation leaves no grace, by the device as well as by an operator', async () => {
+    const device = await machine.register()
+    const connection = await connect(device)
+    const next = await rotate(device, { grace_s: 0 })
+    expect(await connection.endsWithin(atOnce)).toBe(true)
+    const again = await connect(next)
+    const adminToken = (await readFile(`${machine.dataDir}/admin-token`, 'utf8')).trim()
+    const { status } = await machine.request('POST', `/api/v1/admin/devices/${device.id}/rotate-key`, {
+      headers: { Authorization: `Bearer ${adminToken}` },
+      body: { grace_s: 0 },
+    })
+    expect(status).toBe(200)
+    expect(await again.endsWithin(atOnce)).toBe(true)
+  })
+
+  it('within a minute of the end of the grace of its key', async () => {
+    const device = await machine.register()
+    const connection = await connect(device)
+    await rotate(device, { grace_s: 1 })
+    expect(await connection.endsWithin(61_000)).toBe(true)
+  })
+})
+
 const unlimited = {
   RATE_LIMIT_PER_MINUTE: '0',
   RATE_LIMIT_TELEMETRY_PER_MINUTE: '0',
