@@ -565,6 +565,8 @@ export function createDevices(options: DevicesOptions): Devices {
     flush,
 
     async flushDue() {
+      // What came during one that is under way would not be in it.
+      await flushing?.catch(() => {})
       const before = now() - flushEveryMs
       const isDue = (map: ReadonlyMap<number, number>) => (id: number) => (map.get(id) ?? 0) <= before
       if ([...unwritten].some(isDue(written.seen)) || [...lastUsed.keys()].some(isDue(written.used)))

@@ -215,6 +215,18 @@ describeRegistry('devices', (place) => {
       expect(seen.map(({ lastSeenAt }) => lastSeenAt)).toEqual([noon, noon])
     })
 
+    it('that come while others are written are due right after them', async () => {
+      const { connect } = await start()
+      const { devices } = await connect()
+      const [first, second] = [await devices.register(pump), await devices.register({ ...pump, name: 'fan' })]
+      devices.seen(first.device.id)
+      const written = devices.flush()
+      devices.seen(second.device.id)
+      await Promise.all([written, devices.flushDue()])
+      const { devices: seen } = await (await connect()).devices.list({ limit: 10 })
+      expect(seen.map(({ lastSeenAt }) => lastSeenAt)).toEqual([noon, noon])
+    })
+
     it('of a device that is deleted harm no other', async () => {
       const { connect } = await start()
       const { devices } = await connect()
