@@ -60,8 +60,10 @@ const withoutKeys = (json: string): string => {
   let [text, from] = ['', 0]
   for (let at = 0; at < tokens.length; at += 1) {
     const [name = ''] = tokens[at] ?? []
-    if (tokens[at + 1]?.[0] !== ':' || !isSecretName(JSON.parse(name) as string)) continue
+    if (tokens[at + 1]?.[0] !== ':' || !isSecretName((JSON.parse(name) as string).toLowerCase())) continue
     at += 2
+    // Nothing that had to be blanked; an empty text in its place would be refused at a replay.
+    if (tokens[at]?.[0] === 'null') continue
     const start = tokens[at]?.index ?? json.length
     for (let depth = 0; ; at += 1) {
       const part = tokens[at]?.[0]

@@ -65,6 +65,8 @@ describe('a message that is no reading', () => {
       '{"note":"\\"api_key\\":1","api_key":["k","S3CRET"],"a":[1]}',
       '{"note":"\\"api_key\\":1","api_key":"","a":[1]}',
     ],
+    ['{"API_KEY":"S3CRET","a":[1]}', '{"API_KEY":"","a":[1]}'],
+    ['{"data":{"api_key":null,"a":[1]}}', '{"data":{"api_key":null,"a":[1]}}'],
     ["{'api_key': 'S3CRET', 'a': 1}", `{'api_key': "", 'a': 1}`],
     ['{"api_key":{"a":"x","b":"S3CRET"', '{"api_key":""'],
     ['gw.api_key=S3CRET, a=1', 'gw.api_key="", a=1'],
