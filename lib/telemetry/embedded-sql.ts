@@ -72,6 +72,8 @@ export type Ask =
   | { op: 'latest'; deviceId: number }
   | { op: 'scan'; deviceId: number; from: bigint; to: bigint; limit: number }
   | { op: 'countReadings'; deviceId: number; from: bigint; to: bigint }
+  /** The time of the newest reading of the range that has so many newer ones in it. */
+  | { op: 'sliceEnd'; deviceId: number; from: bigint; to: bigint; readings: number }
   | { op: 'devices' }
   | { op: 'countSince'; from: bigint }
   | {
@@ -589,6 +591,12 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
         return rows({
           sql: 'SELECT count(*) FROM readings WHERE device_id = ? AND ts >= ? AND ts < ?',
           args: [ask.deviceId, ask.from, ask.to],
+        })
+      case 'sliceEnd':
+        return rows({
+          sql: `SELECT ts FROM readings WHERE device_id = ? AND ts >= ? AND ts < ?
+                ORDER BY ts DESC LIMIT 1 OFFSET ?`,
+          args: [ask.deviceId, ask.from, ask.to, ask.readings],
         })
       case 'scan':
         return rows({

@@ -1,6 +1,6 @@
 /**
  * One connection to the file of the embedded store, in a thread of its own: libSQL runs on the calling thread, so that a
- * slow query or a flush to disk here would stop every request there. One thread writes, another reads.
+ * slow query or a flush to disk here would stop every request there. One thread writes, others read.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { createClient } from '@libsql/client'

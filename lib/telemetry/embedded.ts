@@ -165,6 +165,35 @@ async function startThread(file: string, readOnly: boolean): Promise<Thread> {
   }
 }
 
+/** A thread that has one thing to do at a time: what waits for its turn can be refused. */
+interface Reader extends Thread {
+  /** Refuses what waits; what runs is still answered. */
+  refuse(): void
+}
+
+function inTurn(thread: Thread): Reader {
+  let waiting: { ask: Ask; resolve: (value: unknown) => void; reject: (error: unknown) => void }[] = []
+  let running = false
+  const next = () => {
+    const first = waiting.shift()
+    running = first !== undefined
+    if (first) void thread.ask(first.ask).then(first.resolve, first.reject).then(next)
+  }
+  return {
+    ended: thread.ended,
+    ask: (ask) =>
+      new Promise((resolve, reject) => {
+        waiting.push({ ask, resolve, reject })
+        if (!running) next()
+      }),
+    refuse() {
+      const refused = waiting
+      waiting = []
+      for (const { reject } of refused) reject(new StoreFault('CLOSED'))
+    },
+  }
+}
+
 /** Statements of one server run side by side there; only what writes waits for what wrote before. */
 function connect(url: string, authToken: string | undefined): Thread {
   const client = createClient({
@@ -250,25 +279,13 @@ const only = (reading: Reading, names: readonly string[]): Reading => {
   return { ...reading, fields }
 }
 
-/** Readings that one look aggregates: others, and the end, wait for no more than that. */
+/** Readings that one look aggregates, unless one window has more: others, and the end, wait for no more than that. */
 const sliceReadings = 5000
 
-/** Whole windows of a range, newest first, each of about as many readings as one look may take. */
-function* slicesOf(
-  { from, to, window }: TimeRange & { window: bigint },
-  readings: number,
-): Iterable<TimeRange> {
-  if (to <= from) return
-  const [first, last] = [from / window, (to - 1n) / window]
-  const windows = last - first + 1n
-  const parts = BigInt(Math.max(1, Math.ceil(readings / sliceReadings)))
-  const each = (windows + parts - 1n) / parts
-  for (let end = last + 1n; end > first; end -= each) {
-    const begin = end - each > first ? end - each : first
-    const start = begin * window
-    const stop = end * window
-    yield { from: start > from ? start : from, to: stop < to ? stop : to }
-  }
+/** Where the windows begin that are newer than the one of a reading; that one's own where there are none. */
+const sliceStart = (reading: bigint, end: bigint, window: bigint): bigint => {
+  const start = reading - (reading % window)
+  return start + window < end ? start + window : start
 }
 
 /** @throws {AppError} UNAVAILABLE when the file cannot be opened. */
@@ -280,10 +297,12 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
   // The writer makes the tables that the reader needs.
   let writer = await start()
   // Aggregations have a thread of their own: others do not wait behind them.
-  const readers = {
-    rows: 'file' in at ? await start() : writer,
-    aggregates: undefined as Thread | undefined,
+  const startReader = async (): Promise<Reader> => {
+    if ('file' in at) return inTurn(await start())
+    return { ...writer, refuse: () => undefined }
   }
+  let rows = await startReader()
+  let aggregates: Promise<Reader> | undefined
 
   let queries = 0
   let closed = false
@@ -324,28 +343,25 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
     }
   }
 
-  let starting: Promise<Thread> | undefined
-  const aggregator = async (): Promise<Thread> => {
-    if (!('file' in at)) return readers.rows
-    starting ??= start().catch((error: unknown) => {
-      starting = undefined
+  const aggregator = (): Promise<Reader> => {
+    aggregates ??= startReader().catch((error: unknown) => {
+      aggregates = undefined
       throw error
     })
-    readers.aggregates = await starting
-    return readers.aggregates
+    return aggregates
   }
 
   const query = async (ask: Ask): Promise<unknown[][]> => {
     if (queries >= maxQueries || closed) throw unavailable()
     queries += 1
-    const isAggregate = ask.op === 'aggregate'
+    const isAggregate = ask.op === 'aggregate' || ask.op === 'sliceEnd'
     try {
-      return (await (isAggregate ? await aggregator() : readers.rows).ask(ask)) as unknown[][]
+      return (await (isAggregate ? await aggregator() : rows).ask(ask)) as unknown[][]
     } catch (error) {
-      log.error('a telemetry query failed', { error, op: ask.op })
+      if (!closed) log.error('a telemetry query failed', { error, op: ask.op })
       if ((error as StoreFault).code?.startsWith('THREAD_') && !closed) {
-        if (isAggregate) starting = undefined
-        else readers.rows = await start().catch(() => readers.rows)
+        if (isAggregate) aggregates = undefined
+        else rows = await startReader().catch(() => rows)
       }
       throw unavailable(error)
     } finally {
@@ -500,11 +516,23 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
 
     async aggregate({ deviceId, field, aggregation, window, from, to }) {
       const found: [bigint, string, number | bigint][] = []
-      const [[readings] = []] = await query({ op: 'countReadings', deviceId, from, to })
-      for (const slice of slicesOf({ from, to, window }, Number(readings ?? 0))) {
+      // Whole windows, newest first: what others ask comes in between.
+      for (let end = to; end > from; ) {
+        const at = { deviceId, from, to: end } as const
+        const [[older] = []] = await query({ op: 'sliceEnd', ...at, readings: sliceReadings })
+        const begin = older === undefined ? from : sliceStart(older as bigint, end, window)
+        const slice = { from: begin > from ? begin : from, to: end }
         const limit = maxAggregates + 1 - found.length
-        const ask = { op: 'aggregate', deviceId, field, aggregation, window, limit } as const
-        const part = await query({ ...ask, ...slice })
+        const part = await query({
+          op: 'aggregate',
+          deviceId,
+          field,
+          aggregation,
+          window,
+          limit,
+          ...slice,
+        })
+        end = slice.from
         // Not by its arguments: there may be more than a call takes.
         for (const row of part) found.push(row as [bigint, string, number | bigint])
         if (found.length > maxAggregates) throw tooManyValues()
@@ -561,10 +589,16 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       if (closed) return
       closed = true
       clearInterval(pruneTimer)
+      const readers = [rows]
+      rows.refuse()
+      // One that only starts now has to end too.
+      const last = await aggregates?.catch(() => undefined)
+      if (last) readers.push(last)
+      last?.refuse()
       await Promise.all([queues.readings.close(), queues.spool.close()])
       await pruning
       const over = { op: 'close' } as const
-      const threads = [writer, readers.rows, ...(readers.aggregates ? [readers.aggregates] : [])]
+      const threads = [writer, ...readers]
       await Promise.all(threads.map((thread) => thread.ask(over).catch(() => undefined)))
       await Promise.all(threads.map(({ ended }) => ended))
     },

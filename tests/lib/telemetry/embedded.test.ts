@@ -1,7 +1,8 @@
 import { chmod, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { createClient } from '@libsql/client'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createLog } from '../../../lib/log.ts'
 import { openEmbeddedStore } from '../../../lib/telemetry/embedded.ts'
 import type { TelemetryStore } from '../../../lib/telemetry/store.ts'
@@ -172,6 +173,54 @@ describe('embedded store', () => {
       expect.arrayContaining([expect.objectContaining({ code: 'UNAVAILABLE' })]),
     )
     expect(done.length).toBeLessThan(9)
+  })
+
+  it('slices by where the readings lie, every window once', async () => {
+    const { store } = await open()
+    const first = everything.to - 15_000n
+    for (let from = 0n; from < 15_000n; from += 1000n)
+      await store.write({
+        deviceId: 1,
+        deviceType: 'sensor',
+        location: null,
+        receivedAt: 1,
+        readings: Array.from({ length: 1000 }, (_, n) => ({
+          time: first + from + BigInt(n),
+          fields: { n },
+          metadata: undefined,
+        })),
+      })
+    await write(store, 5n, { n: 1 })
+    const { from, to } = everything
+    const posted = vi.spyOn(Worker.prototype, 'postMessage')
+    endings.push(async () => posted.mockRestore())
+    const windows = await store.aggregate({
+      deviceId: 1,
+      field: 'n',
+      aggregation: 'count',
+      window: 1000n,
+      from,
+      to,
+    })
+    expect(windows.map(({ time }) => time)).toEqual([
+      ...Array.from({ length: 15 }, (_, n) => to - BigInt(n + 1) * 1000n),
+      0n,
+    ])
+    expect(windows.every(({ values }) => values.n === 1000 || values.n === 1)).toBe(true)
+    const asked = posted.mock.calls.map(([message]) => message as { op: string; from: bigint })
+    const begins = asked.filter(({ op }) => op === 'aggregate').map((ask) => ask.from)
+    expect(begins).toEqual([to - 5000n, to - 10_000n, 1000n, from])
+  })
+
+  it('ends after the query that runs, and refuses those that wait', async () => {
+    const { store } = await open()
+    await write(store, 1n, { a: 1 })
+    const asked = Array.from({ length: 6 }, () => store.history({ deviceId: 1, ...everything }))
+    const settled = Promise.allSettled(asked)
+    await store.close()
+    expect((await settled).map((result) => (result.status === 'rejected' ? result.reason.code : ''))).toEqual(
+      ['', ...Array.from({ length: 5 }, () => 'UNAVAILABLE')],
+    )
   })
 
   it('writes again right after a write was answered', async () => {
