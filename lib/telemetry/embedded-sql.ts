@@ -1,7 +1,44 @@
 /** The embedded store's tables and statements, on any libSQL connection: of a thread of its own, or of a server. */
-import type { Client, InStatement } from '@libsql/client'
+import type { Client } from '@libsql/client'
 import { AppError } from '../errors.ts'
 import type { Aggregation } from './store.ts'
+
+/** Values of a row in the order of its columns; whole numbers are `bigint`. */
+export type Row = readonly unknown[]
+
+export interface Statement {
+  readonly sql: string
+  readonly args?: (string | number | bigint | null)[] | Record<string, string | number | bigint | null>
+}
+
+/** A connection to the database, of a file or of a server. */
+export interface Connection {
+  execute(statement: Statement): Promise<Row[]>
+  /**
+   * Runs statements as one transaction, all or none; answers the rows of each.
+   * @param make gets whether the database may have been changed by another connection since the last call.
+   */
+  write(make: (changedElsewhere: boolean) => readonly Statement[]): Promise<Row[][]>
+  /** Runs statements without arguments. */
+  script(sql: string): Promise<void>
+  /** Settings of a connection that writes; every write reaches the disk before it is answered. */
+  tune(): void
+  close(): void
+}
+
+/** The database of a server, which looks after its own settings. */
+export const onServer = (client: Client): Connection => ({
+  execute: async ({ sql, args = [] }) =>
+    (await client.execute({ sql, args })).rows.map((row) => Array.from(row)),
+  async write(make) {
+    const statements = make(true).map(({ sql, args = [] }) => ({ sql, args }))
+    const results = await client.batch(statements, 'write')
+    return results.map(({ rows }) => rows.map((row) => Array.from(row)))
+  },
+  script: (sql) => client.executeMultiple(sql),
+  tune: () => undefined,
+  close: () => client.close(),
+})
 
 /** One message as it is written. */
 export interface Message {
@@ -14,6 +51,11 @@ export interface Message {
    */
   readonly rows: string
   readonly count: number
+  /** The oldest and the newest time of its readings, ns. */
+  readonly oldest: bigint
+  readonly newest: bigint
+  /** The names of the fields, where all its readings have the same in the same order. */
+  readonly shape: string | undefined
   /** Readings that count as received and as rejected; both 0 for what is not to be counted. */
   readonly received: number
   readonly rejected: number
@@ -88,8 +130,9 @@ export type Ask =
     }
 
 /**
- * WITHOUT ROWID: the readings of a device lie together in time order. `latest` keeps the newest value of each field, so
- * that asking for it never walks back through the history for a rare one.
+ * WITHOUT ROWID: the readings of a device lie together in time order. `latest` keeps the newest value of each field that
+ * the newest reading of its device has not, so that asking for it never walks back through the history for a rare one.
+ * What it holds of other fields may be old, and does not count.
  */
 const schema = `
   CREATE TABLE IF NOT EXISTS readings (
@@ -173,12 +216,42 @@ const insertReadings = (condition: string) => `
     device_type = excluded.device_type,
     location = excluded.location`
 
-const updateLatest = (condition: string) => `
-  INSERT INTO latest (device_id, field, ts, type, value)
-  SELECT r.value ->> 0, f.key, r.value ->> 1, f.type, f.atom
-  FROM json_each(?) AS r, json_each(r.value, '$[2]') AS f WHERE ${condition}
-  ON CONFLICT DO UPDATE SET ts = excluded.ts, type = excluded.type, value = excluded.value
+/** The time of a device's newest reading. */
+const newestOf = (device: string) => `(SELECT max(ts) FROM readings WHERE device_id = ${device})`
+
+const keepLatest = `ON CONFLICT DO UPDATE SET ts = excluded.ts, type = excluded.type, value = excluded.value
   WHERE excluded.ts >= latest.ts`
+
+/** A field as JSON: as a value of SQL, text would end at its first NUL. */
+const asJson = (fields: string) => `'json', ${fields} -> ('$."' || f.key || '"')`
+
+/** Before readings are written: keeps what the newest one of each device has and the newest of those to come has not. */
+const keepDropped = (condition: string) => `
+  INSERT INTO latest (device_id, field, ts, type, value)
+  SELECT p.device_id, f.key, p.ts, ${asJson('p.fields')}
+  FROM (SELECT value ->> 0 AS device, max(CAST(value ->> 1 AS INTEGER)) AS ts, value ->> 2 AS fields FROM json_each(?)
+    WHERE ${condition} GROUP BY device) AS n
+  CROSS JOIN readings AS p ON p.device_id = n.device AND p.ts = ${newestOf('n.device')}
+  CROSS JOIN json_each(p.fields) AS f
+  WHERE p.ts < n.ts AND json_type(n.fields, '$."' || f.key || '"') IS NULL ${keepLatest}`
+
+/** After readings are written: keeps what those have that are not the newest of their device, and the newest has not. */
+const keepOlder = (condition: string) => `
+  INSERT INTO latest (device_id, field, ts, type, value)
+  SELECT n.device_id, f.key, r.value ->> 1, ${asJson('(r.value ->> 2)')}
+  FROM json_each(?) AS r
+  CROSS JOIN readings AS n ON n.device_id = r.value ->> 0 AND n.ts = ${newestOf('r.value ->> 0')}
+  CROSS JOIN json_each(r.value, '$[2]') AS f
+  WHERE n.ts > r.value ->> 1 AND json_type(n.fields, '$."' || f.key || '"') IS NULL AND ${condition} ${keepLatest}`
+
+const newestReadings = `
+  SELECT n.device_id, n.ts, n.fields FROM json_each(?) AS d
+  CROSS JOIN readings AS n ON n.device_id = d.value AND n.ts = ${newestOf('d.value')}`
+
+/** All devices that have readings, by one step along the primary key each. */
+const eachDevice = `WITH RECURSIVE device(id) AS (
+    SELECT min(device_id) FROM readings
+    UNION ALL SELECT (SELECT min(device_id) FROM readings WHERE device_id > id) FROM device WHERE id IS NOT NULL)`
 
 const noteKeys = `
   INSERT INTO seen (device_id, key, token, at)
@@ -266,6 +339,11 @@ export const codeOf = (error: unknown): string => {
 
 const pruneSlice = 5000
 
+/** Fields that are told as the latest of a device. */
+export const maxLatest = 1000
+/** Fields of one reading. */
+const maxFields = 256
+
 /** Field names hold no quote and no backslash, so that this is always one step of a JSON path. */
 const pathOf = (field: string) => `$."${field}"`
 
@@ -282,7 +360,7 @@ const aggregateSql: Record<Aggregation, string> = {
     WHERE i IN ((n + 1) / 2, (n + 2) / 2) GROUP BY w, f`,
 }
 
-const aggregate = (ask: Extract<Ask, { op: 'aggregate' }>): InStatement => {
+const aggregate = (ask: Extract<Ask, { op: 'aggregate' }>): Statement => {
   const range = 'device_id = :device AND ts >= :from AND ts < :to'
   const args = { device: ask.deviceId, from: ask.from, to: ask.to, window: ask.window, limit: ask.limit }
   const window = 'ts - ts % :window AS w'
@@ -298,7 +376,7 @@ const aggregate = (ask: Extract<Ask, { op: 'aggregate' }>): InStatement => {
   }
 }
 
-const history = (ask: Extract<Ask, { op: 'history' }>): InStatement => {
+const history = (ask: Extract<Ask, { op: 'history' }>): Statement => {
   const fields = ask.fields ?? []
   const wanted = fields.map(() => 'json_type(fields, ?) IS NOT NULL').join(' OR ')
   return {
@@ -309,48 +387,112 @@ const history = (ask: Extract<Ask, { op: 'history' }>): InStatement => {
 }
 
 /** Refuses every write, and leaves a file as it is. */
-export async function readOnly(client: Client): Promise<void> {
-  await client.execute('PRAGMA query_only = ON')
+export async function readOnly(connection: Connection): Promise<void> {
+  await connection.execute({ sql: 'PRAGMA query_only = ON' })
 }
 
-/** Makes the tables. @param file on a file every write reaches the disk before it is answered. */
-export async function prepareTables(client: Client, file: boolean): Promise<void> {
-  if (file) {
-    await client.execute('PRAGMA journal_mode = WAL')
-    await client.execute('PRAGMA synchronous = FULL')
-  }
-  await client.executeMultiple(schema)
-  const columns = await client.execute("SELECT name FROM pragma_table_info('spool')")
-  if (columns.rows.some((row) => row[0] === 'spooled_at')) return
-  await client.execute('ALTER TABLE spool ADD COLUMN spooled_at INTEGER').catch((error: unknown) => {
+/** Makes the tables. */
+export async function prepareTables(connection: Connection): Promise<void> {
+  connection.tune()
+  await connection.script(schema)
+  const columns = await connection.execute({ sql: "SELECT name FROM pragma_table_info('spool')" })
+  if (columns.some(([name]) => name === 'spooled_at')) return
+  await connection.script('ALTER TABLE spool ADD COLUMN spooled_at INTEGER').catch((error: unknown) => {
     // Another instance that starts at the same time was first.
     if (!/duplicate column/.test(String(error))) throw error
   })
 }
 
-/** Answers what is asked, on this connection; it has to be opened with `intMode: 'bigint'`. */
-export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
-  /** The writes of a group as statements of one transaction. */
-  const statementsOf = (into: 'readings' | 'spool', messages: readonly Message[]): InStatement[] => {
-    const statements: InStatement[] = []
+/** What is known of the newest reading of a device. */
+interface Newest {
+  readonly ts: bigint
+  readonly shape: string
+}
+
+/** Devices whose newest reading is remembered. */
+const maxNewest = 50_000
+/** Longer names of fields are not worth their memory. */
+const maxShape = 1000
+
+/** The names of fields, in their order: what two readings with the same can be told by. */
+export const shapeOf = (fields: object): string => Object.keys(fields).join('"')
+
+/**
+ * The newest reading of each device as this connection knows it: a message that has the same fields and is newer takes
+ * nothing from what is the latest of its device, and so costs nothing more than its rows.
+ */
+function newestReadingsKnown() {
+  const known = new Map<number, Newest>()
+  return {
+    forgetAll: () => known.clear(),
+    forget: (deviceId: number) => known.delete(deviceId),
+    set(deviceId: number, newest: Newest) {
+      known.delete(deviceId)
+      if (newest.shape.length > maxShape) return
+      if (known.size >= maxNewest) known.delete(known.keys().next().value as number)
+      known.set(deviceId, newest)
+    },
+    /** The devices of which a message may take something from what is the latest, and what the others have then. */
+    follow(messages: readonly Message[]): { unsure: Set<number>; after: Map<number, Newest> } {
+      const unsure = new Set<number>()
+      const after = new Map<number, Newest>()
+      for (const { deviceId, oldest, newest, shape } of messages) {
+        const before = after.get(deviceId) ?? known.get(deviceId)
+        if (before !== undefined && before.shape === shape && oldest >= before.ts)
+          after.set(deviceId, { ts: newest, shape })
+        else unsure.add(deviceId)
+      }
+      for (const deviceId of unsure) after.delete(deviceId)
+      return { unsure, after }
+    },
+  }
+}
+
+/** Answers what is asked, on this connection. */
+export function answerOn(connection: Connection): (ask: Ask) => Promise<unknown> {
+  const newest = newestReadingsKnown()
+
+  /** Readings of messages, and what they leave as the latest of their device. @param unsure rows that may change that. */
+  const addReadings = (
+    add: (sql: string, json: string) => void,
+    rows: string,
+    unsure: string,
+    condition: (row: string) => string,
+  ) => {
+    if (unsure !== '') add(keepDropped(condition('value')), unsure)
+    add(insertReadings(condition('value')), rows)
+    if (unsure !== '') add(keepOlder(condition('r.value')), unsure)
+  }
+
+  const rowsOf = (messages: readonly Message[]) =>
+    messages.length === 0 ? '' : `[${messages.map(({ rows }) => rows).join(',')}]`
+
+  /** The writes of a group as statements of one transaction, and what is known of its devices when that is done. */
+  const statementsOf = (
+    into: 'readings' | 'spool',
+    messages: readonly Message[],
+    changedElsewhere: boolean,
+  ) => {
+    if (changedElsewhere) newest.forgetAll()
+    const statements: Statement[] = []
     const add = (sql: string, json: string) => statements.push({ sql, args: [json] })
     const plain = messages.filter(({ tokens, count }) => tokens === undefined && count > 0)
     const keyed = messages.filter(({ tokens, count }) => tokens !== undefined && count > 0)
+    const { unsure, after } = newest.follow(into === 'readings' ? plain : [])
     if (plain.length > 0 && into === 'readings') {
-      const json = `[${plain.map(({ rows }) => rows).join(',')}]`
-      add(insertReadings('true'), json)
-      add(updateLatest('true'), json)
+      const unsureOnes = unsure.size === 0 ? [] : plain.filter(({ deviceId }) => unsure.has(deviceId))
+      addReadings(add, rowsOf(plain), rowsOf(unsureOnes), () => 'true')
     } else if (plain.length > 0) {
       const all = plain.map(({ deviceId, count, receivedAt, rows }) => [deviceId, count, receivedAt, rows])
       add(insertSpool, JSON.stringify(all))
     }
     const counted = messages.filter(({ received }) => received > 0)
     if (keyed.length > 0) {
-      const json = `[${keyed.map(({ rows }) => rows).join(',')}]`
+      const json = rowsOf(keyed)
       add(noteKeys, json)
       if (into === 'readings') {
-        add(insertReadings(fresh('value')), json)
-        add(updateLatest(fresh('r.value')), json)
+        addReadings(add, json, json, fresh)
+        for (const { deviceId } of keyed) unsure.add(deviceId)
       } else add(insertSpoolKeyed, json)
       add(accountKeyed(into), json)
       add(findDuplicates, json)
@@ -368,20 +510,26 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
       }
       add(account, JSON.stringify([...accounts.values()]))
     }
-    if (into === 'spool') statements.push(lastSpooled)
-    return statements
+    if (unsure.size > 0 && !changedElsewhere) add(newestReadings, JSON.stringify([...unsure]))
+    if (into === 'spool') statements.push({ sql: lastSpooled })
+    return { statements, unsure, after }
   }
 
   const write = async (into: 'readings' | 'spool', messages: readonly Message[]) => {
-    const statements = statementsOf(into, messages)
-    if (statements.length === 0) return { duplicates: [], lastId: 0 }
-    const results = await client.batch(statements, 'write')
-    const found = statements.findIndex(
-      (statement) => typeof statement === 'object' && statement.sql === findDuplicates,
-    )
+    let group: ReturnType<typeof statementsOf> | undefined
+    const results = await connection.write((changedElsewhere) => {
+      group = statementsOf(into, messages, changedElsewhere)
+      return group.statements
+    })
+    const { statements = [], unsure = [], after = [] } = group ?? {}
+    const rowsOf = (sql: string) => results[statements.findIndex((statement) => statement.sql === sql)] ?? []
+    for (const [deviceId, reading] of after) newest.set(deviceId, reading)
+    for (const deviceId of unsure) newest.forget(deviceId)
+    for (const [deviceId, ts, fields] of rowsOf(newestReadings))
+      newest.set(Number(deviceId), { ts: ts as bigint, shape: shapeOf(JSON.parse(fields as string)) })
     return {
-      duplicates: (results[found]?.rows ?? []).map((row) => String(row[0])),
-      lastId: into === 'spool' ? Number(results.at(-1)?.rows[0]?.[0] ?? 0) : 0,
+      duplicates: rowsOf(findDuplicates).map(([token]) => String(token)),
+      lastId: Number(rowsOf(lastSpooled)[0]?.[0] ?? 0),
     }
   }
 
@@ -413,28 +561,25 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
   }
 
   const settle = (settled: string): Promise<unknown> =>
-    client.batch(
-      [
-        { sql: countSettled, args: [settled] },
-        { sql: deleteSpooled, args: [settled] },
-      ],
-      'write',
-    )
+    connection.write(() => [
+      { sql: countSettled, args: [settled] },
+      { sql: deleteSpooled, args: [settled] },
+    ])
 
   /** Takes the readings of a range out of the spool, message by message; each keeps its place. */
   const dropSpooled = async (deviceId: number, from: bigint, to: bigint): Promise<void> => {
     let after = 0
     for (;;) {
-      const slice = await client.execute({
+      const slice = await connection.execute({
         sql: 'SELECT id, at, rows, spooled_at FROM spool WHERE device_id = ? AND id > ? ORDER BY id LIMIT 50',
         args: [deviceId, after],
       })
-      if (slice.rows.length === 0) return
-      const statements: InStatement[] = []
+      if (slice.length === 0) return
+      const statements: Statement[] = []
       let dropped = 0
-      for (const row of slice.rows) {
-        after = Number(row[0])
-        const readings = JSON.parse(`[${row[2]}]`) as [number, string][]
+      for (const [id, at, rows, spooledAt] of slice as [bigint, bigint, string, bigint | null][]) {
+        after = Number(id)
+        const readings = JSON.parse(`[${rows}]`) as [number, string][]
         const kept = readings.filter(([, ts]) => BigInt(ts) < from || BigInt(ts) >= to)
         if (kept.length === readings.length) continue
         dropped += readings.length - kept.length
@@ -444,93 +589,83 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
         statements.push({
           sql: `INSERT INTO spool (id, device_id, count, bytes, at, rows, spooled_at)
                 VALUES (?1, ?2, ?3, octet_length(?5), ?4, ?5, ?6)`,
-          args: [after, deviceId, kept.length, row[1] ?? 0, text, row[3] ?? null],
+          args: [after, deviceId, kept.length, at, text, spooledAt],
         })
       }
       if (dropped === 0) continue
       const change: AccountRow = [deviceId, 0, dropped, -dropped, 0, 0, 0]
-      await client.batch([{ sql: account, args: [JSON.stringify([change])] }, ...statements], 'write')
+      await connection.write(() => [{ sql: account, args: [JSON.stringify([change])] }, ...statements])
     }
   }
 
   /** Deletes at most {@link pruneSlice} readings that are too old. Answers whether there may be more. */
   const prune = async (before: bigint): Promise<boolean> => {
-    const old = await client.execute({
-      sql: `SELECT device_id, min(ts) AS ts FROM latest GROUP BY device_id
-            HAVING EXISTS (SELECT 1 FROM readings r WHERE r.device_id = latest.device_id AND r.ts < ?) LIMIT 1`,
-      args: [before],
-    })
-    const deviceId = old.rows[0]?.device_id
-    if (deviceId === undefined || deviceId === null) {
-      await client.execute({ sql: 'DELETE FROM latest WHERE ts < ?', args: [before] })
+    newest.forgetAll()
+    const [old] = await rows(
+      `${eachDevice} SELECT id FROM device WHERE id IS NOT NULL
+         AND (SELECT min(ts) FROM readings WHERE device_id = id) < ? LIMIT 1`,
+      before,
+    )
+    if (old === undefined) {
+      await rows('DELETE FROM latest WHERE ts < ?', before)
       return false
     }
-    await client.execute({
-      sql: `DELETE FROM readings WHERE device_id = ?1 AND ts IN
-            (SELECT ts FROM readings WHERE device_id = ?1 AND ts < ?2 ORDER BY ts LIMIT ${pruneSlice})`,
-      args: [deviceId, before],
-    })
+    await rows(
+      `DELETE FROM readings WHERE device_id = ?1 AND ts IN
+         (SELECT ts FROM readings WHERE device_id = ?1 AND ts < ?2 ORDER BY ts LIMIT ${pruneSlice})`,
+      old[0] as bigint,
+      before,
+    )
     return true
   }
 
-  const remove = (deviceId: number, from: bigint, to: bigint): Promise<unknown> =>
-    client.batch(
-      [
-        {
-          sql: 'DELETE FROM readings WHERE device_id = ? AND ts >= ? AND ts < ?',
-          args: [deviceId, from, to],
-        },
-        { sql: 'DELETE FROM latest WHERE device_id = ?', args: [deviceId] },
-        // With max(), the other columns are those of the row that has it.
-        {
-          sql: `INSERT INTO latest (device_id, field, ts, type, value)
-                SELECT device_id, key, max(ts), type, atom FROM readings, json_each(fields)
-                WHERE device_id = ? GROUP BY key`,
-          args: [deviceId],
-        },
-      ],
-      'write',
-    )
+  const remove = (deviceId: number, from: bigint, to: bigint): Promise<unknown> => {
+    newest.forget(deviceId)
+    return connection.write(() => [
+      { sql: 'DELETE FROM readings WHERE device_id = ? AND ts >= ? AND ts < ?', args: [deviceId, from, to] },
+      { sql: 'DELETE FROM latest WHERE device_id = ?', args: [deviceId] },
+      // With max(), the other columns are those of the row that has it.
+      {
+        sql: `INSERT INTO latest (device_id, field, ts, type, value)
+              SELECT device_id, key, max(ts), ${asJson('fields')} FROM readings, json_each(fields) AS f
+              WHERE device_id = ? GROUP BY key`,
+        args: [deviceId],
+      },
+    ])
+  }
 
-  /** Rows as plain arrays: they may be copied to another thread. */
-  const rows = async (statement: InStatement) =>
-    (await client.execute(statement)).rows.map((row) => Array.from(row))
+  const rows = (sql: string, ...args: (number | bigint | null)[]): Promise<Row[]> =>
+    connection.execute({ sql, args })
 
   return async (ask: Ask): Promise<unknown> => {
     switch (ask.op) {
       case 'write':
         return writeGroup(ask.into, ask.messages)
       case 'count':
-        await client.execute({ sql: account, args: [JSON.stringify([ask.change])] })
+        await connection.execute({ sql: account, args: [JSON.stringify([ask.change])] })
         return undefined
       case 'reserveKeys': {
-        const [, found] = await client.batch(
-          [
-            { sql: reserveKeys, args: [ask.keys] },
-            { sql: reservedKeys, args: [ask.keys] },
-          ],
-          'write',
-        )
-        return found?.rows.map((row) => Array.from(row))
+        const [, found] = await connection.write(() => [
+          { sql: reserveKeys, args: [ask.keys] },
+          { sql: reservedKeys, args: [ask.keys] },
+        ])
+        return found
       }
       case 'note': {
-        const results = await client.batch(
-          [
-            { sql: settleKeys, args: [ask.keys] },
-            { sql: account, args: [JSON.stringify([ask.change])] },
-            { sql: accountLost, args: [ask.keys, ask.deviceId] },
-            { sql: countLost, args: [ask.keys] },
-          ],
-          'write',
-        )
-        return Number(results.at(-1)?.rows[0]?.[0] ?? 0)
+        const results = await connection.write(() => [
+          { sql: settleKeys, args: [ask.keys] },
+          { sql: account, args: [JSON.stringify([ask.change])] },
+          { sql: accountLost, args: [ask.keys, ask.deviceId] },
+          { sql: countLost, args: [ask.keys] },
+        ])
+        return Number(results.at(-1)?.[0]?.[0] ?? 0)
       }
       case 'account':
-        return rows({
-          sql: `SELECT total(received), total(stored), total(spooled), total(rejected), total(duplicates)
-                FROM accounting WHERE ?1 IS NULL OR device_id = ?1`,
-          args: [ask.deviceId ?? null],
-        })
+        return rows(
+          `SELECT total(received), total(stored), total(spooled), total(rejected), total(duplicates)
+             FROM accounting WHERE ?1 IS NULL OR device_id = ?1`,
+          ask.deviceId ?? null,
+        )
       case 'lastArrival':
         return rows('SELECT coalesce(max(last_at), 0) FROM accounting')
       case 'spool':
@@ -538,85 +673,93 @@ export function answerOn(client: Client): (ask: Ask) => Promise<unknown> {
           `SELECT readings, bytes, (SELECT coalesce(spooled_at, at) FROM spool ORDER BY id LIMIT 1) FROM spool_size`,
         )
       case 'spooled':
-        return rows({
-          sql: `SELECT id, device_id, at, rows FROM spool WHERE id IN (
-                  SELECT id FROM (SELECT id, bytes, sum(bytes) OVER (ORDER BY id) AS total
-                    FROM (SELECT id, bytes FROM spool ORDER BY id LIMIT ?))
-                  WHERE total - bytes < ?) ORDER BY id`,
-          args: [ask.maxMessages, ask.maxBytes],
-        })
+        return rows(
+          `SELECT id, device_id, at, rows FROM spool WHERE id IN (
+             SELECT id FROM (SELECT id, bytes, sum(bytes) OVER (ORDER BY id) AS total
+               FROM (SELECT id, bytes FROM spool ORDER BY id LIMIT ?))
+             WHERE total - bytes < ?) ORDER BY id`,
+          ask.maxMessages,
+          ask.maxBytes,
+        )
       case 'settle':
         return settle(JSON.stringify(ask.settled))
       case 'dropSpooled':
         return dropSpooled(ask.deviceId, ask.from, ask.to)
       case 'noteRemoved':
-        await client.batch(
-          [
-            { sql: 'DELETE FROM removed WHERE at < ?', args: [ask.forget] },
-            {
-              sql: 'INSERT INTO removed (device_id, from_ts, to_ts, at) VALUES (?, ?, ?, ?)',
-              args: [ask.deviceId, ask.from, ask.to, ask.at],
-            },
-          ],
-          'write',
-        )
+        await connection.write(() => [
+          { sql: 'DELETE FROM removed WHERE at < ?', args: [ask.forget] },
+          {
+            sql: 'INSERT INTO removed (device_id, from_ts, to_ts, at) VALUES (?, ?, ?, ?)',
+            args: [ask.deviceId, ask.from, ask.to, ask.at],
+          },
+        ])
         return undefined
       case 'removedSince':
-        return rows({
-          sql: 'SELECT from_ts, to_ts FROM removed WHERE device_id = ? AND at >= ?',
-          args: [ask.deviceId, ask.at],
-        })
+        return rows(
+          'SELECT from_ts, to_ts FROM removed WHERE device_id = ? AND at >= ?',
+          ask.deviceId,
+          ask.at,
+        )
       case 'prune':
         return prune(ask.before)
       case 'forgetKeys':
-        return rows({
-          sql: `DELETE FROM seen WHERE (device_id, key) IN
-                  (SELECT device_id, key FROM seen WHERE at < ? LIMIT ${pruneSlice}) RETURNING 1`,
-          args: [ask.before],
-        })
+        return rows(
+          `DELETE FROM seen WHERE (device_id, key) IN
+             (SELECT device_id, key FROM seen WHERE at < ? LIMIT ${pruneSlice}) RETURNING 1`,
+          ask.before,
+        )
       case 'remove':
         await remove(ask.deviceId, ask.from, ask.to)
         return undefined
       case 'check':
         return (await rows('SELECT 1')).length
       case 'history':
-        return rows(history(ask))
+        return connection.execute(history(ask))
       case 'latest':
-        // The order breaks ties and bounds what a device can make others read.
-        return rows({
-          sql: 'SELECT field, ts, type, value FROM latest WHERE device_id = ? ORDER BY ts DESC, field LIMIT 1000',
-          args: [ask.deviceId],
-        })
+        // The newest reading as it is, then what it may not have; a bound on what a device can make others read.
+        return rows(
+          `SELECT * FROM (SELECT NULL, ts, 'reading', fields FROM readings WHERE device_id = ?1 ORDER BY ts DESC LIMIT 1)
+           UNION ALL
+           SELECT * FROM (SELECT field, ts, type, value FROM latest WHERE device_id = ?1
+             ORDER BY ts DESC, field LIMIT ${maxLatest + maxFields})`,
+          ask.deviceId,
+        )
       case 'countReadings':
-        return rows({
-          sql: 'SELECT count(*) FROM readings WHERE device_id = ? AND ts >= ? AND ts < ?',
-          args: [ask.deviceId, ask.from, ask.to],
-        })
+        return rows(
+          'SELECT count(*) FROM readings WHERE device_id = ? AND ts >= ? AND ts < ?',
+          ask.deviceId,
+          ask.from,
+          ask.to,
+        )
       case 'sliceEnd':
-        return rows({
-          sql: `SELECT ts FROM readings WHERE device_id = ? AND ts >= ? AND ts < ?
-                ORDER BY ts DESC LIMIT 1 OFFSET ?`,
-          args: [ask.deviceId, ask.from, ask.to, ask.readings],
-        })
+        return rows(
+          `SELECT ts FROM readings WHERE device_id = ? AND ts >= ? AND ts < ? ORDER BY ts DESC LIMIT 1 OFFSET ?`,
+          ask.deviceId,
+          ask.from,
+          ask.to,
+          ask.readings,
+        )
       case 'scan':
-        return rows({
-          sql: `SELECT ts, fields, metadata, device_type, location, received_at FROM readings
-                WHERE device_id = ? AND ts >= ? AND ts < ? ORDER BY ts LIMIT ?`,
-          args: [ask.deviceId, ask.from, ask.to, ask.limit],
-        })
+        return rows(
+          `SELECT ts, fields, metadata, device_type, location, received_at FROM readings
+             WHERE device_id = ? AND ts >= ? AND ts < ? ORDER BY ts LIMIT ?`,
+          ask.deviceId,
+          ask.from,
+          ask.to,
+          ask.limit,
+        )
       case 'devices':
-        return rows('SELECT DISTINCT device_id FROM latest ORDER BY device_id')
+        return rows(`${eachDevice} SELECT id FROM device WHERE id IS NOT NULL`)
       case 'countSince':
-        // Device by device along the primary key: only what is counted is read.
-        return rows({
-          sql: `SELECT coalesce(sum((SELECT count(*) FROM readings r WHERE r.device_id = d.device_id AND r.ts >= :from)), 0)
-                FROM (SELECT device_id FROM latest WHERE ts >= :from GROUP BY device_id) d`,
-          args: { from: ask.from },
-        })
+        return rows(
+          `${eachDevice} SELECT coalesce(sum(
+             (SELECT count(*) FROM readings WHERE device_id = id AND ts >= ?)), 0) FROM device WHERE id IS NOT NULL`,
+          ask.from,
+        )
       case 'aggregate':
-        return rows(aggregate(ask))
+        return connection.execute(aggregate(ask))
       case 'close':
-        client.close()
+        connection.close()
         return undefined
     }
   }

@@ -3,7 +3,7 @@
  * slow query or a flush to disk here would stop every request there. One thread writes, others read.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import { createClient } from '@libsql/client'
+import { openFile } from './embedded-file.ts'
 import { type Ask, answerOn, codeOf, prepareTables, readOnly } from './embedded-sql.ts'
 
 /** Each thing asked is answered with its own `id`; 0 tells that the file is open. */
@@ -13,11 +13,11 @@ const given = workerData as { file: string; readOnly: boolean }
 const port = parentPort
 if (port === null) throw new Error('embedded-worker.ts runs as a worker thread only')
 
-const client = createClient({ url: `file:${given.file}`, concurrency: 1, timeout: 5000, intMode: 'bigint' })
-const answer = answerOn(client)
+const connection = openFile(given.file)
+const answer = answerOn(connection)
 
 // One after the other: the order of writes is the order in which they were asked.
-let before: Promise<unknown> = (given.readOnly ? readOnly(client) : prepareTables(client, true)).then(
+let before: Promise<unknown> = (given.readOnly ? readOnly(connection) : prepareTables(connection)).then(
   () => port.postMessage({ id: 0, value: undefined } satisfies Answer),
   (error: unknown) => port.postMessage({ id: 0, code: codeOf(error) } satisfies Answer),
 )

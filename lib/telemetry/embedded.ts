@@ -15,9 +15,12 @@ import {
   answerOn,
   codeOf,
   type Message,
+  maxLatest,
+  onServer,
   prepareTables,
   reserved,
   type SpooledRow,
+  shapeOf,
   type Written,
 } from './embedded-sql.ts'
 import type { Answer } from './embedded-worker.ts'
@@ -202,7 +205,7 @@ function connect(url: string, authToken: string | undefined): Thread {
     intMode: 'bigint',
     fetch: serverFetch,
   })
-  const answer = answerOn(client)
+  const answer = answerOn(onServer(client))
   return {
     ended: Promise.resolve(),
     ask: (ask) =>
@@ -215,7 +218,7 @@ function connect(url: string, authToken: string | undefined): Thread {
 /** Makes the tables on a server; a file gets them when it is opened. */
 export async function prepareServer(url: string, authToken: string | undefined): Promise<void> {
   const client = createClient({ url, ...(authToken === undefined ? {} : { authToken }), fetch: serverFetch })
-  await prepareTables(client, false)
+  await prepareTables(onServer(client))
   client.close()
 }
 
@@ -230,12 +233,30 @@ const toMessage = (entry: WriteEntry & Partial<Delivery>, received: number): Mes
     ? readings.map(() => `${tokenPrefix}.${tokens++}`)
     : undefined
   let rows = ''
+  let oldest: bigint | undefined
+  let newest = 0n
+  let shape: string | undefined
   for (const [at, { time, fields, metadata }] of readings.entries()) {
+    const names = shapeOf(fields)
+    shape = oldest === undefined || shape === names ? names : undefined
+    if (oldest === undefined || time < oldest) oldest = time
+    if (time > newest) newest = time
     if (rows !== '') rows += ','
     rows += `[${deviceId},"${time}",${JSON.stringify(fields)},${metadata ? JSON.stringify(metadata) : 'null'},${tags}`
     rows += given ? `,${JSON.stringify(keys?.[at] ?? null)},"${given[at]}"]` : ']'
   }
-  return { deviceId, receivedAt, rows, count: readings.length, received, rejected, tokens: given }
+  return {
+    deviceId,
+    receivedAt,
+    rows,
+    count: readings.length,
+    oldest: oldest ?? 0n,
+    newest,
+    shape,
+    received,
+    rejected,
+    tokens: given,
+  }
 }
 
 const toEntry = ([id, deviceId, receivedAt, rows]: SpooledRow): Spooled => {
@@ -264,7 +285,9 @@ const toReading = ([time, fields, metadata]: [bigint, string, string | null]): R
   metadata: metadata === null ? undefined : (JSON.parse(metadata) as Record<string, string>),
 })
 
+/** What an older version of the layer has written is told by its type. */
 const toValue = (type: string, value: unknown): FieldValue => {
+  if (type === 'json') return JSON.parse(String(value)) as FieldValue
   if (type === 'true') return true
   if (type === 'false') return false
   return type === 'text' ? String(value) : Number(value)
@@ -505,13 +528,17 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
     },
 
     async latest(deviceId) {
-      const found = (await query({ op: 'latest', deviceId })) as [string, bigint, string, unknown][]
-      const newest = found[0]
-      if (newest === undefined) return undefined
-      return {
-        time: newest[1],
-        fields: Object.fromEntries(found.map(([field, , type, value]) => [field, toValue(type, value)])),
-      }
+      const [newest, ...kept] = (await query({ op: 'latest', deviceId })) as [
+        string,
+        bigint,
+        string,
+        unknown,
+      ][]
+      if (newest?.[2] !== 'reading') return undefined
+      const fields = new Map(Object.entries(JSON.parse(newest[3] as string) as Reading['fields']))
+      for (const [field, , type, value] of kept)
+        if (fields.size < maxLatest && !fields.has(field)) fields.set(field, toValue(type, value))
+      return { time: newest[1], fields: Object.fromEntries(fields) }
     },
 
     async aggregate({ deviceId, field, aggregation, window, from, to }) {

@@ -2,9 +2,11 @@ import { chmod, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { createClient } from '@libsql/client'
+import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createLog } from '../../../lib/log.ts'
 import { openEmbeddedStore } from '../../../lib/telemetry/embedded.ts'
+import type { FieldValue } from '../../../lib/telemetry/reading.ts'
 import type { TelemetryStore } from '../../../lib/telemetry/store.ts'
 import { telemetryStoreContract } from '../../support/telemetry-store-contract.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
@@ -98,6 +100,128 @@ describe('embedded store', () => {
       4n,
     ])
     await beside.close()
+  })
+
+  it('knows the newest value of every field, whatever comes in whichever order, and whoever writes it', async () => {
+    const { store, file } = await open()
+    const beside = await openEmbeddedStore({ at: { file }, log, retentionMs: 0 })
+    endings.push(() => beside.close())
+    const names = ['a', 'b', 'c', '1', 'a b']
+    const fieldsOf = fc
+      .subarray(names, { minLength: 1 })
+      .chain((some) => fc.shuffledSubarray(some, { minLength: some.length, maxLength: some.length }))
+    const message = fc.record({
+      device: fc.integer({ min: 1, max: 3 }),
+      readings: fc.array(fc.record({ at: fc.integer({ min: 0, max: 12 }), names: fieldsOf }), {
+        minLength: 1,
+        maxLength: 3,
+      }),
+      key: fc.option(fc.constantFrom('k', 'l', 'm'), { nil: undefined, freq: 4 }),
+    })
+    const step = fc.oneof(
+      {
+        weight: 6,
+        arbitrary: fc.record({ other: fc.boolean(), group: fc.array(message, { maxLength: 6 }) }),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          device: fc.integer({ min: 1, max: 3 }),
+          from: fc.integer({ min: 0, max: 12 }),
+          to: fc.integer({ min: 0, max: 13 }),
+        }),
+      },
+    )
+    let base = 0
+    let value = 0
+    const nextValue = () => {
+      value += 1
+      return value
+    }
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+        base += 10
+        const kept = new Map<number, Map<number, Record<string, FieldValue>>>()
+        const keys = new Set<string>()
+        for (const one of steps) {
+          if ('group' in one) {
+            // What is handed over in one turn is one group, and of it what has keys is written last.
+            const plainFirst = [...one.group].sort(
+              (a, b) => Number(a.key !== undefined) - Number(b.key !== undefined),
+            )
+            await Promise.all(
+              plainFirst.map(async ({ device, readings, key }) => {
+                const again = key !== undefined && keys.has(`${device} ${key}`)
+                if (key !== undefined) keys.add(`${device} ${key}`)
+                // A key stands for one reading.
+                const taken = key === undefined ? readings : readings.slice(0, 1)
+                const given = taken.map((reading) => ({
+                  time: BigInt(reading.at),
+                  fields: Object.fromEntries(reading.names.map((name) => [name, nextValue()])),
+                  metadata: undefined,
+                }))
+                const times = kept.get(device) ?? new Map<number, Record<string, FieldValue>>()
+                kept.set(device, times)
+                if (!again)
+                  for (const { time, fields } of given)
+                    times.set(Number(time), { ...times.get(Number(time)), ...fields })
+                await (one.other ? beside : store).deliver(
+                  {
+                    deviceId: base + device,
+                    deviceType: 'sensor',
+                    location: null,
+                    receivedAt: 1_700_000_000_000,
+                    readings: given,
+                    keys: key === undefined ? undefined : [key],
+                    rejected: 0,
+                  },
+                  'readings',
+                )
+              }),
+            )
+          } else {
+            await store.remove(base + one.device, { from: BigInt(one.from), to: BigInt(one.to) })
+            for (const time of kept.get(one.device)?.keys() ?? [])
+              if (time >= one.from && time < one.to) kept.get(one.device)?.delete(time)
+          }
+        }
+        for (const [device, times] of kept) {
+          const inOrder = [...times].sort(([one], [other]) => one - other)
+          const fields = Object.assign({}, ...inOrder.map(([, each]) => each)) as Record<string, FieldValue>
+          const newest = inOrder.at(-1)
+          expect(await store.latest(base + device)).toEqual(
+            newest === undefined ? undefined : { time: BigInt(newest[0]), fields },
+          )
+        }
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  it('keeps the newest value of a field that only another process has written', async () => {
+    const { store, file } = await open()
+    const beside = await openEmbeddedStore({ at: { file }, log, retentionMs: 0 })
+    endings.push(() => beside.close())
+    for (const time of [1n, 2n, 3n]) await write(store, time, { a: 1 })
+    await write(beside, 4n, { b: 2 })
+    await write(store, 5n, { a: 3 })
+    expect(await store.latest(1)).toEqual({ time: 5n, fields: { a: 3, b: 2 } })
+  })
+
+  it('gives text as the latest that has a NUL in it', async () => {
+    const { store } = await open()
+    const text = 'before \u0000 after'
+    await store.write({
+      deviceId: 1,
+      deviceType: 'sensor',
+      location: null,
+      receivedAt: Date.now(),
+      readings: [{ time: 1n, fields: { text, other: text }, metadata: undefined }],
+    })
+    await write(store, 2n, { other: 1 })
+    expect(await store.latest(1)).toEqual({ time: 2n, fields: { text, other: 1 } })
+    await store.remove(1, { from: 2n, to: 3n })
+    expect(await store.latest(1)).toEqual({ time: 1n, fields: { text, other: text } })
   })
 
   it('refuses what it cannot hold, and takes it again later', async () => {

@@ -1,0 +1,86 @@
+/**
+ * A connection to a file that keeps its statements prepared. `@libsql/client` prepares each anew, which costs a small
+ * group of readings as much as writing them.
+ */
+import Database from 'libsql'
+import type { Connection, Row, Statement } from './embedded-sql.ts'
+
+/** Statements kept; those that were not used for longest are prepared again. */
+const maxPrepared = 100
+
+/** Pages of the log before it is copied into the file: a page that changes often is copied once for many changes. */
+const checkpointPages = 8000
+
+/** Memory for pages, KiB. */
+const cacheKiB = 16_384
+
+/** Milliseconds to wait for another process that writes. */
+const busyMs = 5000
+
+interface Prepared {
+  readonly statement: Database.Statement
+  readonly reader: boolean
+}
+
+/** @throws {Error} with a code of SQLite when it cannot be opened. */
+export function openFile(path: string): Connection {
+  const db = new Database(path, { timeout: busyMs })
+  const kept = new Map<string, Prepared>()
+
+  const prepare = (sql: string): Prepared => {
+    let prepared = kept.get(sql)
+    kept.delete(sql)
+    if (prepared === undefined) {
+      const statement = db.prepare(sql).safeIntegers(true)
+      prepared = { statement, reader: statement.reader }
+      if (prepared.reader) statement.raw(true)
+      if (kept.size >= maxPrepared) kept.delete(kept.keys().next().value as string)
+    }
+    kept.set(sql, prepared)
+    return prepared
+  }
+  const run = ({ sql, args = [] }: Statement): Row[] => {
+    const { statement, reader } = prepare(sql)
+    if (reader) return statement.all(args) as Row[]
+    statement.run(args)
+    return []
+  }
+
+  /** What SQLite says of commits by others; our own do not change it. */
+  const version = () => run({ sql: 'PRAGMA data_version' })[0]?.[0]
+  let seen: unknown
+
+  return {
+    execute: async (statement) => run(statement),
+    async write(make) {
+      run({ sql: 'BEGIN IMMEDIATE' })
+      try {
+        const now = version()
+        const results = make(now !== seen).map(run)
+        run({ sql: 'COMMIT' })
+        seen = now
+        return results
+      } catch (error) {
+        // A full disk or the like has rolled back by itself.
+        if (db.inTransaction) run({ sql: 'ROLLBACK' })
+        throw error
+      }
+    },
+    async script(sql) {
+      db.exec(sql)
+    },
+    tune() {
+      for (const [name, value] of [
+        ['journal_mode', 'WAL'],
+        ['synchronous', 'FULL'],
+        ['wal_autocheckpoint', checkpointPages],
+        ['cache_size', -cacheKiB],
+      ])
+        run({ sql: `PRAGMA ${name} = ${value}` })
+    },
+    close() {
+      kept.clear()
+      db.close()
+    },
+  }
+}
