@@ -44,6 +44,29 @@ const fault = (error: Error): Record<string, unknown> => {
   }
 }
 
+/** What begins a field in a line; undefined for one that is secret. Names are few: they are code. */
+const beginnings = new Map<string, string | undefined>()
+const beginningOf = (name: string): string | undefined => {
+  if (!beginnings.has(name))
+    beginnings.set(name, secretField.test(name) ? undefined : `,${JSON.stringify(name)}:`)
+  return beginnings.get(name)
+}
+
+/** One line; what {@link redact} would do to a value that holds no others is done without asking it of each. */
+const lineOf = (level: Level, msg: string, fields: Fields): string => {
+  let line = `{"time":"${new Date().toISOString()}","level":"${level}","msg":${JSON.stringify(msg)}`
+  for (const name in fields) {
+    const value = fields[name]
+    const beginning = beginningOf(name)
+    const text =
+      beginning === undefined || typeof value === 'object' || typeof value === 'bigint'
+        ? JSON.stringify(redact(name, value), redact)
+        : JSON.stringify(value)
+    if (text !== undefined) line += (beginning ?? `,${JSON.stringify(name)}:`) + text
+  }
+  return `${line}}\n`
+}
+
 /** Writes whole lines to standard error; a closed pipe must not end the process. */
 const toStderr = (lines: string) => {
   try {
@@ -62,12 +85,14 @@ export function createLog(level: LogLevel, write: (lines: string) => void = toSt
     gathered = ''
     if (lines !== '') write(lines)
   }
-  const at = (name: Level) => (msg: string, fields?: Fields) => {
-    if (severity[name] < from) return
-    if (gathered === '') setImmediate(flush)
-    gathered += `${JSON.stringify({ time: new Date().toISOString(), level: name, msg, ...fields }, redact)}\n`
-    if (gathered.length > 65_536) flush()
-  }
+  const at =
+    (name: Level) =>
+    (msg: string, fields: Fields = {}) => {
+      if (severity[name] < from) return
+      if (gathered === '') setImmediate(flush)
+      gathered += lineOf(name, msg, fields)
+      if (gathered.length > 65_536) flush()
+    }
   return {
     debug: at('debug'),
     info: at('info'),

@@ -14,7 +14,7 @@ import type { AuthorizerEvent, AuthorizerResult } from '../lib/mqtt/authorizer.t
 import { compilePolicies, type Policy } from '../lib/mqtt/policy.ts'
 import { isTopicName, topicMatcher } from '../lib/mqtt/topics.ts'
 import { createGate, type Door, guardPackets, limitBytes, type PacketGuard } from './packet-guard.ts'
-import type { Rule } from './rules.ts'
+import type { Rule, RuleMessage } from './rules.ts'
 import { backlog, listenFault } from './server.ts'
 
 export interface BrokerLimits {
@@ -735,17 +735,18 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     // Nobody is there any more whom it would slow down to hold back a will.
     if (options.throttle && !isWill) await holdBack(connection.principalId)
     invoking()
-    await Promise.all(
-      matching.map((rule) => taken(() => options.invoke(rule.functionName, rule.event(message)))),
-    )
+    const [only] = matching
+    if (only !== undefined && matching.length === 1) await taken(only, message)
+    else await Promise.all(matching.map((rule) => taken(rule, message)))
   }
 
   /** Asks again while there is no room: the sender is slowed down, and is cut off only when that lasts. */
-  const taken = async (invoke: () => Promise<void>) => {
+  const taken = async (rule: Rule, message: RuleMessage) => {
     const until = performance.now() + limits.roomMs
     for (let waitMs = 25; ; waitMs = Math.min(waitMs * 2, 800)) {
       try {
-        return await invoke()
+        await options.invoke(rule.functionName, rule.event(message))
+        return
       } catch (error) {
         const mayCome = error instanceof AppError && error.code === 'UNAVAILABLE'
         if (!mayCome || closing || performance.now() + waitMs > until) throw error

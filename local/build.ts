@@ -82,7 +82,7 @@ const localOptions = (functions: FunctionTable): BuildOptions => ({
   // What functions share is built once.
   splitting: true,
   target: 'node20',
-  external: ['@libsql/client'],
+  external: ['@libsql/client', 'libsql'],
 })
 
 /** Builds `dist/cloud`. Answers the bytes of each function's bundle by its name. */

@@ -222,9 +222,12 @@ export interface Gate {
   held(): number
 }
 
+/** Messages of one turn: more, and other sockets wait too long; fewer, and the turns themselves cost more than they do. */
+const messagesPerTurn = 64
+
 /**
  * Lets in at most `maxHeld` messages, from all doors by turns. In one turn of the event loop doors are served at once
- * for `turnMs` ms; after that one door is served per turn, so that other sockets get theirs.
+ * for `turnMs` ms; after that so many per turn as have {@link messagesPerTurn} messages, so that other sockets get theirs.
  */
 export function createGate({ maxHeld, turnMs }: { maxHeld: number; turnMs: number }): Gate {
   /** Doors with packets, in the order of their turns. */
@@ -256,13 +259,17 @@ export function createGate({ maxHeld, turnMs }: { maxHeld: number; turnMs: numbe
     if (door.waiting() && door.room() > 0) line.add(door)
   }
 
-  // What a door hands on is parsed and handled before the next turn begins: one door each keeps turns short.
+  // What doors hand on is parsed and handled before the next turn begins.
   const nextTurn = () => {
     scheduled = false
-    const [door] = line
-    if (closed || door === undefined) return
-    line.delete(door)
-    serve(door)
+    const most = Math.min(held + messagesPerTurn, maxHeld)
+    let doors = 0
+    for (const door of line) {
+      if (closed || held >= most || doors === messagesPerTurn) break
+      doors += 1
+      line.delete(door)
+      serve(door)
+    }
     schedule()
   }
 

@@ -26,15 +26,16 @@ export const submitTelemetry = ({ log, gate, devices, telemetry, arrivals }: Dep
   const submit = async (c: Context<DeviceEnv<Device>>) => {
     const receivedAt = arrivals.next()
     const device = c.get('device')
-    const message = async () => {
-      const body = await readJson(c)
+    let body: unknown
+    let idempotencyKey: string | undefined
+    try {
+      body = await readJson(c)
       if (body === undefined) throw new AppError('MALFORMED_JSON', 'The body is empty: JSON is expected.')
-      return { body, idempotencyKey: idempotencyKeyOf(c) }
-    }
-    const { body, idempotencyKey } = await message().catch(async (error: unknown) => {
+      idempotencyKey = idempotencyKeyOf(c)
+    } catch (error) {
       await telemetry.countRefused(device.id, receivedAt)
       throw error
-    })
+    }
     devices.seen(device.id)
     const { accepted, queued, duplicates, rejected, time } = await telemetry.ingest(device, body, {
       receivedAt,

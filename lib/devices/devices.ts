@@ -238,8 +238,6 @@ export function createDevices(options: DevicesOptions): Devices {
   }
 
   const lookUp = async (keyHash: string): Promise<Known | undefined> => {
-    const cached = byKey.get(keyHash)
-    if (cached && cached.until > now()) return cached
     const readIn = generation
     const [row] = await db
       .select({ device: columns, credential: credentials })
@@ -309,8 +307,10 @@ export function createDevices(options: DevicesOptions): Devices {
 
   const identify = async (apiKey: string) => {
     if (!looksLikeKey(apiKey)) throw invalidKey()
-    const known = await lookUp(digestKey(apiKey))
+    const keyHash = digestKey(apiKey)
     const at = now()
+    const cached = byKey.get(keyHash)
+    const known = cached && cached.until > at ? cached : await lookUp(keyHash)
     if (known === undefined || (known.expiresAt !== null && known.expiresAt <= at)) throw invalidKey()
     if (known.device.status === 'inactive') {
       throw new AppError('FORBIDDEN', 'The device is inactive: an operator has to activate it.')

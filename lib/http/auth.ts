@@ -89,10 +89,7 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
   const count = async (c: Call, rule: Rule, subject: string) => {
     if (rule.limit === 0) return
     const outcome = await limiter.take(rule, subject)
-    const headers = c.get('headers')
-    headers['RateLimit-Limit'] = String(outcome.limit)
-    headers['RateLimit-Remaining'] = String(outcome.remaining)
-    headers['RateLimit-Reset'] = String(Math.max(0, Math.ceil((outcome.resetAt - Date.now()) / 1000)))
+    c.set('limit', outcome)
     if (!outcome.allowed) refuse(outcome)
   }
 

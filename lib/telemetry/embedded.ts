@@ -110,6 +110,10 @@ class StoreFault extends Error {
   }
 }
 
+/** Groups that the writing thread may have before it, and messages that are worth a group of their own. */
+const groupsAhead = 8
+const atOnce = 16
+
 /** How long a key is remembered, ms. */
 const keyMs = 86_400_000
 
@@ -330,9 +334,24 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
   let queries = 0
   let closed = false
 
+  let restarting: Promise<void> | undefined
+  const restart = (): Promise<void> => {
+    restarting ??= start()
+      .then(
+        (thread) => {
+          writer = thread
+        },
+        () => undefined,
+      )
+      .finally(() => {
+        restarting = undefined
+      })
+    return restarting
+  }
   const writeInto = (into: 'readings' | 'spool') => async (messages: readonly Message[]) => {
+    const asked = writer
     try {
-      const written = (await writer.ask({ op: 'write', into, messages: [...messages] })) as Written
+      const written = (await asked.ask({ op: 'write', into, messages: [...messages] })) as Written
       const failed = new Set(written.failed)
       const duplicates = new Set(written.duplicates)
       return messages.map((message, at) => {
@@ -344,11 +363,12 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       })
     } catch (error) {
       const fault = error as StoreFault
-      if (fault.code.startsWith('THREAD_') && !closed) writer = await start().catch(() => writer)
+      if (fault.code.startsWith('THREAD_') && !closed && writer === asked) await restart()
       return messages.map(() => unavailable(fault))
     }
   }
-  const limits = { log, maxWaiting, maxWaitingBytes }
+  // A thread puts together what waits for it: it has the next group while the event loop is still busy with answers.
+  const limits = { log, maxWaiting, maxWaitingBytes, ...('file' in at && { ahead: groupsAhead, atOnce }) }
   type Outcome = Receipt & { lastId: number }
   const queues = {
     readings: createWriteQueue<Message, Outcome>({ write: writeInto('readings'), ...limits }),

@@ -158,6 +158,14 @@ const valuesOf = (item: Json, details: Details): Pick<Walk, 'at' | 'onReserved'>
   return { values: item, at: '', onReserved: 'drop' }
 }
 
+/** What is wrong with an entry of the metadata, if anything. */
+const metadataFault = (key: string, value: unknown): string | undefined => {
+  if (!validName.test(key)) return nameRule
+  if (typeof value === 'object') return 'must be a number, a boolean or a string'
+  if (typeof value === 'number' && !Number.isFinite(value)) return 'must be a finite number'
+  return stringFault(String(value))
+}
+
 const metadataOf = (given: unknown, subtopic: string | undefined, details: Details) => {
   const metadata: Record<string, string> = {}
   let count = 0
@@ -172,16 +180,9 @@ const metadataOf = (given: unknown, subtopic: string | undefined, details: Detai
           details.push({ path: 'metadata', message: `has more than ${maxMetadata} entries` })
           break
         }
-        const refuse = (message: string) => details.push({ path: `metadata.${shown(key)}`, message })
-        if (!validName.test(key)) refuse(nameRule)
-        else if (typeof value === 'object') refuse('must be a number, a boolean or a string')
-        else if (typeof value === 'number' && !Number.isFinite(value)) refuse('must be a finite number')
-        else {
-          const text = String(value)
-          const fault = stringFault(text)
-          if (fault === undefined) metadata[key] = text
-          else refuse(fault)
-        }
+        const fault = metadataFault(key, value)
+        if (fault === undefined) metadata[key] = String(value)
+        else details.push({ path: `metadata.${shown(key)}`, message: fault })
       }
     }
   }
@@ -266,10 +267,9 @@ const reject = (
 
 const parseItem = (item: unknown, index: number, arrival: Arrival): ParsedReading | Rejection => {
   const details: Details = []
-  const fail = (path: string, message: string) => reject(index, [{ path, message }])
   if (Array.isArray(item) || (isObject(item) && Array.isArray(item.batch)))
-    return fail('', 'is a batch inside a batch')
-  if (!isObject(item)) return fail('', 'must be an object')
+    return reject(index, [{ path: '', message: 'is a batch inside a batch' }])
+  if (!isObject(item)) return reject(index, [{ path: '', message: 'must be an object' }])
 
   const { values, at, onReserved } = valuesOf(item, details)
   const walk: Walk = { fields: {}, details, at, onReserved, count: 0 }
@@ -309,6 +309,11 @@ const parseItem = (item: unknown, index: number, arrival: Arrival): ParsedReadin
 const refuse = (path: string, message: string) =>
   new AppError('VALIDATION_FAILED', `${path || 'The body'} ${message}.`, { details: [{ path, message }] })
 
+const sort = (result: ParsedReading | Rejection, readings: ParsedReading[], rejected: Rejection[]): void => {
+  if ('reading' in result) readings.push(result)
+  else rejected.push(result)
+}
+
 /**
  * Takes a message apart; a reading is accepted whole or refused with every reason.
  * @param body any value of JSON.
@@ -318,14 +323,9 @@ export function parsePayload(body: unknown, arrival: Arrival): Parsed {
   const list = Array.isArray(body) ? body : isObject(body) ? body.batch : undefined
   const readings: ParsedReading[] = []
   const rejected: Rejection[] = []
-  const add = (item: unknown, index: number) => {
-    const result = parseItem(item, index, arrival)
-    if ('reading' in result) readings.push(result)
-    else rejected.push(result)
-  }
   if (!Array.isArray(list)) {
     if (!isObject(body)) throw refuse('', 'must be an object, or an array of them')
-    add(body, 0)
+    sort(parseItem(body, 0, arrival), readings, rejected)
     return { readings, rejected, batch: false }
   }
   const path = Array.isArray(body) ? '' : 'batch'
@@ -338,7 +338,7 @@ export function parsePayload(body: unknown, arrival: Arrival): Parsed {
   const id = isObject(body) ? messageIdOf(body, details) : undefined
   const [fault] = details
   if (fault) throw refuse(fault.path, fault.message)
-  list.forEach(add)
+  for (const [index, item] of list.entries()) sort(parseItem(item, index, arrival), readings, rejected)
   return {
     readings: readings.map((reading) =>
       id === undefined || reading.messageId !== undefined

@@ -210,19 +210,19 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
       await store.remove(deviceId, range)
     },
 
-    async ingest(sender, body, { idempotencyKey, spooled = false, ...arrival }) {
+    async ingest(sender, body, { receivedAt, messageId, subtopic, idempotencyKey, spooled = false }) {
       let parsed: Parsed
       try {
-        parsed = parsePayload(body, { ...arrival, retentionMs })
+        parsed = parsePayload(body, { receivedAt, messageId, subtopic, retentionMs })
       } catch (error) {
-        if (error instanceof AppError) await countRefused(sender.id, arrival.receivedAt, 1)
+        if (error instanceof AppError) await countRefused(sender.id, receivedAt, 1)
         throw error
       }
       if (parsed.readings.length === 0) {
-        await countRefused(sender.id, arrival.receivedAt, parsed.rejected.length)
+        await countRefused(sender.id, receivedAt, parsed.rejected.length)
         throw refusal(parsed.rejected, parsed.batch)
       }
-      return take(await (spooled ? directIntake : intake)(), sender, parsed, arrival.receivedAt, {
+      return take(await (spooled ? directIntake : intake)(), sender, parsed, receivedAt, {
         keys: keysOf(parsed.readings, idempotencyKey),
         rejected: parsed.rejected.length,
       })

@@ -28,10 +28,14 @@ export interface WriteQueueOptions<T, R> {
   maxWaiting?: number | undefined
   /** Characters that may wait. */
   maxWaitingBytes?: number | undefined
+  /** Groups that are handed over before the first of them is answered; one after the other unless given. */
+  ahead?: number | undefined
+  /** Messages that are handed over at once, without a look at what else this turn of the event loop brings. */
+  atOnce?: number | undefined
 }
 
 /** Characters of one group: large enough to share one flush or request, small enough to keep the wait short. */
-const maxGroupCharacters = 1_000_000
+export const maxGroupCharacters = 1_000_000
 
 /** @param cause what the database or its connection said; it is logged by name and code only. */
 export const unavailable = (cause?: unknown, retryAfterS = 2) =>
@@ -47,10 +51,12 @@ interface Waiting<T, R> extends Item<T> {
 
 export function createWriteQueue<T, R = void>(options: WriteQueueOptions<T, R>): WriteQueue<T, R> {
   const { write, log, maxWaiting = 20_000, maxWaitingBytes = 64 * 1024 * 1024 } = options
+  const { ahead = 1, atOnce = Number.POSITIVE_INFINITY } = options
   let queue: Waiting<T, R>[] = []
   let waitingReadings = 0
   let waitingCharacters = 0
-  let writing: Promise<void> | undefined
+  const underWay = new Set<Promise<void>>()
+  let planned = false
   let closed = false
 
   const nextGroup = (): Waiting<T, R>[] => {
@@ -82,13 +88,16 @@ export function createWriteQueue<T, R = void>(options: WriteQueueOptions<T, R>):
     if (first) log.error('readings could not be stored', { messages: failed, error: first.cause ?? first })
   }
 
-  /** Writes group after group while there are any; what comes meanwhile makes the next group. */
-  const writeAll = async () => {
-    // Everything that this turn of the event loop brings belongs to the first group.
-    await new Promise((resolve) => setImmediate(resolve))
-    while (queue.length > 0) await writeGroup(nextGroup())
-    // In the same turn as the last look at the queue: a message in between would wait for ever.
-    writing = undefined
+  /** What comes meanwhile makes the next group. */
+  const handOver = () => {
+    planned = false
+    while (queue.length > 0 && underWay.size < ahead) {
+      const group = writeGroup(nextGroup()).then(() => {
+        underWay.delete(group)
+        handOver()
+      })
+      underWay.add(group)
+    }
   }
 
   return {
@@ -104,12 +113,18 @@ export function createWriteQueue<T, R = void>(options: WriteQueueOptions<T, R>):
       waitingCharacters += characters
       return new Promise((resolve, reject) => {
         queue.push({ value, count, characters, resolve, reject })
-        writing ??= writeAll()
+        if (queue.length >= atOnce) handOver()
+        else if (!planned && underWay.size < ahead) {
+          // Everything that this turn of the event loop brings belongs to the group.
+          planned = true
+          setImmediate(handOver)
+        }
       })
     },
     async close() {
       closed = true
-      await writing
+      handOver()
+      while (underWay.size > 0) await Promise.all(underWay)
     },
   }
 }
