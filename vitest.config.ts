@@ -1,9 +1,11 @@
 import { defineConfig } from 'vitest/config'
 
-/** Tests that start processes, brokers or whole layers; the others are done in seconds. */
+/** Tests that start processes, brokers, databases with threads or whole layers; the others are done in seconds. */
 const system = [
   'tests/e2e/**/*.test.ts',
-  'tests/local/{bridge,broker,copying,mosquitto,telemetry-copy}.test.ts',
+  'tests/lib/devices/{accounts,presence}.test.ts',
+  'tests/lib/telemetry/{embedded,queue,spool}.test.ts',
+  'tests/local/{bridge,broker,copying,leader,mosquitto,stack,telemetry-copy}.test.ts',
   'tests/simulators/**/*.test.ts',
 ]
 

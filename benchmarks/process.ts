@@ -36,6 +36,9 @@ interface Question {
   readonly argument: number
 }
 
+/** Options of Node with which `npm start` runs the layer; the floors get the same. */
+const asStarted = ['--max-semi-space-size=32']
+
 /** The layer promises to end within 5 s. */
 const endMs = 8000
 
@@ -50,7 +53,8 @@ export async function startServer<Facts>(
   { args = [], stderr = 2 }: { args?: readonly string[]; stderr?: number } = {},
 ): Promise<Server<Facts>> {
   const path = fileURLToPath(new URL(`./servers/${file}`, import.meta.url))
-  const child: ChildProcess = fork(path, args, { stdio: ['ignore', 2, stderr, 'ipc'] })
+  const execArgv = [...process.execArgv, ...asStarted]
+  const child: ChildProcess = fork(path, args, { execArgv, stdio: ['ignore', 2, stderr, 'ipc'] })
   // Whatever ends this process ends its servers.
   const kill = () => child.kill('SIGKILL')
   process.prependListener('exit', kill)
