@@ -5,7 +5,13 @@ import { eq } from 'drizzle-orm'
 import { ConfigError, loadConfig, loadEnvFile } from '../lib/config.ts'
 import { createAccounts } from '../lib/devices/accounts.ts'
 import { createLog } from '../lib/log.ts'
-import { disableCommands, removeCommands, rightsCommands, roleOf } from '../lib/mqtt/accounts.ts'
+import {
+  bindCommands,
+  disableCommands,
+  removeCommands,
+  rightsCommands,
+  roleOf,
+} from '../lib/mqtt/accounts.ts'
 import { openRegistry, type RegistryDb } from '../lib/registry/db.ts'
 import { devices, mqttAccounts } from '../lib/registry/schema.ts'
 import { connectMosquitto, type Mosquitto } from './mosquitto.ts'
@@ -24,7 +30,7 @@ export interface Synced {
   readonly removed: number[]
   /** Accounts whose key the layer does not know: they are off until it is shown again. */
   readonly unknown: number[]
-  /** Accounts whose rights were not their own. */
+  /** Accounts whose rights or client id were not their own. */
   readonly repaired: number[]
   /** Accounts that were switched on or off. */
   readonly switched: number
@@ -34,6 +40,7 @@ export interface Synced {
 
 interface Client {
   readonly username: string
+  readonly clientid?: string
   readonly disabled?: boolean
   readonly roles?: readonly { readonly rolename: string }[]
 }
@@ -69,7 +76,7 @@ export async function syncAccounts(options: {
   const rows = new Map((await db.select().from(mqttAccounts)).map((row) => [row.deviceId, row]))
   const [removed, unknown, repaired]: [number[], number[], number[]] = [[], [], []]
   let done = 0
-  for (const [id, { disabled = false, roles = [] }] of clients) {
+  for (const [id, { clientid, disabled = false, roles = [] }] of clients) {
     done += 1
     if (done % 100 === 0) onProgress?.(done, clients.size)
     if (!known.has(id)) {
@@ -89,9 +96,9 @@ export async function syncAccounts(options: {
     }
     const own = roleOf(id)
     await act(rightsCommands(id))
-    if (roles.length !== 1 || roles[0]?.rolename !== own) {
+    if (clientid !== String(id) || roles.length !== 1 || roles[0]?.rolename !== own) {
       repaired.push(id)
-      await act([{ command: 'modifyClient', username: String(id), roles: [{ rolename: own }] }])
+      await act(bindCommands(id))
     }
   }
   for (const id of rows.keys())

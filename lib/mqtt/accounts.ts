@@ -47,9 +47,13 @@ export const rightsCommands = (deviceId: number): Command[] => {
   return [
     { command: 'createRole', ...role },
     { command: 'modifyRole', ...role },
-    { command: 'modifyClient', ...nameOf(deviceId) },
   ]
 }
+
+/** Binds an account to its client id and its role; a connection ends, as with every change of an account. */
+export const bindCommands = (deviceId: number): Command[] => [
+  { command: 'modifyClient', ...nameOf(deviceId), roles: [{ rolename: roleOf(deviceId) }] },
+]
 
 /** The account of a device, with this key as its password and none before it; a connection with another one ends. */
 export function accountCommands(deviceId: number, key: string): Command[] {

@@ -161,6 +161,40 @@ describeWith({ mosquitto: hasMosquitto }, 'devices with accounts at a Mosquitto'
     expect(await isLetIn(id, key)).toBe(false)
   }, 30_000)
 
+  it('are bound to their client id by a sync, which ends no connection of others', async () => {
+    const [fine, loose] = [await register(), await register()]
+    await mosquitto.control([
+      { command: 'deleteClient', username: String(loose.id) },
+      {
+        command: 'createClient',
+        username: String(loose.id),
+        password: loose.key,
+        roles: [{ rolename: `iotflow-device-${loose.id}` }],
+      },
+    ])
+    const intrude = () =>
+      connectAsync(server.layer.url, {
+        username: String(loose.id),
+        password: loose.key,
+        clientId: 'iotflow-bridge-of-test',
+        reconnectPeriod: 0,
+      }).then(
+        async (client) => {
+          await client.endAsync()
+          return 'let in'
+        },
+        () => 'refused',
+      )
+    expect(await intrude()).toBe('let in')
+    const connected = await connect(fine.id, fine.key)
+    const done = await syncAccounts({ db: registry.db, mosquitto, dryRun: false })
+    expect(done.repaired).toEqual([loose.id])
+    expect(await intrude()).toBe('refused')
+    expect(await isLetIn(loose.id, loose.key)).toBe(true)
+    expect(connected.connected).toBe(true)
+    await connected.endAsync()
+  })
+
   it('are repaired by a sync, which tells who has none', async () => {
     const [fine, lost, off, rights] = [await register(), await register(), await register(), await register()]
     const without = await register(plain)
