@@ -8,6 +8,7 @@ import { createLog } from '../lib/log.ts'
 import {
   bindCommands,
   disableCommands,
+  markOf,
   removeCommands,
   rightsCommands,
   roleOf,
@@ -41,6 +42,7 @@ export interface Synced {
 interface Client {
   readonly username: string
   readonly clientid?: string
+  readonly textdescription?: string
   readonly disabled?: boolean
   readonly roles?: readonly { readonly rolename: string }[]
 }
@@ -76,7 +78,7 @@ export async function syncAccounts(options: {
   const rows = new Map((await db.select().from(mqttAccounts)).map((row) => [row.deviceId, row]))
   const [removed, unknown, repaired]: [number[], number[], number[]] = [[], [], []]
   let done = 0
-  for (const [id, { clientid, disabled = false, roles = [] }] of clients) {
+  for (const [id, { clientid, textdescription, disabled = false, roles = [] }] of clients) {
     done += 1
     if (done % 100 === 0) onProgress?.(done, clients.size)
     if (!known.has(id)) {
@@ -85,11 +87,15 @@ export async function syncAccounts(options: {
       continue
     }
     const row = rows.get(id)
-    if (row === undefined) {
+    // Another key than the layer knows, as after a restore: the row goes, so that the device's next call pushes its own.
+    const isOther = row !== undefined && textdescription !== markOf(row.keyHash)
+    if (row === undefined || isOther) {
       if (!disabled) {
         unknown.push(id)
         await act(disableCommands(id))
       }
+      rows.delete(id)
+      if (isOther && !dryRun) await db.delete(mqttAccounts).where(eq(mqttAccounts.deviceId, id))
     } else if (row.enabled === disabled && !dryRun) {
       // What the layer believes is made what is; settling makes that what should be.
       await db.update(mqttAccounts).set({ enabled: !disabled }).where(eq(mqttAccounts.deviceId, id))

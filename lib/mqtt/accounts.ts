@@ -1,4 +1,5 @@
 /** What a device may do at a Mosquitto, as commands of its dynamic-security plugin. */
+import { createHash } from 'node:crypto'
 import { deviceTopics } from './topics.ts'
 
 /** Commands are published here; answers come on `…/response`. */
@@ -55,9 +56,21 @@ export const bindCommands = (deviceId: number): Command[] => [
   { command: 'modifyClient', ...nameOf(deviceId), roles: [{ rolename: roleOf(deviceId) }] },
 ]
 
-/** The account of a device, with this key as its password and none before it; a connection with another one ends. */
-export function accountCommands(deviceId: number, key: string): Command[] {
-  const client = { ...nameOf(deviceId), password: key, roles: [{ rolename: roleOf(deviceId) }] }
+/** Tells at the broker which key an account has, by the key's hash: neither can be found from it. */
+export const markOf = (keyHash: string): string =>
+  createHash('sha256').update(`iotflow account\0${keyHash}`).digest('hex').slice(0, 16)
+
+/**
+ * The account of a device, with this key as its password and none before it; a connection with another one ends.
+ * @param mark `markOf` the key's hash.
+ */
+export function accountCommands(deviceId: number, key: string, mark = ''): Command[] {
+  const client = {
+    ...nameOf(deviceId),
+    password: key,
+    textdescription: mark,
+    roles: [{ rolename: roleOf(deviceId) }],
+  }
   return [
     ...rightsCommands(deviceId),
     { command: 'createClient', ...client },
