@@ -33,6 +33,8 @@ const rightsOf = (deviceId: number) => {
     ...send.map(right('publishClientSend')),
     ...read.map(right('publishClientReceive')),
     ...read.map(right('subscribeLiteral')),
+    // Below `commands/#` its own answers would come back, and queue up without bound where it does not read them.
+    { ...right('publishClientReceive')(topics.commandsResponsePublish), priority: 1, allow: false },
   ]
 }
 
