@@ -41,7 +41,7 @@ export interface Bridge {
 const keepAliveS = 30
 const connectMs = 10_000
 const closeMs = 3000
-/** Session and subscription stay at the broker without end while nobody is connected. */
+/** Session and subscription stay at the broker while nobody is connected, as long as its own settings let them. */
 const forEver = 0xffffffff
 
 const answerMs = 1000
@@ -174,6 +174,15 @@ export function startBridge(options: BridgeOptions): Bridge {
     if (closing) return
     const { topic, qos, messageId: id = 0 } = packet
     const payload = Buffer.from(packet.payload as Buffer)
+    if (packet.retain && version === 5 && parseDeviceTopic(topic)?.kind !== 'status') {
+      // An empty one keeps nothing and is no message: the device's, or the answer to what it retained.
+      if (payload.length === 0) {
+        if (qos > 0) acknowledge(id)
+        return
+      }
+      // The broker's rights cannot forbid it, and nobody else would ever remove it.
+      send({ cmd: 'publish', topic, payload: '', qos: 0, dup: false, retain: true })
+    }
     const digest = qos > 0 ? digestOf(topic, payload) : ''
     const known = qos > 0 ? held.get(id) : undefined
     if (packet.dup && known?.digest === digest) {

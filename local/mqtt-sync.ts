@@ -5,7 +5,14 @@ import { eq } from 'drizzle-orm'
 import { ConfigError, loadConfig, loadEnvFile } from '../lib/config.ts'
 import { createAccounts } from '../lib/devices/accounts.ts'
 import { createLog } from '../lib/log.ts'
-import { disableCommands, removeCommands, rightsCommands, roleOf } from '../lib/mqtt/accounts.ts'
+import {
+  bindCommands,
+  disableCommands,
+  markOf,
+  removeCommands,
+  rightsCommands,
+  roleOf,
+} from '../lib/mqtt/accounts.ts'
 import { openRegistry, type RegistryDb } from '../lib/registry/db.ts'
 import { devices, mqttAccounts } from '../lib/registry/schema.ts'
 import { connectMosquitto, type Mosquitto } from './mosquitto.ts'
@@ -24,7 +31,7 @@ export interface Synced {
   readonly removed: number[]
   /** Accounts whose key the layer does not know: they are off until it is shown again. */
   readonly unknown: number[]
-  /** Accounts whose rights were not their own. */
+  /** Accounts whose rights or client id were not their own. */
   readonly repaired: number[]
   /** Accounts that were switched on or off. */
   readonly switched: number
@@ -34,6 +41,8 @@ export interface Synced {
 
 interface Client {
   readonly username: string
+  readonly clientid?: string
+  readonly textdescription?: string
   readonly disabled?: boolean
   readonly roles?: readonly { readonly rolename: string }[]
 }
@@ -69,7 +78,7 @@ export async function syncAccounts(options: {
   const rows = new Map((await db.select().from(mqttAccounts)).map((row) => [row.deviceId, row]))
   const [removed, unknown, repaired]: [number[], number[], number[]] = [[], [], []]
   let done = 0
-  for (const [id, { disabled = false, roles = [] }] of clients) {
+  for (const [id, { clientid, textdescription, disabled = false, roles = [] }] of clients) {
     done += 1
     if (done % 100 === 0) onProgress?.(done, clients.size)
     if (!known.has(id)) {
@@ -78,20 +87,25 @@ export async function syncAccounts(options: {
       continue
     }
     const row = rows.get(id)
-    if (row === undefined) {
+    // Another key than the layer knows, as after a restore: the row goes, so that the device's next call pushes its own.
+    // An account that an earlier version of the layer made says nothing, and is left alone.
+    const isOther = row !== undefined && !!textdescription && textdescription !== markOf(row.keyHash)
+    if (row === undefined || isOther) {
       if (!disabled) {
         unknown.push(id)
         await act(disableCommands(id))
       }
+      rows.delete(id)
+      if (isOther && !dryRun) await db.delete(mqttAccounts).where(eq(mqttAccounts.deviceId, id))
     } else if (row.enabled === disabled && !dryRun) {
       // What the layer believes is made what is; settling makes that what should be.
       await db.update(mqttAccounts).set({ enabled: !disabled }).where(eq(mqttAccounts.deviceId, id))
     }
     const own = roleOf(id)
     await act(rightsCommands(id))
-    if (roles.length !== 1 || roles[0]?.rolename !== own) {
+    if (clientid !== String(id) || roles.length !== 1 || roles[0]?.rolename !== own) {
       repaired.push(id)
-      await act([{ command: 'modifyClient', username: String(id), roles: [{ rolename: own }] }])
+      await act(bindCommands(id))
     }
   }
   for (const id of rows.keys())

@@ -74,6 +74,8 @@ const openCompose = async (more: Values = {}): Promise<Compose> => {
   const compose = await findCompose({
     ...values,
     ...placeholders(values),
+    // It stands in an address there.
+    STACK_REDIS_PASSWORD: encodeURIComponent(values.REDIS_PASSWORD ?? 'not-made-yet'),
     STACK_TLS_PORT: tlsOf(values)?.port ?? 'none',
     ...more,
   })

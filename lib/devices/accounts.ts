@@ -4,7 +4,7 @@
  */
 import { eq, sql } from 'drizzle-orm'
 import type { Log } from '../log.ts'
-import { accountCommands, disableCommands, enableCommands, removeCommands } from '../mqtt/accounts.ts'
+import { accountCommands, disableCommands, enableCommands, markOf, removeCommands } from '../mqtt/accounts.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { mqttAccounts } from '../registry/schema.ts'
 import { digestKey } from './credentials.ts'
@@ -16,6 +16,7 @@ export interface Accounts {
   /**
    * Makes the broker's side of one device, or of all, what the registry says: off for an inactive device and for a key that
    * is revoked or has ended, gone for a device that is gone. @returns accounts that were changed.
+   * @throws {Error} the first failure, when all were tried.
    */
   settle(deviceId?: number): Promise<number>
   /** Pushes this key, which has just opened the registry, where the broker has none that is valid. Never throws. */
@@ -55,12 +56,16 @@ export function createAccounts(options: {
       where ${deviceId ?? null} is null or a.device_id = ${deviceId ?? null}`)
 
   const push: Accounts['push'] = async (deviceId, key) => {
-    await say(accountCommands(deviceId, key))
-    const values = { deviceId, keyHash: digestKey(key), enabled: true }
+    const keyHash = digestKey(key)
+    // An account without a row would never be settled; one whose key is not known is switched off, and pushed when it is shown.
+    const values = { deviceId, keyHash: '', enabled: true }
     await db
       .insert(mqttAccounts)
       .values(values)
       .onConflictDoUpdate({ target: mqttAccounts.deviceId, set: values })
+    await say(accountCommands(deviceId, key, markOf(keyHash)))
+    // Not `enabled`: what was switched off meanwhile is switched on by the next look at all.
+    await db.update(mqttAccounts).set({ keyHash }).where(eq(mqttAccounts.deviceId, deviceId))
   }
 
   const settleOne = async ({ device_id: id, enabled, wanted }: Row): Promise<boolean> => {
@@ -81,7 +86,15 @@ export function createAccounts(options: {
 
     async settle(deviceId) {
       let changed = 0
-      for (const row of await rows(deviceId)) if (await settleOne(row)) changed += 1
+      const failures: unknown[] = []
+      for (const row of await rows(deviceId)) {
+        const settled = await settleOne(row).catch((error: unknown) => {
+          failures.push(error)
+          return false
+        })
+        if (settled) changed += 1
+      }
+      if (failures.length > 0) throw failures[0]
       return changed
     },
 

@@ -1,4 +1,5 @@
 /** What a device may do at a Mosquitto, as commands of its dynamic-security plugin. */
+import { createHash } from 'node:crypto'
 import { deviceTopics } from './topics.ts'
 
 /** Commands are published here; answers come on `…/response`. */
@@ -32,6 +33,8 @@ const rightsOf = (deviceId: number) => {
     ...send.map(right('publishClientSend')),
     ...read.map(right('publishClientReceive')),
     ...read.map(right('subscribeLiteral')),
+    // Below `commands/#` its own answers would come back, and queue up without bound where it does not read them.
+    { ...right('publishClientReceive')(topics.commandsResponsePublish), priority: 1, allow: false },
   ]
 }
 
@@ -47,13 +50,29 @@ export const rightsCommands = (deviceId: number): Command[] => {
   return [
     { command: 'createRole', ...role },
     { command: 'modifyRole', ...role },
-    { command: 'modifyClient', ...nameOf(deviceId) },
   ]
 }
 
-/** The account of a device, with this key as its password and none before it; a connection with another one ends. */
-export function accountCommands(deviceId: number, key: string): Command[] {
-  const client = { ...nameOf(deviceId), password: key, roles: [{ rolename: roleOf(deviceId) }] }
+/** Binds an account to its client id and its role; a connection ends, as with every change of an account. */
+export const bindCommands = (deviceId: number): Command[] => [
+  { command: 'modifyClient', ...nameOf(deviceId), roles: [{ rolename: roleOf(deviceId) }] },
+]
+
+/** Tells at the broker which key an account has, by the key's hash: neither can be found from it. */
+export const markOf = (keyHash: string): string =>
+  createHash('sha256').update(`iotflow account\0${keyHash}`).digest('hex').slice(0, 16)
+
+/**
+ * The account of a device, with this key as its password and none before it; a connection with another one ends.
+ * @param mark `markOf` the key's hash.
+ */
+export function accountCommands(deviceId: number, key: string, mark = ''): Command[] {
+  const client = {
+    ...nameOf(deviceId),
+    password: key,
+    textdescription: mark,
+    roles: [{ rolename: roleOf(deviceId) }],
+  }
   return [
     ...rightsCommands(deviceId),
     { command: 'createClient', ...client },

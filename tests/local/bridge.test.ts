@@ -82,6 +82,30 @@ describeWith({ mosquitto: hasMosquitto }, 'the bridge', () => {
     expect(taken[0]?.name).toBe('telemetry-ingest')
   })
 
+  it('leaves nothing retained but the status, and takes each message once', async () => {
+    const { bridge, taken } = open()
+    await bridge.ready
+    const status = 'iotflow/devices/7/status/online'
+    for (const to of [topic, `${topic}/lab`, 'iotflow/devices/7/config/reported', status])
+      await publish('{"t":1}', to, true)
+    await publish('', `${topic}/other`, true)
+    const retained = async () => {
+      const { username, password, url } = server.layer
+      const seen: string[] = []
+      const observer = await connectAsync(url, { username, password, reconnectPeriod: 0 })
+      observer.on('message', (at, _payload, { retain }) => void (retain && seen.push(at)))
+      await observer.subscribeAsync('iotflow/#', { qos: 1 })
+      await observer.publishAsync('iotflow/end', '', { qos: 1 })
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      await observer.endAsync(true)
+      return seen
+    }
+    await vi.waitFor(async () => expect(await retained()).toEqual([status]), 5000)
+    await publish('last')
+    await vi.waitFor(() => expect(taken.at(-1)?.payload).toBe('last'))
+    expect(taken.map(({ payload }) => payload)).toEqual([...Array(4).fill('{"t":1}'), 'last'])
+  })
+
   it('gets what was published while it was away, once', async () => {
     const first = open()
     await first.bridge.ready

@@ -67,6 +67,12 @@ describe('local/compose.yaml', () => {
     expect(layer?.environment?.DATA_DIR).toBe('/data')
   })
 
+  it('tells the layer the ports of Mosquitto that devices find on the host', () => {
+    const { mosquitto, layer } = file.services
+    for (const name of ['MQTT_PORT', 'MQTT_WS_PORT'])
+      expect(mosquitto?.ports?.join()).toContain(`:${layer?.environment?.[name]}:`)
+  })
+
   it('opens to other machines only what devices use, and that only when HOST says so', () => {
     const opened = services.flatMap(([service, { ports = [] }]) =>
       ports.filter((port) => !port.startsWith('127.0.0.1:')).map((port) => `${service} ${port}`),
@@ -89,7 +95,7 @@ describe('local/compose.yaml', () => {
       if (secret.test(variable)) expect(rest, variable).toMatch(/^:\?/)
     // What has to be given is what npm run stack makes.
     const asked = variables.filter(({ rest }) => rest.startsWith(':?')).map(({ variable }) => variable)
-    const made = Object.keys(placeholders({}))
+    const made = [...Object.keys(placeholders({})), 'STACK_REDIS_PASSWORD']
     expect([...new Set(asked)].filter((variable) => !made.includes(variable))).toEqual([])
   })
 
@@ -98,8 +104,12 @@ describe('local/compose.yaml', () => {
     const unknown = variables
       .map(({ variable }) => variable)
       .filter((variable) => !settingNames.includes(variable) && !explained.includes(`\`${variable}\``))
-    // Those two come from npm run stack alone.
-    expect([...new Set(unknown)].sort()).toEqual(['STACK_MOSQUITTO', 'STACK_TLS_PORT'])
+    // Those come from npm run stack alone.
+    expect([...new Set(unknown)].sort()).toEqual([
+      'STACK_MOSQUITTO',
+      'STACK_REDIS_PASSWORD',
+      'STACK_TLS_PORT',
+    ])
   })
 
   it('names volumes and files that are there', () => {
@@ -139,7 +149,7 @@ describe('local/compose.yaml', () => {
       trustProxy: ['172.29.57.0/24'],
       database: { url: 'http://libsql:8080', authToken: 'secret-of-LIBSQL_TOKEN' },
       influx: { url: 'http://influxdb:8086', token: 'secret-of-INFLUXDB_TOKEN' },
-      redisUrl: 'redis://:secret-of-REDIS_PASSWORD@redis:6379',
+      redisUrl: 'redis://:secret-of-STACK_REDIS_PASSWORD@redis:6379',
       upstash: undefined,
       mqtt: { url: 'mqtt://mosquitto:1884', username: 'iotflow', password: 'secret-of-MQTT_PASSWORD' },
       ports: { http: 5000, mqtt: 1883, mqttWs: 9001, mqttTls: undefined },

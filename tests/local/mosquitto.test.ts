@@ -198,6 +198,19 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
       expect(granted).toBe(allowed)
     })
 
+    it('hear its commands, and not its own answers among them', async () => {
+      const client = await connect(1)
+      const heard: string[] = []
+      client.on('message', (topic) => void heard.push(topic))
+      await client.subscribeAsync('iotflow/devices/1/commands/#', { qos: 1 })
+      await client.publishAsync('iotflow/devices/1/commands/response', '{}', { qos: 1 })
+      for (const topic of ['iotflow/devices/1/commands', 'iotflow/devices/1/commands/reboot'])
+        await layer.publish({ topic, payload: '{}', qos: 1, retain: false })
+      await vi.waitFor(() => expect(heard).toContain('iotflow/devices/1/commands/reboot'))
+      expect(heard).toEqual(['iotflow/devices/1/commands', 'iotflow/devices/1/commands/reboot'])
+      await client.endAsync()
+    })
+
     it('not change any account', async () => {
       const client = await connect(1)
       const payload = JSON.stringify({ commands: removeCommands(2) })

@@ -56,6 +56,12 @@ describe('npm run stack -- up', () => {
     expect(second.out).not.toContain('Made')
   }, 60_000)
 
+  it('hands a password of Redis on as an address has it', async () => {
+    await writeFile(`${tree.path}/.env`, 'REDIS_PASSWORD=a/b@c:d%e\n')
+    const ended = await tree.stack(['up'], { services: servers })
+    expect(called(ended, 'up')?.env.STACK_REDIS_PASSWORD).toBe('a%2Fb%40c%3Ad%25e')
+  })
+
   it('waits until all are healthy and says where they are', async () => {
     const ended = await tree.stack(
       ['up', '--profile', 'grafana'],

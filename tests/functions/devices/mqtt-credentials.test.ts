@@ -13,6 +13,25 @@ afterEach(() => layer.close())
 const credentials = (options: CallOptions) =>
   layer.call('devices-mqtt-credentials', 'GET', '/api/v1/devices/mqtt-credentials', options)
 
+it('of a broker in a container name the host the caller used, and the ports of the host', async () => {
+  await open({
+    MQTT_URL: 'mqtt://mosquitto:1884',
+    MQTT_USERNAME: 'iotflow',
+    MQTT_PASSWORD: 'of-the-layer',
+    MQTT_PORT: '11883',
+    MQTT_WS_PORT: '19001',
+    MQTT_TLS_PORT: '18883',
+  })
+  const { key } = await layer.register()
+  const { json } = await credentials({ key, headers: { Host: 'iot.example.com:5000' } })
+  expect(json.credentials).toMatchObject({
+    mqtt_host: 'iot.example.com',
+    mqtt_port: 11_883,
+    mqtt_tls_port: 18_883,
+    websocket_url: 'ws://iot.example.com:19001/mqtt',
+  })
+})
+
 describe('the credentials of a device for the broker', () => {
   beforeEach(() => open({}))
 

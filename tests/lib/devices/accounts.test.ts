@@ -2,8 +2,10 @@ import { join } from 'node:path'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
 import { type Accounts, createAccounts, withAccounts } from '../../../lib/devices/accounts.ts'
+import { digestKey } from '../../../lib/devices/credentials.ts'
 import { createDevices, type Devices } from '../../../lib/devices/devices.ts'
 import { createLog } from '../../../lib/log.ts'
+import { accountCommands, markOf } from '../../../lib/mqtt/accounts.ts'
 import { openRegistry, type Registry } from '../../../lib/registry/db.ts'
 import { connectMosquitto, type Mosquitto } from '../../../local/mosquitto.ts'
 import { syncAccounts } from '../../../local/mqtt-sync.ts'
@@ -160,6 +162,95 @@ describeWith({ mosquitto: hasMosquitto }, 'devices with accounts at a Mosquitto'
     expect(await accounts.settle()).toBe(1)
     expect(await isLetIn(id, key)).toBe(false)
   }, 30_000)
+
+  it('are bound to their client id by a sync, which ends no connection of others', async () => {
+    const [fine, loose] = [await register(), await register()]
+    await mosquitto.control([
+      { command: 'deleteClient', username: String(loose.id) },
+      {
+        command: 'createClient',
+        username: String(loose.id),
+        password: loose.key,
+        textdescription: markOf(digestKey(loose.key)),
+        roles: [{ rolename: `iotflow-device-${loose.id}` }],
+      },
+    ])
+    const intrude = () =>
+      connectAsync(server.layer.url, {
+        username: String(loose.id),
+        password: loose.key,
+        clientId: 'iotflow-bridge-of-test',
+        reconnectPeriod: 0,
+      }).then(
+        async (client) => {
+          await client.endAsync()
+          return 'let in'
+        },
+        () => 'refused',
+      )
+    expect(await intrude()).toBe('let in')
+    const connected = await connect(fine.id, fine.key)
+    const done = await syncAccounts({ db: registry.db, mosquitto, dryRun: false })
+    expect(done.repaired).toEqual([loose.id])
+    expect(await intrude()).toBe('refused')
+    expect(await isLetIn(loose.id, loose.key)).toBe(true)
+    expect(connected.connected).toBe(true)
+    await connected.endAsync()
+  })
+
+  it('are off after a restore of the broker that brought an ended key back, until the device shows its own', async () => {
+    const { id, key } = await register()
+    const { apiKey } = await devices.rotateKey(id, { graceS: 0, usedKey: key, by: 'admin' })
+    await mosquitto.control(accountCommands(id, key, markOf(digestKey(key))))
+    expect(await isLetIn(id, key)).toBe(true)
+    const options = { db: registry.db, mosquitto }
+    expect((await syncAccounts({ ...options, dryRun: true })).unknown).toEqual([id])
+    const done = await syncAccounts({ ...options, dryRun: false })
+    expect(done.unknown).toEqual([id])
+    expect(done.without.map((device) => device.id)).toContain(id)
+    expect([await isLetIn(id, key), await isLetIn(id, apiKey)]).toEqual([false, false])
+    await devices.authenticate(apiKey)
+    await vi.waitFor(async () => expect(await isLetIn(id, apiKey)).toBe(true), 5000)
+    expect(await isLetIn(id, key)).toBe(false)
+    expect((await syncAccounts({ ...options, dryRun: false })).unknown).toEqual([])
+  })
+
+  it('are left as they are by a sync where an earlier version of the layer made them', async () => {
+    const { id, key } = await register()
+    await mosquitto.control([{ command: 'modifyClient', username: String(id), textdescription: '' }])
+    const done = await syncAccounts({ db: registry.db, mosquitto, dryRun: false })
+    expect(done.unknown).toEqual([])
+    expect(await isLetIn(id, key)).toBe(true)
+  })
+
+  it('are settled though the layer ended right after it told the broker, and though another one cannot be', async () => {
+    const { db } = registry
+    const dying = createAccounts({
+      db,
+      log,
+      async say(commands) {
+        await mosquitto.control(commands)
+        throw new Error('the layer ended')
+      },
+    })
+    const [one, two] = [await register(plain), await register(plain)]
+    for (const { id, key } of [one, two]) await expect(dying.push(id, key)).rejects.toThrow('ended')
+    expect(await isLetIn(two.id, two.key)).toBe(true)
+    const failing = createAccounts({
+      db,
+      log,
+      async say(commands) {
+        if (JSON.stringify(commands).includes(`"${one.id}"`)) throw new Error('not this one')
+        await mosquitto.control(commands)
+      },
+    })
+    await expect(failing.settle()).rejects.toThrow('not this one')
+    expect(await isLetIn(two.id, two.key)).toBe(false)
+    await devices.authenticate(two.key)
+    await vi.waitFor(async () => expect(await isLetIn(two.id, two.key)).toBe(true), 5000)
+    await accounts.settle()
+    expect(await isLetIn(one.id, one.key)).toBe(false)
+  })
 
   it('are repaired by a sync, which tells who has none', async () => {
     const [fine, lost, off, rights] = [await register(), await register(), await register(), await register()]
