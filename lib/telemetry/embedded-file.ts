@@ -9,7 +9,7 @@ import type { Connection, Row, Statement } from './embedded-sql.ts'
 const maxPrepared = 100
 
 /** Pages of the log before it is copied into the file: a page that changes often is copied once for many changes. */
-const checkpointPages = 8000
+const checkpointPages = 4000
 
 /** Memory for pages, KiB. */
 const cacheKiB = 16_384

@@ -101,7 +101,8 @@ export type Ask =
   | { op: 'forgetKeys'; before: number }
   | { op: 'remove'; deviceId: number; from: bigint; to: bigint }
   | { op: 'close' }
-  | { op: 'check' }
+  /** `write`: a little is written, as durably as readings are. */
+  | { op: 'check'; write: boolean }
   | {
       op: 'history'
       deviceId: number
@@ -328,7 +329,7 @@ const countSettled = `
 const deleteSpooled = 'DELETE FROM spool WHERE id IN (SELECT value ->> 0 FROM json_each(?))'
 
 /** Conditions of the disk or the network, not of a reading: trying each of a group for itself would only fail as often. */
-const ofAll = /^(SQLITE_(FULL|IOERR|BUSY|LOCKED|READONLY|CANTOPEN|NOMEM|CORRUPT|NOTADB)|NETWORK_)/
+export const ofAll = /^(SQLITE_(FULL|IOERR|BUSY|LOCKED|READONLY|CANTOPEN|NOMEM|CORRUPT|NOTADB)|NETWORK_)/
 
 /** The code of what a database threw. */
 export const codeOf = (error: unknown): string => {
@@ -712,7 +713,7 @@ export function answerOn(connection: Connection): (ask: Ask) => Promise<unknown>
         await remove(ask.deviceId, ask.from, ask.to)
         return undefined
       case 'check':
-        return (await rows('SELECT 1')).length
+        return rows(ask.write ? 'UPDATE spool_size SET bytes = bytes' : 'SELECT 1')
       case 'history':
         return connection.execute(history(ask))
       case 'latest':

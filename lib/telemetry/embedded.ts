@@ -16,6 +16,7 @@ import {
   codeOf,
   type Message,
   maxLatest,
+  ofAll,
   onServer,
   prepareTables,
   reserved,
@@ -109,6 +110,9 @@ class StoreFault extends Error {
     this.code = code
   }
 }
+
+/** What was written so long ago still tells that more can be written: whoever asks does not cost a flush each, ms. */
+const provenMs = 10_000
 
 /** Groups that the writing thread may have before it, and messages that are worth a group of their own. */
 const groupsAhead = 8
@@ -334,6 +338,9 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
   let queries = 0
   let closed = false
 
+  /** When something was written last, and when the disk or the network did not take it, by the clock of performance.now(). */
+  let writtenAt = Number.NEGATIVE_INFINITY
+  let failedAt = Number.NEGATIVE_INFINITY
   let restarting: Promise<void> | undefined
   const restart = (): Promise<void> => {
     restarting ??= start()
@@ -353,6 +360,8 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
     try {
       const written = (await asked.ask({ op: 'write', into, messages: [...messages] })) as Written
       const failed = new Set(written.failed)
+      if (failed.size === 0) writtenAt = performance.now()
+      else if (ofAll.test(written.code)) failedAt = performance.now()
       const duplicates = new Set(written.duplicates)
       return messages.map((message, at) => {
         if (failed.has(at)) return unavailable(new StoreFault(written.code))
@@ -363,6 +372,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       })
     } catch (error) {
       const fault = error as StoreFault
+      failedAt = performance.now()
       if (fault.code.startsWith('THREAD_') && !closed && writer === asked) await restart()
       return messages.map(() => unavailable(fault))
     }
@@ -629,7 +639,12 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
 
     async check() {
       // What only reads may be busy for a while with what it was asked.
-      await change({ op: 'check' })
+      const now = performance.now()
+      // Where readings were refused, a little may well be written.
+      if (now - failedAt < provenMs) throw unavailable()
+      const write = !readOnly && now - writtenAt > provenMs
+      await change({ op: 'check', write })
+      if (write) writtenAt = now
     },
 
     async close() {

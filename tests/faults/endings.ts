@@ -142,6 +142,8 @@ export async function diskFull(progress: (text: string) => void): Promise<Outcom
     for (let tenths = 0; refused() < 50 && tenths < 200; tenths += 1) await sleep(100)
     progress(`full: ${refused()} x 503 over HTTP`)
     if (refused() === 0) throw new Error('the disk never was full')
+    const { status } = await machine.request('GET', '/health')
+    if (status !== 503) throw new Error(`/health answered ${status} while the disk was full`)
     await rm(filler)
     const freed = performance.now()
     const before = recorder.answers.get(201) ?? 0
