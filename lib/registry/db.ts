@@ -6,7 +6,7 @@ import { drizzle, type LibSQLDatabase } from 'drizzle-orm/libsql'
 import { migrate } from 'drizzle-orm/libsql/migrator'
 import { AppError } from '../errors.ts'
 import * as schema from './schema.ts'
-import { serverFetch } from './server.ts'
+import { openServer } from './server.ts'
 
 export type RegistryDb = LibSQLDatabase<typeof schema> & { $client: Client }
 
@@ -41,11 +41,9 @@ const isUnavailable = (error: unknown): boolean =>
  */
 export async function openRegistry(at: { url: string; authToken?: string | undefined }): Promise<Registry> {
   const isFile = at.url.startsWith('file:')
-  const client = createClient({
-    url: at.url,
-    ...(at.authToken === undefined ? {} : { authToken: at.authToken }),
-    ...(isFile ? { concurrency: 1, timeout: 5000 } : { fetch: serverFetch }),
-  })
+  const client = isFile
+    ? createClient({ url: at.url, concurrency: 1, timeout: 5000 })
+    : openServer({ url: at.url, ...(at.authToken === undefined ? {} : { authToken: at.authToken }) })
   if (isFile) {
     await client.execute('PRAGMA journal_mode = WAL')
     await client.execute('PRAGMA synchronous = FULL')

@@ -6,9 +6,8 @@ import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { createClient } from '@libsql/client'
 import type { Log } from '../log.ts'
-import { serverFetch } from '../registry/server.ts'
+import { openServer } from '../registry/server.ts'
 import {
   type AccountRow,
   type Ask,
@@ -207,12 +206,7 @@ function inTurn(thread: Thread): Reader {
 
 /** Statements of one server run side by side there; only what writes waits for what wrote before. */
 function connect(url: string, authToken: string | undefined): Thread {
-  const client = createClient({
-    url,
-    ...(authToken === undefined ? {} : { authToken }),
-    intMode: 'bigint',
-    fetch: serverFetch,
-  })
+  const client = openServer({ url, ...(authToken === undefined ? {} : { authToken }), intMode: 'bigint' })
   const answer = answerOn(onServer(client))
   return {
     ended: Promise.resolve(),
@@ -225,7 +219,7 @@ function connect(url: string, authToken: string | undefined): Thread {
 
 /** Makes the tables on a server; a file gets them when it is opened. */
 export async function prepareServer(url: string, authToken: string | undefined): Promise<void> {
-  const client = createClient({ url, ...(authToken === undefined ? {} : { authToken }), fetch: serverFetch })
+  const client = openServer({ url, ...(authToken === undefined ? {} : { authToken }) })
   await prepareTables(onServer(client))
   client.close()
 }
