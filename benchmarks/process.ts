@@ -1,6 +1,7 @@
 /** Servers in processes of their own: one that measures and the measured share nothing but sockets. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import packageJson from '../package.json' with { type: 'json' }
 import { BenchError } from './measure.ts'
 
 /** What a server does for the process that started it. */
@@ -36,8 +37,8 @@ interface Question {
   readonly argument: number
 }
 
-/** Options of Node with which `npm start` runs the layer; the floors get the same. */
-const asStarted = ['--max-semi-space-size=32']
+/** Options of V8 with which `npm start` runs the layer; the floors get the same. */
+const asStarted = packageJson.scripts.start.split(' ').filter((word) => word.startsWith('--max-'))
 
 /** The layer promises to end within 5 s. */
 const endMs = 8000

@@ -786,7 +786,7 @@ export const operations: readonly Operation[] = [
     who: 'read',
     answers: {
       200: json(
-        'The values, with the time of the newest of them.',
+        'The values, 1,000 fields at most, with the time of the newest of them.',
         z.strictObject({
           ...ofDevice,
           latest_data: z.strictObject({ timestamp: time }).catchall(fieldValue),

@@ -6,7 +6,7 @@ import { getRequestListener } from '@hono/node-server'
 import { Hono } from 'hono'
 import { cors } from 'hono/cors'
 import { AppError } from '../lib/errors.ts'
-import { type Bindings, errorBody, type HttpEnv, standardHeaders } from '../lib/http/endpoint.ts'
+import { type Bindings, errorBody, type HttpEnv, headersOf } from '../lib/http/endpoint.ts'
 import { nextRequestId } from '../lib/request-id.ts'
 import type { FunctionTable } from './functions.ts'
 
@@ -30,14 +30,14 @@ type Door = (request: Request, env: Bindings) => Response | Promise<Response>
 /** Hands each request to the app of its function. */
 async function compose(functions: FunctionTable, corsOrigins: readonly string[]): Promise<Door> {
   const app = new Hono<HttpEnv>()
-  /** Of addresses without a parameter: a second router around that of the function costs a tenth of a request. */
+  /** Addresses without a parameter: they need no second router around that of the function. */
   const direct = new Map<string, Hono<HttpEnv>>()
   if (corsOrigins.length > 0) {
     const { allowedMethods, allowedHeaders, exposedResponseHeaders, maxAge } = functions.cors
     // A preflight reaches no endpoint.
     app.use(async (c, next) => {
       if (c.req.method === 'OPTIONS')
-        for (const [name, value] of Object.entries(standardHeaders(nextRequestId()))) c.header(name, value)
+        for (const [name, value] of Object.entries(headersOf(nextRequestId()))) c.header(name, value)
       await next()
     })
     app.use(
@@ -73,7 +73,7 @@ const refusal = (message: string) => {
   const requestId = nextRequestId()
   return {
     body: JSON.stringify(errorBody(new AppError('BAD_REQUEST', message), requestId)),
-    headers: { ...standardHeaders(requestId), 'Content-Type': 'application/json' },
+    headers: headersOf(requestId, 'application/json'),
   }
 }
 

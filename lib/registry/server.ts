@@ -60,10 +60,13 @@ const inTurn = <T>(url: string, write: () => Promise<T>): Promise<T> => {
   return written
 }
 
+const writes = /\b(?:insert|update|delete|replace)\b/i
+
+/** What may be a write counts as one. */
 const reads = (statement: InStatement | [string, unknown?]): boolean => {
   const sql =
     typeof statement === 'string' ? statement : Array.isArray(statement) ? statement[0] : statement.sql
-  return /^\s*(?:select|pragma)\b/i.test(sql)
+  return /^\s*(?:select|pragma)\b/i.test(sql) || (/^\s*with\b/i.test(sql) && !writes.test(sql))
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
- * A connection to a file that keeps its statements prepared. `@libsql/client` prepares each anew, which costs a small
- * group of readings as much as writing them.
+ * A connection to a file that keeps its statements prepared. `@libsql/client` prepares each anew, a sixth of what a group
+ * of 32 readings costs.
  */
 import Database from 'libsql'
 import type { Connection, Row, Statement } from './embedded-sql.ts'

@@ -32,6 +32,7 @@ export const onServer = (client: Client): Connection => ({
     (await client.execute({ sql, args })).rows.map((row) => Array.from(row)),
   async write(make) {
     const statements = make(true).map(({ sql, args = [] }) => ({ sql, args }))
+    if (statements.length === 0) return []
     const results = await client.batch(statements, 'write')
     return results.map(({ rows }) => rows.map((row) => Array.from(row)))
   },
@@ -340,10 +341,8 @@ export const codeOf = (error: unknown): string => {
 
 const pruneSlice = 5000
 
-/** Fields that are told as the latest of a device. */
+/** Fields that are told as the latest of a device: a bound on what it can make others read. */
 export const maxLatest = 1000
-/** Fields of one reading. */
-const maxFields = 256
 
 /** Field names hold no quote and no backslash, so that this is always one step of a JSON path. */
 const pathOf = (field: string) => `$."${field}"`
@@ -717,12 +716,14 @@ export function answerOn(connection: Connection): (ask: Ask) => Promise<unknown>
       case 'history':
         return connection.execute(history(ask))
       case 'latest':
-        // The newest reading as it is, then what it may not have; a bound on what a device can make others read.
+        // The newest reading as it is, then what it has not.
         return rows(
-          `SELECT * FROM (SELECT NULL, ts, 'reading', fields FROM readings WHERE device_id = ?1 ORDER BY ts DESC LIMIT 1)
+          `WITH n AS (SELECT ts, fields FROM readings WHERE device_id = ?1 ORDER BY ts DESC LIMIT 1)
+           SELECT NULL, ts, 'reading', fields FROM n
            UNION ALL
-           SELECT * FROM (SELECT field, ts, type, value FROM latest WHERE device_id = ?1
-             ORDER BY ts DESC, field LIMIT ${maxLatest + maxFields})`,
+           SELECT * FROM (SELECT field, l.ts, type, value FROM n CROSS JOIN latest AS l
+             WHERE device_id = ?1 AND json_type(n.fields, '$."' || field || '"') IS NULL
+             ORDER BY l.ts DESC, field LIMIT ${maxLatest})`,
           ask.deviceId,
         )
       case 'countReadings':

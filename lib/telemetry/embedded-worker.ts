@@ -37,7 +37,7 @@ const writeTogether = async (asked: readonly Write[], into: Write['into']) => {
 
 const charactersOf = ({ messages }: Write) => messages.reduce((sum, { rows }) => sum + rows.length, 0)
 
-/** Of what waits, the writes that come first and make one transaction; undefined when something else comes first. */
+/** Of what waits, the writes that come first and make one transaction; none when something else comes first. */
 const firstWrites = (waiting: readonly Asked[]): Write[] => {
   const writes: Write[] = []
   let characters = 0

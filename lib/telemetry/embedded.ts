@@ -558,10 +558,10 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
         string,
         unknown,
       ][]
-      if (newest?.[2] !== 'reading') return undefined
+      if (newest === undefined) return undefined
       const fields = new Map(Object.entries(JSON.parse(newest[3] as string) as Reading['fields']))
       for (const [field, , type, value] of kept)
-        if (fields.size < maxLatest && !fields.has(field)) fields.set(field, toValue(type, value))
+        if (fields.size < maxLatest) fields.set(field, toValue(type, value))
       return { time: newest[1], fields: Object.fromEntries(fields) }
     },
 
@@ -633,12 +633,12 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
 
     async check() {
       // What only reads may be busy for a while with what it was asked.
-      const now = performance.now()
+      const at = performance.now()
       // Where readings were refused, a little may well be written.
-      if (now - failedAt < provenMs) throw unavailable()
-      const write = !readOnly && now - writtenAt > provenMs
+      if (at - failedAt < provenMs) throw unavailable()
+      const write = !readOnly && at - writtenAt > provenMs
       await change({ op: 'check', write })
-      if (write) writtenAt = now
+      if (write) writtenAt = at
     },
 
     async close() {

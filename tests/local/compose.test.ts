@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { loadConfig, settingNames } from '../../lib/config.ts'
 import { placeholders } from '../../local/stack-secrets.ts'
+import packageJson from '../../package.json' with { type: 'json' }
 
 interface Service {
   readonly image?: string
@@ -60,7 +61,10 @@ describe('local/compose.yaml', () => {
   })
 
   it('gives the user of the image what it writes to, where everything else is read only', () => {
-    expect(readFileSync('Dockerfile', 'utf8')).toMatch(/^USER node$/m)
+    const dockerfile = readFileSync('Dockerfile', 'utf8')
+    expect(dockerfile).toMatch(/^USER node$/m)
+    // As npm start starts it.
+    expect(JSON.parse(/^CMD (.+)$/m.exec(dockerfile)?.[1] ?? '').join(' ')).toBe(packageJson.scripts.start)
     const { layer } = file.services
     // 1000 is node of that image; a mount without a word is root's.
     expect(layer?.tmpfs).toEqual(['/tmp', '/data:uid=1000,gid=1000,mode=0700'])
