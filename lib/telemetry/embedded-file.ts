@@ -3,7 +3,7 @@
  * of 32 readings costs.
  */
 import Database from 'libsql'
-import type { Connection, Row, Statement } from './embedded-sql.ts'
+import type { FileConnection, Row, Run, Statement } from './embedded-sql.ts'
 
 /** Statements kept; those that were not used for longest are prepared again. */
 const maxPrepared = 100
@@ -22,9 +22,13 @@ interface Prepared {
   readonly reader: boolean
 }
 
-/** @throws {Error} with a code of SQLite when it cannot be opened. */
-export function openFile(path: string): Connection {
+/**
+ * @param readOnly refuses every write, and leaves the file as it is.
+ * @throws {Error} with a code of SQLite when it cannot be opened.
+ */
+export function openFile(path: string, readOnly: boolean): FileConnection {
   const db = new Database(path, { timeout: busyMs })
+  if (readOnly) db.exec('PRAGMA query_only = ON')
   const kept = new Map<string, Prepared>()
 
   const prepare = (sql: string): Prepared => {
@@ -50,20 +54,44 @@ export function openFile(path: string): Connection {
   const version = () => run({ sql: 'PRAGMA data_version' })[0]?.[0]
   let seen: unknown
 
+  /** @param ends COMMIT, or ROLLBACK to leave everything as it was. */
+  const transaction = <T>(
+    work: (run: Run, changedElsewhere: boolean) => T,
+    ends: 'COMMIT' | 'ROLLBACK',
+  ): T => {
+    run({ sql: 'BEGIN IMMEDIATE' })
+    try {
+      const now = version()
+      const result = work(run, now !== seen)
+      run({ sql: ends })
+      if (ends === 'COMMIT') seen = now
+      return result
+    } catch (error) {
+      // A full disk or the like has rolled back by itself.
+      if (db.inTransaction) run({ sql: 'ROLLBACK' })
+      throw error
+    }
+  }
+
   return {
     execute: async (statement) => run(statement),
-    async write(make) {
-      run({ sql: 'BEGIN IMMEDIATE' })
+    transaction: (work) => transaction(work, 'COMMIT'),
+    rearrange(work) {
+      // Its pages reach the disk with those of the next write, in their order.
+      db.exec('PRAGMA synchronous = NORMAL')
       try {
-        const now = version()
-        const results = make(now !== seen).map(run)
-        run({ sql: 'COMMIT' })
-        seen = now
-        return results
-      } catch (error) {
-        // A full disk or the like has rolled back by itself.
-        if (db.inTransaction) run({ sql: 'ROLLBACK' })
-        throw error
+        return transaction(work, 'COMMIT')
+      } finally {
+        db.exec('PRAGMA synchronous = FULL')
+      }
+    },
+    rehearse(work) {
+      // What is not committed stays in memory, so that a full disk does not matter.
+      db.exec('PRAGMA query_only = OFF; PRAGMA cache_spill = OFF')
+      try {
+        return transaction(work, 'ROLLBACK')
+      } finally {
+        db.exec(`PRAGMA cache_spill = ON; PRAGMA query_only = ${readOnly ? 'ON' : 'OFF'}`)
       }
     },
     async script(sql) {

@@ -3,8 +3,9 @@
  * slow query or a flush to disk here would stop every request there. One thread writes, others read.
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { answerOn, prepareTables } from './embedded-answers.ts'
 import { openFile } from './embedded-file.ts'
-import { type Ask, answerOn, codeOf, prepareTables, readOnly, type Written } from './embedded-sql.ts'
+import { type Ask, codeOf, type Lines, type Written } from './embedded-sql.ts'
 import { maxGroupCharacters } from './write-queue.ts'
 
 /** Each thing asked is answered with its own `id`; 0 tells that the file is open. */
@@ -14,51 +15,66 @@ const given = workerData as { file: string; readOnly: boolean }
 const port = parentPort
 if (port === null) throw new Error('embedded-worker.ts runs as a worker thread only')
 
-const connection = openFile(given.file)
+const connection = openFile(given.file, given.readOnly)
 const answer = answerOn(connection)
 
 type Asked = Ask & { readonly id: number }
-type Write = Extract<Asked, { op: 'write' }>
+/** What is written, as lines. */
+type Write = Extract<Asked, { messages: Lines }>
 
 const tell = (answer: Answer) => port.postMessage(answer)
 
 /** Writes what was asked in several groups as one, and answers each for itself. */
-const writeTogether = async (asked: readonly Write[], into: Write['into']) => {
-  const messages = asked.flatMap((group) => group.messages)
-  const written = (await answer({ op: 'write', into, messages })) as Written
+const writeTogether = async (asked: readonly Write[], first: Write) => {
+  const { id: _, ...ask } = first
+  const lines = {
+    count: asked.reduce((sum, { messages }) => sum + messages.count, 0),
+    text: asked.map(({ messages }) => messages.text).join('\n'),
+  }
+  const written = (await answer({ ...ask, messages: lines })) as Written
   let from = 0
   for (const { id, messages } of asked) {
-    const to = from + messages.length
+    const to = from + messages.count
     const failed = written.failed.filter((at) => at >= from && at < to).map((at) => at - from)
     tell({ id, value: { ...written, failed } satisfies Written })
     from = to
   }
 }
 
-const charactersOf = ({ messages }: Write) => messages.reduce((sum, { rows }) => sum + rows.length, 0)
+/** Where messages go to; undefined for what is no message. */
+const placeOf = (asked: Asked | undefined) => {
+  if (asked?.op === 'append') return 'readings'
+  return asked?.op === 'write' ? asked.into : undefined
+}
 
-/** Of what waits, the writes that come first and make one transaction; none when something else comes first. */
-const firstWrites = (waiting: readonly Asked[]): Write[] => {
-  const writes: Write[] = []
+/** Takes what comes next, all that makes one transaction; of messages those first that only need the journal. */
+const takeNext = (waiting: Asked[]): Asked[] => {
+  const place = placeOf(waiting[0])
+  if (place === undefined) return waiting.splice(0, 1)
+  const after = waiting.findIndex((asked) => placeOf(asked) !== place)
+  const all = waiting.splice(0, after < 0 ? waiting.length : after) as Write[]
+  const op = all.some((asked) => asked.op === 'append') ? 'append' : 'write'
+  const taken: Write[] = []
+  const left: Write[] = []
   let characters = 0
-  for (const asked of waiting) {
-    if (asked.op !== 'write' || asked.into !== (writes[0] ?? asked).into) break
-    characters += charactersOf(asked)
-    if (writes.length > 0 && characters > maxGroupCharacters) break
-    writes.push(asked)
+  for (const asked of all) {
+    if (asked.op === op) characters += asked.messages.text.length
+    const fits = taken.length === 0 || characters <= maxGroupCharacters
+    if (asked.op === op && fits) taken.push(asked)
+    else left.push(asked)
   }
-  return writes
+  waiting.unshift(...left)
+  return taken
 }
 
 const answerAll = async (waiting: Asked[]) => {
   while (waiting.length > 0) {
-    const writes = firstWrites(waiting)
-    const now = waiting.splice(0, Math.max(1, writes.length))
+    const now = takeNext(waiting)
+    const [first] = now as [Asked]
     try {
-      const [first] = writes
-      if (first) await writeTogether(writes, first.into)
+      if ('messages' in first) await writeTogether(now as Write[], first)
       else {
-        const [{ id, ...ask }] = now as [Asked]
+        const { id, ...ask } = first
         tell({ id, value: await answer(ask as Ask) })
         if (ask.op === 'close') port.close()
       }
@@ -69,7 +85,7 @@ const answerAll = async (waiting: Asked[]) => {
 }
 
 // One after the other: the order of writes is the order in which they were asked.
-let before: Promise<unknown> = (given.readOnly ? readOnly(connection) : prepareTables(connection)).then(
+let before: Promise<unknown> = (given.readOnly ? Promise.resolve() : prepareTables(connection)).then(
   () => tell({ id: 0, value: undefined }),
   (error: unknown) => tell({ id: 0, code: codeOf(error) }),
 )

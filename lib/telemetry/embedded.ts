@@ -6,22 +6,26 @@ import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import type { AppError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { openServer } from '../registry/server.ts'
+import { answerOn, prepareTables } from './embedded-answers.ts'
+import { maxJournaled } from './embedded-journal.ts'
+import { lineOf } from './embedded-message.ts'
 import {
   type AccountRow,
   type Ask,
-  answerOn,
+  type Change,
   codeOf,
-  type Message,
+  type Lines,
   maxLatest,
   ofAll,
   onServer,
-  prepareTables,
+  type Read,
   reserved,
   type SpooledRow,
-  shapeOf,
   type Written,
+  waiting,
 } from './embedded-sql.ts'
 import type { Answer } from './embedded-worker.ts'
 import type { Account, AccountChange, Delivery, Intake, Receipt, SpoolState } from './intake.ts'
@@ -115,7 +119,24 @@ const provenMs = 10_000
 
 /** Groups that the writing thread may have before it, and messages that are worth a group of their own. */
 const groupsAhead = 8
-const atOnce = 16
+const atOnce = 32
+
+/** How long a message waits in the journal when nobody asks for it: long enough for some more of its device, ms. */
+const foldAfterMs = 1000
+
+/** What is asked of the tables that the journal is folded into. */
+const ofReadings: ReadonlySet<Read['op']> = new Set([
+  'account',
+  'lastArrival',
+  'history',
+  'latest',
+  'scan',
+  'countReadings',
+  'sliceEnd',
+  'devices',
+  'countSince',
+  'aggregate',
+])
 
 /** How long a key is remembered, ms. */
 const keyMs = 86_400_000
@@ -129,6 +150,9 @@ interface Thread {
   ended: Promise<void>
 }
 
+/** What a thread makes is short-lived and small: with the room that `npm start` gives the event loop it would only grow, MB. */
+const youngMb = 16
+
 /** A bundle has the thread's code beside it as JavaScript. */
 const threadFile = import.meta.url.endsWith('.ts') ? './embedded-thread.mjs' : './embedded-worker.mjs'
 
@@ -137,6 +161,7 @@ async function startThread(file: string, readOnly: boolean): Promise<Thread> {
   const worker = new Worker(new URL(threadFile, import.meta.url), {
     workerData: { file, readOnly },
     execArgv: [],
+    resourceLimits: { maxYoungGenerationSizeMb: youngMb },
   })
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
   let lastId = 0
@@ -224,40 +249,58 @@ export async function prepareServer(url: string, authToken: string | undefined):
   client.close()
 }
 
+/** No reading may have the last nanosecond that the database can hold. */
+const allOfTime: TimeRange = { from: 0n, to: 2n ** 63n - 1n }
+
 /** Told apart from those of every other process that ever wrote. */
 const tokenPrefix = randomUUID()
-let tokens = 0
+let tokensGiven = 0
 
-const toMessage = (entry: WriteEntry & Partial<Delivery>, received: number): Message => {
-  const { deviceId, receivedAt, readings, keys, rejected = 0 } = entry
-  const tags = `${receivedAt},${JSON.stringify(entry.deviceType)},${JSON.stringify(entry.location)}`
-  const given = keys?.some((key) => key !== undefined)
-    ? readings.map(() => `${tokenPrefix}.${tokens++}`)
+/** Types and places as JSON: many devices have the same. */
+const quotedTexts = new Map<string, string>()
+const maxQuoted = 1000
+const quoted = (text: string | null): string => {
+  if (text === null) return 'null'
+  let json = quotedTexts.get(text)
+  if (json === undefined) {
+    json = JSON.stringify(text)
+    if (quotedTexts.size >= maxQuoted) quotedTexts.clear()
+    quotedTexts.set(text, json)
+  }
+  return json
+}
+
+/** A message on its way to the database. */
+interface Outgoing {
+  readonly line: string
+  readonly count: number
+  /** One for each reading; only of a message that has keys. */
+  readonly tokens: readonly string[] | undefined
+  /** Whether the journal can take it: nothing that the tables could refuse later may be in there. */
+  readonly small: boolean
+}
+
+const toOutgoing = (entry: WriteEntry & Partial<Delivery>, received: number): Outgoing => {
+  const { deviceId, receivedAt, deviceType, readings, keys, rejected = 0 } = entry
+  const tags = `${receivedAt},${quoted(deviceType)},${quoted(entry.location)}`
+  const tokens = keys?.some((key) => key !== undefined)
+    ? readings.map(() => `${tokenPrefix}.${tokensGiven++}`)
     : undefined
   let rows = ''
-  let oldest: bigint | undefined
-  let newest = 0n
-  let shape: string | undefined
+  let fits = typeof deviceType === 'string'
   for (const [at, { time, fields, metadata }] of readings.entries()) {
-    const names = shapeOf(fields)
-    shape = oldest === undefined || shape === names ? names : undefined
-    if (oldest === undefined || time < oldest) oldest = time
-    if (time > newest) newest = time
+    fits &&= time < allOfTime.to
     if (rows !== '') rows += ','
     rows += `[${deviceId},"${time}",${JSON.stringify(fields)},${metadata ? JSON.stringify(metadata) : 'null'},${tags}`
-    rows += given ? `,${JSON.stringify(keys?.[at] ?? null)},"${given[at]}"]` : ']'
+    rows += tokens ? `,${JSON.stringify(keys?.[at] ?? null)},"${tokens[at]}"]` : ']'
   }
+  const count = readings.length
+  const keyed = tokens !== undefined
   return {
-    deviceId,
-    receivedAt,
-    rows,
-    count: readings.length,
-    oldest: oldest ?? 0n,
-    newest,
-    shape,
-    received,
-    rejected,
-    tokens: given,
+    line: lineOf({ deviceId, receivedAt, count, received, rejected, keyed, rows }),
+    count,
+    tokens,
+    small: fits && !keyed && rows.length <= maxJournaled,
   }
 }
 
@@ -277,9 +320,6 @@ const toEntry = ([id, deviceId, receivedAt, rows]: SpooledRow): Spooled => {
 }
 
 type StoredRow = [bigint, string, string | null, string, string | null, bigint]
-
-/** No reading may have the last nanosecond that the database can hold. */
-const allOfTime: TimeRange = { from: 0n, to: 2n ** 63n - 1n }
 
 const toReading = ([time, fields, metadata]: [bigint, string, string | null]): Reading => ({
   time,
@@ -329,6 +369,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
   let rows = await startReader()
   let aggregates: Promise<Reader> | undefined
 
+  const hasJournal = 'file' in at
   let queries = 0
   let closed = false
 
@@ -349,45 +390,106 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       })
     return restarting
   }
-  const writeInto = (into: 'readings' | 'spool') => async (messages: readonly Message[]) => {
+  type Outcome = Receipt & { lastId: number }
+  const send = async (
+    ask: Extract<Ask, { messages: Lines }>,
+    sent: readonly Outgoing[],
+  ): Promise<(Outcome | AppError)[]> => {
     const asked = writer
     try {
-      const written = (await asked.ask({ op: 'write', into, messages: [...messages] })) as Written
+      const written = (await asked.ask(ask)) as Written
       const failed = new Set(written.failed)
       if (failed.size === 0) writtenAt = performance.now()
       else if (ofAll.test(written.code)) failedAt = performance.now()
       const duplicates = new Set(written.duplicates)
-      return messages.map((message, at) => {
+      return sent.map(({ tokens, count }, at) => {
         if (failed.has(at)) return unavailable(new StoreFault(written.code))
-        const again = message.tokens?.filter((token) => duplicates.has(token)).length ?? 0
-        const fresh = message.count - again
-        const [stored, queued] = into === 'readings' ? [fresh, 0] : [0, fresh]
+        const again = tokens?.filter((token) => duplicates.has(token)).length ?? 0
+        const fresh = count - again
+        const [stored, queued] = ask.op === 'write' && ask.into === 'spool' ? [0, fresh] : [fresh, 0]
         return { stored, queued, duplicates: again, lastId: written.lastId }
       })
     } catch (error) {
       const fault = error as StoreFault
       failedAt = performance.now()
       if (fault.code.startsWith('THREAD_') && !closed && writer === asked) await restart()
-      return messages.map(() => unavailable(fault))
+      return sent.map(() => unavailable(fault))
     }
+  }
+  const linesOf = (messages: readonly Outgoing[]): Lines => ({
+    count: messages.length,
+    text: messages.map(({ line }) => line).join('\n'),
+  })
+  const writeInto = (into: 'readings' | 'spool') => (messages: readonly Outgoing[]) =>
+    send({ op: 'write', into, messages: linesOf(messages) }, messages)
+  /** In a file, what is small goes to the journal. */
+  const writeReadings = async (messages: readonly Outgoing[]) => {
+    const append = async (some: readonly Outgoing[]) => {
+      const outcomes = await send({ op: 'append', messages: linesOf(some) }, some)
+      foldSoon()
+      return outcomes
+    }
+    if (!hasJournal) return writeInto('readings')(messages)
+    if (messages.every(({ small }) => small)) return append(messages)
+    const [small, others] = [messages.filter(({ small }) => small), messages.filter(({ small }) => !small)]
+    const [appended, written] = await Promise.all([
+      small.length === 0 ? [] : append(small),
+      writeInto('readings')(others),
+    ])
+    const [fromJournal, fromTables] = [appended.values(), written.values()]
+    return messages.map(({ small }) => (small ? fromJournal : fromTables).next().value as Outcome | AppError)
   }
   // A thread puts together what waits for it: it has the next group while the event loop is still busy with answers.
   const limits = { log, maxWaiting, maxWaitingBytes, ...('file' in at && { ahead: groupsAhead, atOnce }) }
-  type Outcome = Receipt & { lastId: number }
   const queues = {
-    readings: createWriteQueue<Message, Outcome>({ write: writeInto('readings'), ...limits }),
-    spool: createWriteQueue<Message, Outcome>({ write: writeInto('spool'), ...limits }),
+    readings: createWriteQueue<Outgoing, Outcome>({ write: writeReadings, ...limits }),
+    spool: createWriteQueue<Outgoing, Outcome>({ write: writeInto('spool'), ...limits }),
   }
-  const add = (into: 'readings' | 'spool', message: Message) =>
-    queues[into].add({ value: message, count: message.count, characters: message.rows.length })
+  const add = (into: 'readings' | 'spool', message: Outgoing) =>
+    queues[into].add({ value: message, count: message.count, characters: message.line.length })
 
   /** Changes something; what cannot be done now is to be tried again. */
-  const change = async (ask: Ask): Promise<unknown> => {
+  const change = async (ask: Change): Promise<unknown> => {
     try {
       return await writer.ask(ask)
     } catch (error) {
       throw unavailable(error)
     }
+  }
+
+  /** Folds all that waits in the journal now, of a device or of all; what is to be written comes in between. */
+  const foldAllOf = async (deviceId: number | undefined): Promise<void> => {
+    while (await change({ op: 'fold', deviceId })) {}
+  }
+  let folding: Promise<void> | undefined
+  let foldingNext: Promise<void> | undefined
+  /** All that was written before this call. */
+  const foldAll = (): Promise<void> => {
+    if (folding === undefined) {
+      folding = foldAllOf(undefined).finally(() => {
+        folding = undefined
+      })
+      return folding
+    }
+    foldingNext ??= folding
+      .catch(() => undefined)
+      .then(() => {
+        foldingNext = undefined
+        return foldAll()
+      })
+    return foldingNext
+  }
+  let foldTimer: ReturnType<typeof setTimeout> | undefined
+  const foldSoon = () => {
+    if (foldTimer !== undefined) return
+    foldTimer = setTimeout(() => {
+      foldAll()
+        .catch((error) => log.warn('readings wait in the journal', { error }))
+        .finally(() => {
+          foldTimer = undefined
+        })
+    }, foldAfterMs)
+    foldTimer.unref()
   }
 
   const aggregator = (): Promise<Reader> => {
@@ -398,12 +500,28 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
     return aggregates
   }
 
-  const query = async (ask: Ask): Promise<unknown[][]> => {
+  /** What waits in the journal is folded first; where that cannot be, as on a full disk, only for this question. */
+  const askReader = async (reader: Thread, ask: Read): Promise<unknown> => {
+    if (!hasJournal || !ofReadings.has(ask.op)) return reader.ask(ask)
+    if (!readOnly) {
+      const answer = await reader.ask({ ...ask, journal: 'tell' })
+      if (answer !== waiting) return answer
+      const deviceId = 'deviceId' in ask ? ask.deviceId : undefined
+      const folded = await (deviceId === undefined ? foldAll() : foldAllOf(deviceId)).then(
+        () => true,
+        () => false,
+      )
+      if (folded) return reader.ask(ask)
+    }
+    return reader.ask({ ...ask, journal: 'fold' })
+  }
+
+  const query = async (ask: Read): Promise<unknown[][]> => {
     if (queries >= maxQueries || closed) throw unavailable()
     queries += 1
     const isAggregate = ask.op === 'aggregate' || ask.op === 'sliceEnd'
     try {
-      return (await (isAggregate ? await aggregator() : rows).ask(ask)) as unknown[][]
+      return (await askReader(isAggregate ? await aggregator() : rows, ask)) as unknown[][]
     } catch (error) {
       if (!closed) log.error('a telemetry query failed', { error, op: ask.op })
       if ((error as StoreFault).code?.startsWith('THREAD_') && !closed) {
@@ -441,15 +559,18 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
   const pruneTimer = readOnly ? undefined : setInterval(startPruning, pruneEveryMs)
   pruneTimer?.unref()
   if (!readOnly) startPruning()
+  // Of a process that ended otherwise.
+  if (hasJournal && !readOnly) foldSoon()
 
   return {
     backend: 'embedded',
 
     async write(entry) {
-      await add('readings', toMessage({ ...entry, keys: undefined }, 0))
+      await add('readings', toOutgoing({ ...entry, keys: undefined }, 0))
     },
 
-    deliver: (delivery, into) => add(into, toMessage(delivery, delivery.readings.length + delivery.rejected)),
+    deliver: (delivery, into) =>
+      add(into, toOutgoing(delivery, delivery.readings.length + delivery.rejected)),
 
     async countIn({
       deviceId,
@@ -483,7 +604,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
     async note({ deviceId, receivedAt, readings, rejected }, { stored, refused, duplicates }) {
       const rowsOf = (all: Became['stored'], counts: 0 | 1) =>
         all.flatMap(({ key }) =>
-          key === undefined ? [] : [[deviceId, key, `${tokenPrefix}.${tokens++}`, receivedAt, counts]],
+          key === undefined ? [] : [[deviceId, key, `${tokenPrefix}.${tokensGiven++}`, receivedAt, counts]],
         )
       const lost = (await change({
         op: 'note',
@@ -652,6 +773,9 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       if (last) readers.push(last)
       last?.refuse()
       await Promise.all([queues.readings.close(), queues.spool.close()])
+      clearTimeout(foldTimer)
+      // What cannot be folded now is as durable where it is.
+      if (hasJournal && !readOnly) await foldAll().catch(() => undefined)
       await pruning
       const over = { op: 'close' } as const
       const threads = [writer, ...readers]

@@ -3,12 +3,14 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createClient } from '@libsql/client'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { settingNames } from '../../lib/config.ts'
 import { deviceTopics } from '../../lib/mqtt/topics.ts'
 import { openRegistry, type RegistryDb } from '../../lib/registry/db.ts'
 import { createDeadLetters } from '../../lib/telemetry/dead-letters.ts'
+import { answerOn } from '../../lib/telemetry/embedded-answers.ts'
+import { openFile } from '../../lib/telemetry/embedded-file.ts'
+import type { Row } from '../../lib/telemetry/embedded-sql.ts'
 import { temporaryFolder } from './temporary.ts'
 
 export interface Device {
@@ -136,12 +138,18 @@ const parsed = (text: string): unknown => {
   }
 }
 
+/** What the layer would count: what waits in its journal too. */
 const count = async (file: string): Promise<number> => {
-  const client = createClient({ url: `file:${file}`, timeout: 5000 })
+  const connection = openFile(file, true)
   try {
-    return Number((await client.execute('SELECT count(*) AS n FROM readings')).rows[0]?.n)
+    const [[found] = []] = (await answerOn(connection)({
+      op: 'countSince',
+      from: 0n,
+      journal: 'fold',
+    })) as Row[]
+    return Number(found)
   } finally {
-    client.close()
+    connection.close()
   }
 }
 

@@ -339,6 +339,7 @@ describe('embedded store', () => {
   it('ends after the query that runs, and refuses those that wait', async () => {
     const { store } = await open()
     await write(store, 1n, { a: 1 })
+    expect(await store.count(1)).toBe(1)
     const asked = Array.from({ length: 6 }, () => store.history({ deviceId: 1, ...everything }))
     const settled = Promise.allSettled(asked)
     await store.close()

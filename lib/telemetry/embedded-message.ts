@@ -1,0 +1,53 @@
+/** A message as the embedded store writes it: one line of text, which is cheap to hand to a thread and to keep. */
+
+export interface Message {
+  readonly deviceId: number
+  /** Milliseconds since the epoch. */
+  readonly receivedAt: number
+  /** Readings. */
+  readonly count: number
+  /** Readings that count as received and as rejected; both 0 for what is not to be counted. */
+  readonly received: number
+  readonly rejected: number
+  /** Whether its rows have the keys of the readings. */
+  readonly keyed: boolean
+  /**
+   * Its readings as JSON arrays, separated by commas: device, time in ns as a string, fields, metadata, arrival, type, location; of
+   * a keyed message also the key, or null, and the token of the reading, unlike every other of all time.
+   */
+  readonly rows: string
+}
+
+/** JSON has no line breaks and no tabs of its own, so that neither is inside of a row. */
+export const lineOf = ({ deviceId, receivedAt, count, received, rejected, keyed, rows }: Message): string =>
+  `${deviceId} ${receivedAt} ${count} ${received} ${rejected} ${keyed ? 1 : 0}\t${rows}`
+
+export const deviceOf = (line: string): number => Number(line.slice(0, line.indexOf(' ')))
+
+export const messageOf = (line: string): Message => {
+  const end = line.indexOf('\t')
+  const [deviceId = 0, receivedAt = 0, count = 0, received = 0, rejected = 0, keyed] = line
+    .slice(0, end)
+    .split(' ')
+    .map(Number)
+  return { deviceId, receivedAt, count, received, rejected, keyed: keyed === 1, rows: line.slice(end + 1) }
+}
+
+/** The names of fields, in their order: what two readings with the same can be told by. */
+export const shapeOf = (fields: object): string => Object.keys(fields).join('"')
+
+/** The oldest and the newest time of a message's readings, ns, and the names that all of them have, where it is so. */
+export function spanOf({ rows }: Message): { oldest: bigint; newest: bigint; shape: string | undefined } {
+  const readings = JSON.parse(`[${rows}]`) as [number, string, object][]
+  let oldest: bigint | undefined
+  let newest = 0n
+  let shape: string | undefined
+  for (const [, ts, fields] of readings) {
+    const time = BigInt(ts)
+    const names = shapeOf(fields)
+    shape = oldest === undefined || shape === names ? names : undefined
+    if (oldest === undefined || time < oldest) oldest = time
+    if (time > newest) newest = time
+  }
+  return { oldest: oldest ?? 0n, newest, shape }
+}
