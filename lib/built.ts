@@ -20,12 +20,14 @@ export function beforeAnswers(work: () => Promise<void>): () => void {
   return () => void pending.delete(work)
 }
 
+const doPending = () => Promise.all([...pending].map((work) => work()))
+
 /** @param answer resolves or rejects as before, when all of the work is done. */
 export async function withPending<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer
   } finally {
-    if (pending.size > 0) await Promise.all([...pending].map((work) => work()))
+    if (pending.size > 0) await doPending()
   }
 }
 
@@ -40,5 +42,12 @@ export function onEvent<Event, Answer>(
   build: () => Promise<(event: Event, context?: EventContext) => Promise<Answer>>,
 ): (event: Event, context?: EventContext) => Promise<Answer> {
   const handle = builtOnce(build)
-  return (event, context) => withPending(handle().then((answer) => answer(event, context)))
+  return async (event, context) => {
+    try {
+      const answer = await handle()
+      return await answer(event, context)
+    } finally {
+      if (pending.size > 0) await doPending()
+    }
+  }
 }

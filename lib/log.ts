@@ -44,24 +44,35 @@ const fault = (error: Error): Record<string, unknown> => {
   }
 }
 
-/** What begins a field in a line; undefined for one that is secret. Names are few: they are code. */
-const beginnings = new Map<string, string | undefined>()
-const beginningOf = (name: string): string | undefined => {
-  if (!beginnings.has(name))
-    beginnings.set(name, secretField.test(name) ? undefined : `,${JSON.stringify(name)}:`)
-  return beginnings.get(name)
+/** What begins a field in a line; null for one that is secret. Names are few: they are code. */
+const beginnings = new Map<string, string | null>()
+const beginningOf = (name: string): string | null => {
+  let beginning = beginnings.get(name)
+  if (beginning === undefined) {
+    beginning = secretField.test(name) ? null : `,${JSON.stringify(name)}:`
+    beginnings.set(name, beginning)
+  }
+  return beginning
+}
+
+/** The time of a line as text: many lines are of the same millisecond. */
+let shownTime = { at: Number.NaN, text: '' }
+const timeText = (): string => {
+  const at = Date.now()
+  if (at !== shownTime.at) shownTime = { at, text: new Date(at).toISOString() }
+  return shownTime.text
 }
 
 /** One line; what {@link redact} would do to a value that holds no others is done without asking it of each. */
 const lineOf = (level: Level, msg: string, fields: Fields): string => {
-  let line = `{"time":"${new Date().toISOString()}","level":"${level}","msg":${JSON.stringify(msg)}`
+  let line = `{"time":"${timeText()}","level":"${level}","msg":${JSON.stringify(msg)}`
   for (const name in fields) {
     const value = fields[name]
     const beginning = beginningOf(name)
-    const text =
-      beginning === undefined || typeof value === 'object' || typeof value === 'bigint'
-        ? JSON.stringify(redact(name, value), redact)
-        : JSON.stringify(value)
+    let text: string | undefined
+    if (beginning === null || typeof value === 'object' || typeof value === 'bigint')
+      text = JSON.stringify(redact(name, value), redact)
+    else text = Number.isFinite(value) ? String(value) : JSON.stringify(value)
     if (text !== undefined) line += (beginning ?? `,${JSON.stringify(name)}:`) + text
   }
   return `${line}}\n`

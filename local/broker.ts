@@ -675,9 +675,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     }
   }
 
-  const holdBack = async (principalId: string) => {
-    let ms = lines.has(principalId) ? 1 : await throttled(principalId)
-    if (!(ms > 0) || closing) return
+  /** @param ms until it is asked for again for the first time. */
+  const holdBack = async (principalId: string, ms: number) => {
     // Who is slowed down takes no place away from the others.
     gate.leave(1)
     const line = lines.get(principalId) ?? { count: 0, last: Promise.resolve() }
@@ -686,10 +685,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     // Only the first of a line asks, so that messages pass in their order and the limiter is asked once for each place.
     const turn = async () => {
       await last
-      if (count > 0) ms = await throttled(principalId)
-      while (ms > 0 && !closing) {
-        await sleep(ms)
-        ms = await throttled(principalId)
+      let waitMs = count > 0 ? await throttled(principalId) : ms
+      while (waitMs > 0 && !closing) {
+        await sleep(waitMs)
+        waitMs = await throttled(principalId)
       }
     }
     line.count++
@@ -733,7 +732,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     }
     if (!counted) await gate.enter()
     // Nobody is there any more whom it would slow down to hold back a will.
-    if (options.throttle && !isWill) await holdBack(connection.principalId)
+    if (options.throttle && !isWill) {
+      const { principalId } = connection
+      const ms = lines.has(principalId) ? 1 : await throttled(principalId)
+      if (ms > 0 && !closing) await holdBack(principalId, ms)
+    }
     invoking()
     const [only] = matching
     if (only !== undefined && matching.length === 1) await taken(only, message)
@@ -771,6 +774,21 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     return undefined
   }
 
+  const endSlot = (connection: Connection, slot: Slot, error?: unknown) => {
+    if (slot.done) return
+    invoked.delete(slot)
+    slot.done = true
+    if (error !== undefined) {
+      slot.error = new Error('the message could not be stored')
+      log('warn', 'mqtt message not stored', {
+        connection: connection.id,
+        device: connection.principalId,
+        error,
+      })
+    }
+    settle(connection)
+  }
+
   const authorizePublish = (
     client: Client | null,
     published: unknown,
@@ -803,28 +821,14 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     const slot: Slot = { done: false, error: undefined, invokedAt: 0, callback }
     connection.slots.push(slot)
     underWay++
-    const end = (error?: unknown) => {
-      if (slot.done) return
-      invoked.delete(slot)
-      slot.done = true
-      if (error !== undefined) {
-        slot.error = new Error('the message could not be stored')
-        log('warn', 'mqtt message not stored', {
-          connection: connection.id,
-          device: connection.principalId,
-          error,
-        })
-      }
-      settle(connection)
-    }
-    if (counted && decision.rules.length === 0 && options.throttle === undefined) end()
+    if (counted && decision.rules.length === 0 && options.throttle === undefined) endSlot(connection, slot)
     else {
       run(connection, packet, decision.rules, { counted, isWill }, () => {
         slot.invokedAt = Date.now()
-        invoked.set(slot, end)
+        invoked.set(slot, (error) => endSlot(connection, slot, error))
       }).then(
-        () => end(),
-        (error: unknown) => end(error ?? new Error('rejected')),
+        () => endSlot(connection, slot),
+        (error: unknown) => endSlot(connection, slot, error ?? new Error('rejected')),
       )
     }
   }

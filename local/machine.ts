@@ -134,9 +134,8 @@ export async function startMachine(settings: Config): Promise<Machine> {
     const rules = await loadRules(fileURLToPath(new URL('../iot-rules/', import.meta.url)))
     const handlers = new Map<string, (event: unknown) => Promise<unknown>>()
     for (const { functionName } of rules) handlers.set(functionName, await functions.event(functionName))
-    const invoke = async (functionName: string, event: Record<string, unknown>) => {
-      await handlers.get(functionName)?.(event)
-    }
+    const invoke = (functionName: string, event: Record<string, unknown>) =>
+      (handlers.get(functionName)?.(event) ?? Promise.resolve()) as Promise<void>
 
     if (typeof own === 'object') {
       const accounts = await runtime.accounts()

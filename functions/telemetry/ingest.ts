@@ -27,6 +27,15 @@ export interface TelemetryEvent {
   readonly message_id: string
 }
 
+/** What is kept of a message that comes to nothing. */
+interface Message {
+  readonly deviceId: number | undefined
+  readonly topic: string
+  readonly payload: Uint8Array
+  readonly receivedAt: number
+  readonly messageId: string
+}
+
 interface Deps {
   log: Log
   devices: Devices
@@ -38,32 +47,35 @@ interface Deps {
  * Resolves when the message is durable: as readings, or with the reason among the dead letters.
  * @throws {AppError} UNAVAILABLE when neither could be done: the message is to be sent again.
  */
-export const ingestTelemetry =
-  ({ log, devices, telemetry, deadLetters }: Deps) =>
-  async (event: TelemetryEvent, spooled = false): Promise<void> => {
+export const ingestTelemetry = ({ log, devices, telemetry, deadLetters }: Deps) => {
+  const bury = async (message: Message, reason: string, indexes?: readonly number[]) => {
+    await deadLetters.keep({ ...message, reason, indexes })
+    const { deviceId, messageId } = message
+    log.warn('message kept among the dead letters', { device_id: deviceId, message_id: messageId, reason })
+  }
+  /** Nothing of it was counted yet. */
+  const buryWhole = async (message: Message, reason: string) => {
+    await bury(message, reason)
+    await telemetry.countRefused(message.deviceId ?? 0, message.receivedAt)
+  }
+
+  return async (event: TelemetryEvent, spooled = false): Promise<void> => {
     const { topic, received_at: receivedAt, message_id: messageId } = event
     const payload = Buffer.from(event.payload, 'base64')
     const { deviceId, kind, subtopic } = parseDeviceTopic(topic) ?? {}
-    const bury = async (reason: string, indexes?: readonly number[]) => {
-      await deadLetters.keep({ deviceId, topic, payload, reason, receivedAt, messageId, indexes })
-      log.warn('message kept among the dead letters', { device_id: deviceId, message_id: messageId, reason })
-    }
-    /** Nothing of it was counted yet. */
-    const buryWhole = async (reason: string) => {
-      await bury(reason)
-      await telemetry.countRefused(deviceId ?? 0, receivedAt)
-    }
-    if (deviceId === undefined || kind !== 'telemetry') return buryWhole('The topic is not one of telemetry.')
+    const message = { deviceId, topic, payload, receivedAt, messageId }
+    if (deviceId === undefined || kind !== 'telemetry')
+      return buryWhole(message, 'The topic is not one of telemetry.')
     const device = await devices.find(deviceId)
-    if (device === undefined) return buryWhole('There is no such device.')
-    if (device.status === 'inactive') return buryWhole('The device is inactive.')
+    if (device === undefined) return buryWhole(message, 'There is no such device.')
+    if (device.status === 'inactive') return buryWhole(message, 'The device is inactive.')
     let body: unknown
     try {
       body = decodeJson(payload)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       devices.seen(deviceId)
-      return buryWhole(error.message)
+      return buryWhole(message, error.message)
     }
     try {
       const { accepted, rejected } = await telemetry.ingest(device, body, {
@@ -76,6 +88,7 @@ export const ingestTelemetry =
       if (rejected.length > 0) {
         const [first] = rejected
         await bury(
+          message,
           `${rejected.length} of ${accepted + rejected.length} readings were refused; [${first?.index}] ${first?.message}`,
           rejected.map(({ index }) => index),
         )
@@ -84,9 +97,10 @@ export const ingestTelemetry =
       if (!(error instanceof AppError) || error.code === 'UNAVAILABLE' || error.code === 'INTERNAL')
         throw error
       devices.seen(deviceId)
-      await bury(error.message)
+      await bury(message, error.message)
     }
   }
+}
 
 /** What AWS IoT puts into the queue when it could not hand a message to the function. */
 interface RuleFailure {

@@ -224,10 +224,12 @@ export function createDevices(options: DevicesOptions): Devices {
       details: [{ path: 'name', message: 'is taken' }],
     })
 
-  /** A device may have been seen since its row was read. */
+  /** A device may have been seen since its row was read. What is kept of it is brought up to date: a copy costs more. */
   const current = (device: Device): Device => {
     const seen = lastSeen.get(device.id)
-    return seen === undefined || (device.lastSeenAt ?? 0) >= seen ? device : { ...device, lastSeenAt: seen }
+    if (seen !== undefined && (device.lastSeenAt ?? 0) < seen)
+      (device as { lastSeenAt: number | null }).lastSeenAt = seen
+    return device
   }
 
   /** @param readIn the generation when the reading of it began. */
@@ -305,18 +307,23 @@ export function createDevices(options: DevicesOptions): Devices {
   }, flushEveryMs)
   timer.unref()
 
-  const identify = async (apiKey: string) => {
+  /** Whose key it is, in memory; undefined when the registry has to be asked. */
+  const remembered = (keyHash: string, at: number): Known | undefined => {
+    const known = byKey.get(keyHash)
+    return known !== undefined && known.until > at ? known : undefined
+  }
+  const hashOf = (apiKey: string): string => {
     if (!looksLikeKey(apiKey)) throw invalidKey()
-    const keyHash = digestKey(apiKey)
-    const at = now()
-    const cached = byKey.get(keyHash)
-    const known = cached && cached.until > at ? cached : await lookUp(keyHash)
+    return digestKey(apiKey)
+  }
+  const use = (known: Known | undefined, at: number): Known => {
     if (known === undefined || (known.expiresAt !== null && known.expiresAt <= at)) throw invalidKey()
     if (known.device.status === 'inactive') {
       throw new AppError('FORBIDDEN', 'The device is inactive: an operator has to activate it.')
     }
     lastUsed.set(known.credentialId, at)
-    return { device: current(known.device), expiresAt: known.expiresAt }
+    current(known.device)
+    return known
   }
 
   return {
@@ -355,8 +362,18 @@ export function createDevices(options: DevicesOptions): Devices {
       }
     },
 
-    authenticate: async (apiKey) => (await identify(apiKey)).device,
-    identify,
+    async authenticate(apiKey) {
+      const at = now()
+      const keyHash = hashOf(apiKey)
+      return use(remembered(keyHash, at) ?? (await lookUp(keyHash)), at).device
+    },
+
+    async identify(apiKey) {
+      const at = now()
+      const keyHash = hashOf(apiKey)
+      const { device, expiresAt } = use(remembered(keyHash, at) ?? (await lookUp(keyHash)), at)
+      return { device, expiresAt }
+    },
 
     async find(id) {
       const cached = byId.get(id)

@@ -15,6 +15,11 @@ export type DeviceEnv<D> = HttpEnv & { Variables: { device: D } }
 export type ReaderEnv<D> = HttpEnv & { Variables: { reader: Reader<D> } }
 
 export interface Gate<D> {
+  /**
+   * The device of the `X-API-Key`; counts the request by the rule.
+   * @throws {AppError} UNAUTHORIZED, FORBIDDEN or RATE_LIMITED
+   */
+  admit(c: Call, rule: 'requests' | 'telemetry'): Promise<D>
   /** Lets the device of the `X-API-Key` in, as `c.get('device')`, and counts the request by the rule. */
   device(rule: 'requests' | 'telemetry'): MiddlewareHandler<DeviceEnv<D>>
   /** Lets readers in, as `c.get('reader')`. */
@@ -86,11 +91,13 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
     throw new AppError('RATE_LIMITED', `Too many requests: try again in ${retryAfterS} s.`, { retryAfterS })
   }
 
-  const count = async (c: Call, rule: Rule, subject: string) => {
-    if (rule.limit === 0) return
-    const outcome = await limiter.take(rule, subject)
+  const note = (c: Call, outcome: Outcome) => {
     c.set('limit', outcome)
     if (!outcome.allowed) refuse(outcome)
+  }
+
+  const count = async (c: Call, rule: Rule, subject: string) => {
+    if (rule.limit !== 0) note(c, await limiter.take(rule, subject))
   }
 
   /** Guessing is slowed down per address: the answer to a failure is itself limited. */
@@ -100,14 +107,23 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
     throw error
   }
 
-  const deviceOf = async (c: Call, apiKey: string): Promise<D> => {
+  // What every message goes through: each async function that it calls would cost as much as it does.
+  const admit = async (c: Call, rule: 'requests' | 'telemetry'): Promise<D> => {
+    const apiKey = c.req.header('x-api-key')
+    if (apiKey === undefined)
+      return fail(
+        c,
+        new AppError('UNAUTHORIZED', 'The X-API-Key header with the API key of a device is missing.'),
+      )
+    let device: D
     try {
-      const device = await authenticate(apiKey)
-      c.set('deviceId', device.id)
-      return device
+      device = await authenticate(apiKey)
     } catch (error) {
       return fail(c, error)
     }
+    c.set('deviceId', device.id)
+    if (rules[rule].limit !== 0) note(c, await limiter.take(rules[rule], String(device.id)))
+    return device
   }
 
   /** `Bearer <token>`, or the predecessor's `admin <token>`. */
@@ -132,28 +148,18 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
       return true
     },
 
+    admit,
+
     device: (rule) =>
       async function device(c, next) {
-        const apiKey = c.req.header('x-api-key')
-        if (apiKey === undefined) {
-          await fail(
-            c,
-            new AppError('UNAUTHORIZED', 'The X-API-Key header with the API key of a device is missing.'),
-          )
-        } else {
-          const found = await deviceOf(c, apiKey)
-          await count(c, rules[rule], String(found.id))
-          c.set('device', found)
-        }
+        c.set('device', await admit(c, rule))
         await next()
       },
 
     read: () =>
       async function read(c, next) {
-        const apiKey = c.req.header('x-api-key')
-        if (apiKey !== undefined) {
-          const device = await deviceOf(c, apiKey)
-          await count(c, rules.requests, String(device.id))
+        if (c.req.header('x-api-key') !== undefined) {
+          const device = await admit(c, 'requests')
           c.set('reader', publicTelemetryReads ? { kind: 'public' } : { kind: 'device', device })
         } else if (c.req.header('authorization') !== undefined) {
           await mustBeAdmin(c)

@@ -1,4 +1,5 @@
 /** Bodies and parameters: bounded, decoded, checked; every refused field is named. */
+import { Readable } from 'node:stream'
 import type * as z from 'zod'
 import { AppError, type ErrorDetail } from '../errors.ts'
 import { decodeJson } from '../json.ts'
@@ -9,22 +10,52 @@ export const maxBodyBytes = 1024 * 1024
 
 const tooLarge = () => new AppError('PAYLOAD_TOO_LARGE', `The body is larger than ${maxBodyBytes} bytes.`)
 
-const readBytes = async (c: Call): Promise<Uint8Array> => {
-  const length = c.req.header('content-length')
-  if (length !== undefined && c.req.header('transfer-encoding') === undefined) {
-    if (!(Number(length) <= maxBodyBytes)) throw tooLarge()
-    return new Uint8Array(await c.req.raw.arrayBuffer())
-  }
-  // Without a length the body is read piece by piece, so that no more than the bound is ever held.
+/** What Node receives, without the copies that a `Request` makes of it. @throws {AppError} PAYLOAD_TOO_LARGE */
+const readIncoming = (incoming: Readable): Promise<Uint8Array> =>
+  new Promise((resolve, reject) => {
+    const chunks: Uint8Array[] = []
+    let bytes = 0
+    incoming.on('data', (chunk: Uint8Array) => {
+      bytes += chunk.length
+      if (bytes <= maxBodyBytes) chunks.push(chunk)
+      else {
+        incoming.pause()
+        reject(tooLarge())
+      }
+    })
+    incoming.once('end', () =>
+      resolve(chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)),
+    )
+    // It closes after its end too, and an error costs as much as all of this.
+    incoming.once('close', () => {
+      if (!incoming.readableEnded) reject(new Error('The connection was closed.'))
+    })
+    incoming.once('error', reject)
+  })
+
+/** A body of unknown length is read piece by piece, so that no more than the bound is ever held. */
+const readPieces = async (request: Request): Promise<Uint8Array> => {
   const chunks: Uint8Array[] = []
   let bytes = 0
-  const reader = c.req.raw.body?.getReader()
+  const reader = request.body?.getReader()
   for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
     bytes += part.value.length
     if (bytes > maxBodyBytes) throw tooLarge()
     chunks.push(part.value)
   }
   return Buffer.concat(chunks)
+}
+
+/** @throws {AppError} PAYLOAD_TOO_LARGE, also before there is a promise. */
+const readBytes = (c: Call): Promise<Uint8Array> => {
+  const length = c.req.header('content-length')
+  if (length !== undefined && !(Number(length) <= maxBodyBytes)) throw tooLarge()
+  const incoming = c.env?.incoming
+  if (incoming instanceof Readable && !incoming.readableDidRead && !incoming.destroyed)
+    return readIncoming(incoming)
+  if (length !== undefined && c.req.header('transfer-encoding') === undefined)
+    return c.req.raw.arrayBuffer().then((buffer) => new Uint8Array(buffer))
+  return readPieces(c.req.raw)
 }
 
 const isJson = (contentType: string) => /^application\/(?:json|[\w.+-]+\+json)\s*(?:;|$)/i.test(contentType)

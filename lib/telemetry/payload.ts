@@ -90,7 +90,7 @@ const stringFault = (text: string): string | undefined => {
 }
 
 interface Walk {
-  readonly fields: Record<string, FieldValue>
+  fields: Record<string, FieldValue>
   readonly details: Details
   /** In front of a name in the details: `data.`, `values.` or nothing. */
   readonly at: string
@@ -124,6 +124,24 @@ const take = (walk: Walk, name: string, value: unknown): void => {
 const refuseUncounted = (walk: Walk, name: string, message: string): void => {
   walk.count += 1
   refuseField(walk, name, message)
+}
+
+/**
+ * How many values an object has where all of them can be stored as they are, as most have: then it needs no copy. 0 for
+ * every other one.
+ */
+const plainFields = (values: Json): number => {
+  let count = 0
+  for (const name in values) {
+    const value = values[name]
+    count += 1
+    const isPlain =
+      typeof value === 'number'
+        ? Number.isFinite(value) && !Object.is(value, -0)
+        : typeof value === 'boolean' || (typeof value === 'string' && stringFault(value) === undefined)
+    if (!isPlain || count > maxFields || !validName.test(name) || isReserved(name) || holdsKey(name)) return 0
+  }
+  return count
 }
 
 /** Adds the values of an object to the reading, nested ones as `a.b`; ends early when there are too many. */
@@ -273,7 +291,12 @@ const parseItem = (item: unknown, index: number, arrival: Arrival): ParsedReadin
 
   const { values, at, onReserved } = valuesOf(item, details)
   const walk: Walk = { fields: {}, details, at, onReserved, count: 0 }
-  if (!isObject(values)) details.push({ path: at.slice(0, -1), message: 'must be an object of named values' })
+  const plain = isObject(values) && onReserved === 'refuse' ? plainFields(values) : 0
+  if (plain > 0) {
+    walk.fields = values as Record<string, FieldValue>
+    walk.count = plain
+  } else if (!isObject(values))
+    details.push({ path: at.slice(0, -1), message: 'must be an object of named values' })
   else {
     flatten(walk, values, '', 1)
     if (walk.count > maxFields)

@@ -174,7 +174,7 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
     sender: Sender,
     { readings, rejected }: Parsed,
     receivedAt: number,
-    counted: Pick<Delivery, 'keys' | 'rejected'>,
+    { keys, rejected: refused }: Pick<Delivery, 'keys' | 'rejected'>,
   ): Promise<Accepted> => {
     const { queued, duplicates } = await into.take({
       deviceId: sender.id,
@@ -182,7 +182,8 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
       location: sender.location,
       receivedAt,
       readings: readings.map(({ reading }) => reading),
-      ...counted,
+      keys,
+      rejected: refused,
     })
     let time = 0n
     for (const { reading } of readings) if (reading.time > time) time = reading.time
@@ -222,7 +223,8 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
         await countRefused(sender.id, receivedAt, parsed.rejected.length)
         throw refusal(parsed.rejected, parsed.batch)
       }
-      return take(await (spooled ? directIntake : intake)(), sender, parsed, receivedAt, {
+      // To return its promise instead would take three turns of the microtask queue.
+      return await take(await (spooled ? directIntake : intake)(), sender, parsed, receivedAt, {
         keys: keysOf(parsed.readings, idempotencyKey),
         rejected: parsed.rejected.length,
       })

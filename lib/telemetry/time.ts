@@ -8,10 +8,15 @@ const lastInstant = 2n ** 63n - 1n
 
 /** ISO 8601 in UTC with 0, 3, 6 or 9 fraction digits, the fewest that are exact. */
 export function formatTime(ns: bigint): string {
-  const below = ((ns % nsPerMs) + nsPerMs) % nsPerMs
-  const text = new Date(Number((ns - below) / nsPerMs)).toISOString()
-  if (below === 0n) return text.endsWith('.000Z') ? `${text.slice(0, -5)}Z` : text
-  const digits = below.toString().padStart(6, '0')
+  let ms = Number(ns / nsPerMs)
+  let below = Number(ns % nsPerMs)
+  if (below < 0) {
+    below += 1_000_000
+    ms -= 1
+  }
+  const text = new Date(ms).toISOString()
+  if (below === 0) return text.endsWith('.000Z') ? `${text.slice(0, -5)}Z` : text
+  const digits = String(below).padStart(6, '0')
   return `${text.slice(0, -1)}${digits.endsWith('000') ? digits.slice(0, 3) : digits}Z`
 }
 
