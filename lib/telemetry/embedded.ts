@@ -483,11 +483,9 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
   const foldSoon = () => {
     if (foldTimer !== undefined) return
     foldTimer = setTimeout(() => {
-      foldAll()
-        .catch((error) => log.warn('readings wait in the journal', { error }))
-        .finally(() => {
-          foldTimer = undefined
-        })
+      // What comes while it folds is for the next time.
+      foldTimer = undefined
+      foldAll().catch((error) => log.warn('readings wait in the journal', { error }))
     }, foldAfterMs)
     foldTimer.unref()
   }

@@ -182,6 +182,32 @@ describe('the journal', () => {
     expect(await other.answer({ ...count, journal: 'tell' })).toEqual([[300n]])
   })
 
+  it('is emptied by itself when nobody asks, also of what comes while it is folded', async () => {
+    const file = await newFile()
+    const log = createLog('silent')
+    const store = await openEmbeddedStore({ at: { file }, log, retentionMs: 0 })
+    endings.push(() => store.close())
+    const { run } = await connect(file)
+    const about = { deviceType: 'sensor', location: null, receivedAt: 1_700_000_000_000 }
+    const write = (sent: number) =>
+      store.write({
+        ...about,
+        deviceId: sent % 50,
+        readings: [{ time: BigInt(sent + 1), fields: { sent }, metadata: undefined }],
+      })
+    const inPlace = async () => Number((await run('SELECT count(*) FROM readings'))[0]?.[0])
+    // The first fold of a process is of everything, those after it are in slices.
+    await write(0)
+    await expect.poll(inPlace, { timeout: 20_000 }).toBe(1)
+    const most = 20_000
+    await Promise.all(Array.from({ length: most }, (_, at) => write(at + 1)))
+    await expect.poll(inPlace, { timeout: 20_000, interval: 1 }).toBeGreaterThan(1)
+    // Of a device that has had its turn.
+    await write(most + 1)
+    await expect.poll(inPlace, { timeout: 10_000 }).toBe(most + 2)
+    expect(await run('SELECT count(*) FROM journal')).toEqual([[0n]])
+  })
+
   it('has what a process left that ended at once, for those that only read too', async () => {
     const file = await newFile()
     const log = createLog('silent')
