@@ -103,7 +103,10 @@ describe('the journal', () => {
     const step = fc.oneof(
       {
         weight: 5,
-        arbitrary: fc.record({ by: fc.nat(1), append: fc.array(message, { minLength: 1, maxLength: 300 }) }),
+        arbitrary: fc.record({
+          by: fc.nat(1),
+          append: fc.array(message, { minLength: 1, maxLength: 300, size: 'max' }),
+        }),
       },
       { weight: 4, arbitrary: fc.record({ by: fc.nat(1), fold: fc.option(fc.integer({ min: 1, max: 3 })) }) },
       { weight: 1, arbitrary: fc.record({ end: fc.nat(1) }) },
@@ -161,7 +164,8 @@ describe('the journal', () => {
         expect(await processes[0]?.run('SELECT count(*) FROM journal')).toEqual([[0n]])
         for (const { close } of processes) await close()
       }),
-      { numRuns: 150 },
+      // To make a failure smaller takes longer than a test may.
+      { numRuns: 150, endOnFailure: true },
     )
   })
 
