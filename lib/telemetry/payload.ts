@@ -103,9 +103,20 @@ const refuseField = ({ details, at }: Walk, name: string, message: string): void
   details.push({ path: at + shown(name), message })
 }
 
+/** Names that any field may have: devices send the same ones again and again. */
+const goodNames = new Set<string>()
+const maxGoodNames = 1000
+const isGoodName = (name: string): boolean => {
+  if (goodNames.has(name)) return true
+  if (!validName.test(name) || isAboutMessage(name, 'drop') || holdsKey(name)) return false
+  if (goodNames.size >= maxGoodNames) goodNames.clear()
+  goodNames.add(name)
+  return true
+}
+
 const take = (walk: Walk, name: string, value: unknown): void => {
   walk.count += 1
-  if (!validName.test(name)) refuseField(walk, name, nameRule)
+  if (!isGoodName(name) && !validName.test(name)) refuseField(walk, name, nameRule)
   else if (Object.hasOwn(walk.fields, name)) refuseField(walk, name, 'is given twice, nested and with a dot')
   else if (typeof value === 'number') {
     if (!Number.isFinite(value)) refuseField(walk, name, 'must be a finite number')
@@ -126,24 +137,6 @@ const refuseUncounted = (walk: Walk, name: string, message: string): void => {
   refuseField(walk, name, message)
 }
 
-/**
- * How many values an object has where all of them can be stored as they are, as most have: then it needs no copy. 0 for
- * every other one.
- */
-const plainFields = (values: Json): number => {
-  let count = 0
-  for (const name in values) {
-    const value = values[name]
-    count += 1
-    const isPlain =
-      typeof value === 'number'
-        ? Number.isFinite(value) && !Object.is(value, -0)
-        : typeof value === 'boolean' || (typeof value === 'string' && stringFault(value) === undefined)
-    if (!isPlain || count > maxFields || !validName.test(name) || isReserved(name) || holdsKey(name)) return 0
-  }
-  return count
-}
-
 /** Adds the values of an object to the reading, nested ones as `a.b`; ends early when there are too many. */
 const flatten = (walk: Walk, values: Json, prefix: string, depth: number): void => {
   for (const key in values) {
@@ -151,7 +144,7 @@ const flatten = (walk: Walk, values: Json, prefix: string, depth: number): void 
     const value = values[key]
     if (value === null) continue
     const name = prefix + key
-    if ((prefix === '' && isAboutMessage(name, walk.onReserved)) || holdsKey(name)) {
+    if (!isGoodName(name) && (isAboutMessage(name, walk.onReserved) || holdsKey(name))) {
       if (walk.onReserved === 'refuse') refuseUncounted(walk, name, 'is a reserved name')
     } else if (!isObject(value)) take(walk, name, value)
     else if (name.length > maxNameLength) refuseUncounted(walk, name, nameRule)
@@ -231,29 +224,40 @@ export function arrivalTime(receivedAt: number, messageId: string, index: number
   return BigInt(receivedAt) * nsPerMs + BigInt((seedOf(messageId) + 4001 * index) % 1_000_000)
 }
 
-const timeOf = (item: Json, index: number, arrival: Arrival, details: Details): bigint => {
-  const { receivedAt, messageId } = arrival
+/** Which of the item's keys says when it was taken; undefined where none does. */
+const timeKeyOf = (item: Json, details: Details): (typeof timeKeys)[number] | undefined => {
   let found: (typeof timeKeys)[number] | undefined
   for (const key of timeKeys) {
     if (item[key] === undefined || item[key] === null) continue
     if (found !== undefined) details.push({ path: key, message: `is a second time beside ${found}` })
     else found = key
   }
-  if (found === undefined) return arrivalTime(receivedAt, messageId, index)
-  if (found === 'age_ms') {
+  return found
+}
+
+/** Undefined where the value names no time. */
+const timeOf = (
+  item: Json,
+  key: (typeof timeKeys)[number],
+  index: number,
+  { receivedAt, messageId }: Arrival,
+  details: Details,
+): bigint | undefined => {
+  if (key === 'age_ms') {
     const age = item.age_ms
     if (typeof age === 'number' && age >= 0 && age <= receivedAt)
       return arrivalTime(receivedAt - Math.round(age), messageId, index)
-    details.push({ path: 'age_ms', message: 'must be milliseconds, 0 or more' })
-    return 0n
+    details.push({ path: key, message: 'must be milliseconds, 0 or more' })
+    return undefined
   }
-  const time = parseTime(item[found])
-  if (time !== undefined) return time
-  details.push({
-    path: found,
-    message: 'must be a time in ISO 8601, or an epoch in s, ms or µs, as a string in ns too',
-  })
-  return 0n
+  const time = parseTime(item[key])
+  if (time === undefined) {
+    details.push({
+      path: key,
+      message: 'must be a time in ISO 8601, or an epoch in s, ms or µs, as a string in ns too',
+    })
+  }
+  return time
 }
 
 const messageIdOf = ({ message_id: id }: Json, details: Details): string | undefined => {
@@ -291,12 +295,7 @@ const parseItem = (item: unknown, index: number, arrival: Arrival): ParsedReadin
 
   const { values, at, onReserved } = valuesOf(item, details)
   const walk: Walk = { fields: {}, details, at, onReserved, count: 0 }
-  const plain = isObject(values) && onReserved === 'refuse' ? plainFields(values) : 0
-  if (plain > 0) {
-    walk.fields = values as Record<string, FieldValue>
-    walk.count = plain
-  } else if (!isObject(values))
-    details.push({ path: at.slice(0, -1), message: 'must be an object of named values' })
+  if (!isObject(values)) details.push({ path: at.slice(0, -1), message: 'must be an object of named values' })
   else {
     flatten(walk, values, '', 1)
     if (walk.count > maxFields)
@@ -305,27 +304,24 @@ const parseItem = (item: unknown, index: number, arrival: Arrival): ParsedReadin
   }
   const metadata = metadataOf(at === '' ? undefined : item.metadata, arrival.subtopic, details)
   const messageId = messageIdOf(item, details)
-  const badTime = details.length
-  const time = timeOf(item, index, arrival, details)
-  if (details.length === badTime) {
-    const path = timeKeys.find((key) => item[key] !== undefined && item[key] !== null) ?? 'timestamp'
-    if (time > BigInt(arrival.receivedAt + futureMs) * nsPerMs)
-      details.push({ path, message: 'is more than 24 h in the future' })
-    else if (time < earliest) details.push({ path, message: 'is before the year 2000' })
-    else if (
-      details.length === 0 &&
-      arrival.retentionMs > 0 &&
-      time < BigInt(arrival.receivedAt - arrival.retentionMs) * nsPerMs
-    ) {
-      const days = Math.round(arrival.retentionMs / 86_400_000)
+  const key = timeKeyOf(item, details)
+  const { receivedAt, retentionMs } = arrival
+  const given = key && timeOf(item, key, index, arrival, details)
+  if (key !== undefined && given !== undefined) {
+    if (given > BigInt(receivedAt + futureMs) * nsPerMs)
+      details.push({ path: key, message: 'is more than 24 h in the future' })
+    else if (given < earliest) details.push({ path: key, message: 'is before the year 2000' })
+    else if (details.length === 0 && retentionMs > 0 && given < BigInt(receivedAt - retentionMs) * nsPerMs) {
+      const days = Math.round(retentionMs / 86_400_000)
       return reject(
         index,
-        [{ path, message: `is older than the ${days} days that telemetry is kept` }],
+        [{ path: key, message: `is older than the ${days} days that telemetry is kept` }],
         'TOO_OLD',
       )
     }
   }
   if (details.length > 0) return reject(index, details)
+  const time = given ?? arrivalTime(receivedAt, arrival.messageId, index)
   return { index, reading: { time, fields: walk.fields, metadata }, messageId }
 }
 

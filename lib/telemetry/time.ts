@@ -6,18 +6,23 @@ const nsPerS = 1_000_000_000n
 /** The last instant a signed 64-bit number of nanoseconds can hold, in the year 2262. */
 const lastInstant = 2n ** 63n - 1n
 
+/** The last second that was written: most times are of the same one as the time before. */
+let lastSecond = { at: Number.NaN, text: '' }
+
 /** ISO 8601 in UTC with 0, 3, 6 or 9 fraction digits, the fewest that are exact. */
 export function formatTime(ns: bigint): string {
-  let ms = Number(ns / nsPerMs)
-  let below = Number(ns % nsPerMs)
+  let second = Number(ns / nsPerS)
+  let below = Number(ns % nsPerS)
   if (below < 0) {
-    below += 1_000_000
-    ms -= 1
+    below += 1_000_000_000
+    second -= 1
   }
-  const text = new Date(ms).toISOString()
-  if (below === 0) return text.endsWith('.000Z') ? `${text.slice(0, -5)}Z` : text
-  const digits = String(below).padStart(6, '0')
-  return `${text.slice(0, -1)}${digits.endsWith('000') ? digits.slice(0, 3) : digits}Z`
+  if (second !== lastSecond.at)
+    lastSecond = { at: second, text: new Date(second * 1000).toISOString().slice(0, -5) }
+  if (below === 0) return `${lastSecond.text}Z`
+  const digits = String(below).padStart(9, '0')
+  const exact = digits.endsWith('000000') ? 3 : digits.endsWith('000') ? 6 : 9
+  return `${lastSecond.text}.${digits.slice(0, exact)}Z`
 }
 
 /** @param ms milliseconds since the epoch. */
