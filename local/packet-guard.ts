@@ -32,6 +32,9 @@ export interface GuardEvents {
   ready(): void
 }
 
+/** Bytes that may wait here while the transport is read on: to stop it and to start it again costs as much as a message. */
+const readOnBytes = 4096
+
 const connectType = 0x10
 const publishType = 3
 
@@ -142,6 +145,8 @@ export function guardPackets(stream: Duplex, limits: GuardLimits, events: GuardE
     return publishes
   }
 
+  const held = () => chunks.reduce((bytes, { length }) => bytes + length, 0)
+
   const waiting = () => chunks.length > 0 && (opened || !connectDone)
 
   const take = (): boolean => {
@@ -165,7 +170,7 @@ export function guardPackets(stream: Duplex, limits: GuardLimits, events: GuardE
     chunks.push(chunk)
     take()
     if (chunks.length > 0) heldAt ??= Date.now()
-    return chunks.length === 0 && flowing
+    return flowing && held() <= readOnBytes
   }
 
   // The transport is asked for more only when nothing waits here: its own back-pressure does the rest.

@@ -129,11 +129,14 @@ describe('after authentication', () => {
     expect(guard.waiting()).toBe(false)
   })
 
-  test('the transport is held back while something waits, and not after', () => {
+  test('the transport is held back while much waits, and not before and after', () => {
     const { stream, guard } = opened()
-    expect(stream.push(ping)).toBe(false)
-    guard.release(1)
+    expect(stream.push(ping)).toBe(true)
+    const packets = Array.from({ length: 9 }, () => publish('x'.repeat(500)))
+    expect(stream.push(Buffer.concat(packets))).toBe(false)
+    guard.release(packets.length)
     stream.read()
+    expect(stream.push(ping)).toBe(true)
     const { stream: other, guard: otherGuard } = guarded()
     expect(other.push(connect)).toBe(true)
     otherGuard.open()
