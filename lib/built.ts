@@ -20,14 +20,17 @@ export function beforeAnswers(work: () => Promise<void>): () => void {
   return () => void pending.delete(work)
 }
 
-const doPending = () => Promise.all([...pending].map((work) => work()))
-
-/** @param answer resolves or rejects as before, when all of the work is done. */
-export async function withPending<T>(answer: Promise<T>): Promise<T> {
-  try {
-    return await answer
-  } finally {
-    if (pending.size > 0) await doPending()
+/** A Lambda handler: what it is made of is built on its first call, and all work is done before each of its answers. */
+export function invocable<Handle, Event, About, Answer>(
+  built: () => Promise<Handle>,
+  answer: (handle: Handle, event: Event, about: About) => Promise<Answer>,
+): (event: Event, about: About) => Promise<Answer> {
+  return async (event, about) => {
+    try {
+      return await answer(await built(), event, about)
+    } finally {
+      if (pending.size > 0) await Promise.all([...pending].map((work) => work()))
+    }
   }
 }
 
@@ -41,13 +44,5 @@ export interface EventContext {
 export function onEvent<Event, Answer>(
   build: () => Promise<(event: Event, context?: EventContext) => Promise<Answer>>,
 ): (event: Event, context?: EventContext) => Promise<Answer> {
-  const handle = builtOnce(build)
-  return async (event, context) => {
-    try {
-      const answer = await handle()
-      return await answer(event, context)
-    } finally {
-      if (pending.size > 0) await doPending()
-    }
-  }
+  return invocable(builtOnce(build), (handle, event: Event, context?: EventContext) => handle(event, context))
 }

@@ -2,7 +2,7 @@
 import type { APIGatewayProxyEventV2, APIGatewayProxyResultV2, Context } from 'aws-lambda'
 import type { Hono } from 'hono'
 import { handle } from 'hono/aws-lambda'
-import { builtOnce, withPending } from '../built.ts'
+import { builtOnce, invocable } from '../built.ts'
 import type { HttpEnv } from './endpoint.ts'
 
 export interface HttpHandler {
@@ -26,8 +26,10 @@ export function lambda(build: () => Promise<Hono<HttpEnv>>): HttpHandler {
   const app = builtOnce(build)
   // The two descriptions of the same event differ in what they call optional.
   type Event = Parameters<ReturnType<typeof handle>>[0]
-  const answer = async (event: APIGatewayProxyEventV2, context: Context) =>
-    (await handle(await app())(withMethod(event) as unknown as Event, context)) as APIGatewayProxyResultV2
-  const handler = (event: APIGatewayProxyEventV2, context: Context) => withPending(answer(event, context))
+  const handler = invocable(
+    app,
+    async (hono, event: APIGatewayProxyEventV2, context: Context) =>
+      (await handle(hono)(withMethod(event) as unknown as Event, context)) as APIGatewayProxyResultV2,
+  )
   return Object.assign(handler, { app })
 }

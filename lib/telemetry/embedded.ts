@@ -370,6 +370,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
   let aggregates: Promise<Reader> | undefined
 
   const hasJournal = 'file' in at
+  const folds = hasJournal && !readOnly
   let queries = 0
   let closed = false
 
@@ -558,7 +559,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
   pruneTimer?.unref()
   if (!readOnly) startPruning()
   // Of a process that ended otherwise.
-  if (hasJournal && !readOnly) foldSoon()
+  if (folds) foldSoon()
 
   return {
     backend: 'embedded',
@@ -773,7 +774,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
       await Promise.all([queues.readings.close(), queues.spool.close()])
       clearTimeout(foldTimer)
       // What cannot be folded now is as durable where it is.
-      if (hasJournal && !readOnly) await foldAll().catch(() => undefined)
+      if (folds) await foldAll().catch(() => undefined)
       await pruning
       const over = { op: 'close' } as const
       const threads = [writer, ...readers]
@@ -786,10 +787,7 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
 /** The way in where the readings themselves are kept here: in one transaction with their account and their keys. */
 export function createDirectIntake(store: EmbeddedStore): Intake {
   return {
-    async take(delivery) {
-      const { stored, queued, duplicates } = await store.deliver(delivery, 'readings')
-      return { stored, queued, duplicates }
-    },
+    take: (delivery) => store.deliver(delivery, 'readings'),
     count: (change) => store.countIn(change),
     account: (deviceId) => store.account(deviceId),
     keeps: () => Promise.resolve(false),
