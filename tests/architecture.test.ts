@@ -238,9 +238,7 @@ describe('serverless.yml, iot-rules and functions', () => {
         .filter(({ functionName }) => functionName === name)
         .map(({ method, path }) => `${method} ${path}`)
       const text = source.get(`functions/${name.replace('-', '/')}.ts`) ?? ''
-      const registered = [...text.matchAll(/\.(get|post|put|delete)\(\s*'(\/[^']*)'/g)].map(
-        ([, method = '', path]) => `${method.toUpperCase()} ${path}`,
-      )
+      const registered = [...text.matchAll(/'((?:GET|POST|PUT|DELETE) \/[^']*)'/g)].map(([, route]) => route)
       expect(registered.sort(), name).toEqual(declared.sort())
       if (declared.length > 0) expect(typeof (await http(name)).app, name).toBe('function')
     }

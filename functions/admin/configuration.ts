@@ -18,7 +18,7 @@ interface Deps {
 }
 
 export const deviceConfiguration = ({ log, gate, devices, configurations }: Deps) =>
-  endpoint(log).get('/api/v1/admin/devices/:id/config', gate.admin(), async (c) => {
+  endpoint(log, 'GET /api/v1/admin/devices/:id/config', gate.admin(), async (c) => {
     const { id } = await devices.get(idOf(c))
     const configuration = await configurations.read(id)
     c.get('headers').ETag = entityTag(configuration.version)

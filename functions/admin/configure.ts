@@ -31,7 +31,7 @@ interface Deps {
 }
 
 export const configureDevice = ({ log, gate, devices, configurations }: Deps) =>
-  endpoint(log).put('/api/v1/admin/devices/:id/config', gate.admin(), async (c) => {
+  endpoint(log, 'PUT /api/v1/admin/devices/:id/config', gate.admin(), async (c) => {
     const { id } = await devices.get(idOf(c))
     const ifVersion = expectedVersion(c)
     const { configuration } = await jsonBody(c, Body)

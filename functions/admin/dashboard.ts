@@ -2,7 +2,7 @@
 import { type Device, deviceView } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import type { Gate } from '../../lib/http/auth.ts'
-import { type Call, endpoint, reply } from '../../lib/http/endpoint.ts'
+import { endpoint, reply } from '../../lib/http/endpoint.ts'
 import { lambda } from '../../lib/http/lambda.ts'
 import { kept } from '../../lib/kept.ts'
 import type { Log } from '../../lib/log.ts'
@@ -38,21 +38,23 @@ export const dashboard = ({ log, gate, devices, telemetry }: Deps) => {
     ])
     return { now, summary, messages: { last_minute: minute, last_hour: hour, last_day: day } }
   })
-  const show = async (c: Call) => {
-    const { now, summary, messages } = await numbers()
-    const { total, byStatus, byType, online, lastSeen } = summary
-    return reply(c, 200, {
-      status: 'success',
-      timestamp: formatMillis(now),
-      devices: { total, online, offline: total - online, by_status: byStatus, by_type: byType },
-      messages,
-      storage: { backend: telemetry.backend, status: messages === null ? 'unavailable' : 'healthy' },
-      last_seen: lastSeen.map(deviceView),
-    })
-  }
-  return endpoint(log)
-    .get('/api/v1/admin/dashboard', gate.admin(), show)
-    .get('/api/v1/admin/stats', gate.admin(), show)
+  return endpoint(
+    log,
+    ['GET /api/v1/admin/dashboard', 'GET /api/v1/admin/stats'],
+    gate.admin(),
+    async (c) => {
+      const { now, summary, messages } = await numbers()
+      const { total, byStatus, byType, online, lastSeen } = summary
+      return reply(c, 200, {
+        status: 'success',
+        timestamp: formatMillis(now),
+        devices: { total, online, offline: total - online, by_status: byStatus, by_type: byType },
+        messages,
+        storage: { backend: telemetry.backend, status: messages === null ? 'unavailable' : 'healthy' },
+        last_seen: lastSeen.map(deviceView),
+      })
+    },
+  )
 }
 
 export const handler = lambda(async () =>

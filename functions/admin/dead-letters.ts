@@ -31,7 +31,7 @@ export const listDeadLetters = ({
   gate: Gate<Device>
   deadLetters: Pick<DeadLetters, 'list'>
 }) =>
-  endpoint(log).get('/api/v1/admin/dead-letters', gate.admin(), async (c) => {
+  endpoint(log, 'GET /api/v1/admin/dead-letters', gate.admin(), async (c) => {
     const { device_id: deviceId, limit = 100, cursor } = queryOf(c, Parameters)
     const { letters, total } = await deadLetters.list({ deviceId, limit: limit + 1, before: cursor })
     const page = letters.slice(0, limit)

@@ -28,7 +28,7 @@ interface Deps {
 }
 
 export const deleteDevice = ({ log, gate, devices, configurations, sessions, telemetry }: Deps) =>
-  endpoint(log).delete('/api/v1/admin/devices/:id', gate.admin(), async (c) => {
+  endpoint(log, 'DELETE /api/v1/admin/devices/:id', gate.admin(), async (c) => {
     const id = idOf(c)
     const withTelemetry = queryOf(c, Parameters).telemetry === 'true'
     // No key lets the device in again while its sessions end: those are known only as long as the device is.

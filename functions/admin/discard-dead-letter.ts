@@ -17,7 +17,7 @@ export const discardDeadLetter = ({
   gate: Gate<Device>
   deadLetters: Pick<DeadLetters, 'get' | 'discard'>
 }) =>
-  endpoint(log).delete('/api/v1/admin/dead-letters/:id', gate.admin(), async (c) => {
+  endpoint(log, 'DELETE /api/v1/admin/dead-letters/:id', gate.admin(), async (c) => {
     const { id } = await deadLetters.get(idOf(c))
     await deadLetters.discard(id)
     return reply(c, 200, { status: 'success', message: 'Dead letter discarded', id })

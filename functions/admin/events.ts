@@ -17,7 +17,7 @@ export const Parameters = z.object({
 })
 
 export const deviceEvents = ({ log, gate, devices }: { log: Log; gate: Gate<Device>; devices: Devices }) =>
-  endpoint(log).get('/api/v1/admin/devices/:id/events', gate.admin(), async (c) => {
+  endpoint(log, 'GET /api/v1/admin/devices/:id/events', gate.admin(), async (c) => {
     const { id } = await devices.get(idOf(c))
     const { limit = 100, cursor } = queryOf(c, Parameters)
     const found = await devices.events(id, { limit: limit + 1, before: cursor })

@@ -20,7 +20,7 @@ export const Parameters = z.object({
 })
 
 export const listDevices = ({ log, gate, devices }: { log: Log; gate: Gate<Device>; devices: Devices }) =>
-  endpoint(log).get('/api/v1/admin/devices', gate.admin(), async (c) => {
+  endpoint(log, 'GET /api/v1/admin/devices', gate.admin(), async (c) => {
     const { status, device_type: deviceType, q, limit = 100, cursor } = queryOf(c, Parameters)
     // One more than asked tells whether there is a next page.
     const found = await devices.list({ status, deviceType, q, limit: limit + 1, after: cursor })

@@ -22,7 +22,7 @@ interface Deps {
 }
 
 export const replayDeadLetter = ({ log, gate, devices, telemetry, deadLetters }: Deps) =>
-  endpoint(log).post('/api/v1/admin/dead-letters/:id/replay', gate.admin(), async (c) => {
+  endpoint(log, 'POST /api/v1/admin/dead-letters/:id/replay', gate.admin(), async (c) => {
     const letter = await deadLetters.get(idOf(c))
     const { id, deviceId, indexes, receivedAt, messageId } = letter
     const device = deviceId === undefined ? undefined : await devices.find(deviceId)

@@ -34,7 +34,7 @@ interface Deps {
 }
 
 export const revokeDeviceKey = ({ log, gate, devices, sessions }: Deps) =>
-  endpoint(log).post('/api/v1/admin/devices/:id/revoke-key', gate.admin(), async (c) => {
+  endpoint(log, 'POST /api/v1/admin/devices/:id/revoke-key', gate.admin(), async (c) => {
     const id = idOf(c)
     const { key_prefix: prefix } = await optionalBody(c, Body)
     const revoked = await devices.revokeKeys(id, prefix)

@@ -22,7 +22,7 @@ interface Deps {
 }
 
 export const rotateDeviceKey = ({ log, gate, devices, sessions }: Deps) =>
-  endpoint(log).post('/api/v1/admin/devices/:id/rotate-key', gate.admin(), async (c) => {
+  endpoint(log, 'POST /api/v1/admin/devices/:id/rotate-key', gate.admin(), async (c) => {
     const id = idOf(c)
     const { grace_s: graceS } = await optionalBody(c, Body)
     const { apiKey, previousKeyExpiresAt, ended } = await devices.rotateKey(id, { graceS, by: 'admin' })

@@ -21,7 +21,7 @@ interface Deps {
 }
 
 export const setDeviceStatus = ({ log, gate, devices, sessions }: Deps) =>
-  endpoint(log).put('/api/v1/admin/devices/:id/status', gate.admin(), async (c) => {
+  endpoint(log, 'PUT /api/v1/admin/devices/:id/status', gate.admin(), async (c) => {
     const id = idOf(c)
     const { status } = await jsonBody(c, Body)
     const { before } = await devices.update(id, { status }, 'admin')

@@ -17,7 +17,7 @@ export const showDeadLetter = ({
   gate: Gate<Device>
   deadLetters: Pick<DeadLetters, 'get'>
 }) =>
-  endpoint(log).get('/api/v1/admin/dead-letters/:id', gate.admin(), async (c) => {
+  endpoint(log, 'GET /api/v1/admin/dead-letters/:id', gate.admin(), async (c) => {
     const letter = await deadLetters.get(idOf(c))
     return reply(c, 200, {
       status: 'success',

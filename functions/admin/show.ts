@@ -22,7 +22,7 @@ interface Deps {
 }
 
 export const showDevice = ({ log, gate, devices, configurations, telemetry, exact }: Deps) =>
-  endpoint(log).get('/api/v1/admin/devices/:id', gate.admin(), async (c) => {
+  endpoint(log, 'GET /api/v1/admin/devices/:id', gate.admin(), async (c) => {
     const device = await devices.get(idOf(c))
     const [credentials, configuration, stored, account] = await Promise.all([
       devices.credentials(device.id),

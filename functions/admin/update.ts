@@ -37,7 +37,7 @@ interface Deps {
 }
 
 export const updateDevice = ({ log, gate, devices, sessions }: Deps) =>
-  endpoint(log).put('/api/v1/admin/devices/:id', gate.admin(), async (c) => {
+  endpoint(log, 'PUT /api/v1/admin/devices/:id', gate.admin(), async (c) => {
     const id = idOf(c)
     const body = await jsonBody(c, Body)
     const change = {

@@ -15,8 +15,7 @@ interface Deps {
 }
 
 export const ownConfiguration = ({ log, gate, configurations }: Deps) =>
-  endpoint(log).get('/api/v1/devices/config', gate.device('requests'), async (c) => {
-    const { id } = c.get('device')
+  endpoint(log, 'GET /api/v1/devices/config', gate.device('requests'), async (c, { id }) => {
     const { version, entries } = await configurations.read(id)
     c.get('headers').ETag = entityTag(version)
     if (isUnchanged(c, version)) return reply(c, 304, undefined)

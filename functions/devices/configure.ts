@@ -28,7 +28,7 @@ interface Deps {
 }
 
 export const configureOwnDevice = ({ log, gate, configurations }: Deps) =>
-  endpoint(log).post('/api/v1/devices/config', gate.device('requests'), async (c) => {
+  endpoint(log, 'POST /api/v1/devices/config', gate.device('requests'), async (c, device) => {
     const { config_key: key, config_value: given, data_type: dataType } = await jsonBody(c, Body)
     const value = typedValue(given, dataType)
     if (value === undefined) {
@@ -37,7 +37,7 @@ export const configureOwnDevice = ({ log, gate, configurations }: Deps) =>
       })
     }
     const change = { [key]: { value, dataType } }
-    const { version } = await configurations.change(c.get('device').id, change, { by: 'device' })
+    const { version } = await configurations.change(device.id, change, { by: 'device' })
     return reply(c, 200, {
       status: 'success',
       message: 'Configuration updated successfully',

@@ -9,8 +9,7 @@ import * as runtime from '../../lib/runtime.ts'
 import { formatMillis } from '../../lib/telemetry/time.ts'
 
 export const sendHeartbeat = ({ log, gate, devices }: { log: Log; gate: Gate<Device>; devices: Devices }) =>
-  endpoint(log).post('/api/v1/devices/heartbeat', gate.device('requests'), (c) => {
-    const { id } = c.get('device')
+  endpoint(log, 'POST /api/v1/devices/heartbeat', gate.device('requests'), (c, { id }) => {
     devices.seen(id)
     return reply(c, 200, {
       message: 'Heartbeat received',

@@ -23,8 +23,7 @@ export const ownHistory = ({
   gate: Gate<Device>
   telemetry: Telemetry
 }) =>
-  endpoint(log).get('/api/v1/devices/telemetry', gate.device('requests'), async (c) => {
-    const device = c.get('device')
+  endpoint(log, 'GET /api/v1/devices/telemetry', gate.device('requests'), async (c, device) => {
     const asked = queryOf(c, Parameters)
     const from = asked.start_time ?? nowNs() - hourNs
     const limit = asked.limit ?? 1000

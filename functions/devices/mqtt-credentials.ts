@@ -15,8 +15,7 @@ interface Deps {
 }
 
 export const mqttCredentials = ({ log, gate, brokerAddress }: Deps) =>
-  endpoint(log).get('/api/v1/devices/mqtt-credentials', gate.device('requests'), (c) => {
-    const { id } = c.get('device')
+  endpoint(log, 'GET /api/v1/devices/mqtt-credentials', gate.device('requests'), (c, { id }) => {
     const topics = deviceTopics(id)
     const broker = brokerAddress(hostnameOf(c))
     return reply(c, 200, {

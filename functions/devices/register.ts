@@ -13,7 +13,7 @@ import * as runtime from '../../lib/runtime.ts'
 export const Body = z.object({ ...identity, ...description }, notAnObject)
 
 export const registerDevice = ({ log, gate, devices }: { log: Log; gate: Gate<Device>; devices: Devices }) =>
-  endpoint(log).post('/api/v1/devices/register', gate.enrol(), async (c) => {
+  endpoint(log, 'POST /api/v1/devices/register', gate.enrol(), async (c) => {
     const body = await jsonBody(c, Body)
     const { device, apiKey } = await devices.register({
       name: body.name,

@@ -5,7 +5,7 @@ import type { Device } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { grace, notAnObject } from '../../lib/devices/fields.ts'
 import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
+import { endpoint, headerOf, reply } from '../../lib/http/endpoint.ts'
 import { lambda } from '../../lib/http/lambda.ts'
 import { optionalBody } from '../../lib/http/validate.ts'
 import type { Log } from '../../lib/log.ts'
@@ -22,10 +22,9 @@ interface Deps {
 }
 
 export const rotateOwnKey = ({ log, gate, devices, sessions }: Deps) =>
-  endpoint(log).post('/api/v1/devices/rotate-key', gate.device('requests'), async (c) => {
+  endpoint(log, 'POST /api/v1/devices/rotate-key', gate.device('requests'), async (c, { id }) => {
     const { grace_s: graceS } = await optionalBody(c, Body)
-    const usedKey = c.req.header('x-api-key') ?? ''
-    const { id } = c.get('device')
+    const usedKey = headerOf(c, 'x-api-key') ?? ''
     const { apiKey, previousKeyExpiresAt, ended } = await devices.rotateKey(id, {
       graceS,
       usedKey,

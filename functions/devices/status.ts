@@ -16,8 +16,7 @@ export const deviceStatus = ({
   gate: Gate<Device>
   telemetry: Telemetry
 }) =>
-  endpoint(log).get('/api/v1/devices/status', gate.device('requests'), async (c) => {
-    const device = c.get('device')
+  endpoint(log, 'GET /api/v1/devices/status', gate.device('requests'), async (c, device) => {
     return reply(c, 200, {
       status: 'success',
       device: { ...deviceDetails(device, Date.now()), telemetry_count: await telemetry.count(device.id) },

@@ -24,9 +24,8 @@ export const Body = z.object(
 )
 
 export const updateOwnDevice = ({ log, gate, devices }: { log: Log; gate: Gate<Device>; devices: Devices }) =>
-  endpoint(log).put('/api/v1/devices/config', gate.device('requests'), async (c) => {
+  endpoint(log, 'PUT /api/v1/devices/config', gate.device('requests'), async (c, { id }) => {
     const body = await jsonBody(c, Body)
-    const { id } = c.get('device')
     devices.seen(id)
     const { device } = await devices.update(id, { ...toDescription(body), status: body.status }, 'device')
     return reply(c, 200, { message: 'Device updated successfully', device: deviceView(device) })

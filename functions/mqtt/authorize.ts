@@ -10,7 +10,7 @@ import * as runtime from '../../lib/runtime.ts'
 
 interface Deps {
   log: Log
-  devices: Pick<Devices, 'identify'>
+  devices: Pick<Devices, 'authenticate'>
 }
 
 /** AWS refreshes a policy at the earliest after 300 s and ends a connection at the latest after 24 h. */
@@ -43,7 +43,7 @@ export const authorizeMqtt =
     if (id === undefined || password === undefined) return denied
     let identified: { device: Device; expiresAt: number | null }
     try {
-      identified = await devices.identify(Buffer.from(password, 'base64').toString('utf8'))
+      identified = await devices.authenticate(Buffer.from(password, 'base64').toString('utf8'))
     } catch (error) {
       if (error instanceof AppError && (error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN')) {
         log.info('mqtt connection refused', { reason: error.code })

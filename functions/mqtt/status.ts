@@ -27,7 +27,7 @@ export const mqttStatus = ({ log, gate, messenger, kind }: Deps) => {
       () => false,
     )
   })
-  return endpoint(log).get('/api/v1/mqtt/status', gate.open(), async (c) => {
+  return endpoint(log, 'GET /api/v1/mqtt/status', gate.open(), async (c) => {
     const connected = await ask()
     const status = kind === 'none' ? 'disabled' : connected ? 'healthy' : 'unavailable'
     return reply(c, 200, { status, broker_info: { connected, kind } })

@@ -20,7 +20,7 @@ export const showDocs = ({ log, gate }: { log: Log; gate: Gate<Device> }) => {
     last = { origin, page, digest: hash('sha256', page, 'hex').slice(0, 32) }
     return last
   }
-  return endpoint(log).get('/docs', gate.open(), (c) => {
+  return endpoint(log, 'GET /docs', gate.open(), (c) => {
     const { page, digest } = written(new URL(c.req.url).origin)
     Object.assign(c.get('headers'), {
       ETag: entityTag(digest),

@@ -1,7 +1,7 @@
 /** GET /health: can it take telemetry? 503 only when it cannot. */
 import type { Device } from '../../lib/devices/device.ts'
 import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
+import { anybody, endpoint, reply } from '../../lib/http/endpoint.ts'
 import { lambda } from '../../lib/http/lambda.ts'
 import { kept } from '../../lib/kept.ts'
 import type { Log } from '../../lib/log.ts'
@@ -53,7 +53,7 @@ export const health = ({ log, gate, registry, telemetry, warnings, showChecks }:
     )
     return { registry: registryCheck, telemetry: storeCheck, ...Object.fromEntries(noted) }
   })
-  return endpoint(log).get('/health', async (c) => {
+  return endpoint(log, 'GET /health', anybody, async (c) => {
     const checks = await checksOf()
     const states = Object.values(checks).map((check) => check.status)
     const status = states.includes('failed')

@@ -1,6 +1,6 @@
 /** Every address that no other function has: 404, or 405 with what it would take, in the one shape of errors. */
 import { AppError } from '../../lib/errors.ts'
-import { endpoint } from '../../lib/http/endpoint.ts'
+import { anybody, endpoint } from '../../lib/http/endpoint.ts'
 import { lambda } from '../../lib/http/lambda.ts'
 import type { Log } from '../../lib/log.ts'
 import * as runtime from '../../lib/runtime.ts'
@@ -16,7 +16,7 @@ const toPattern = (path: string) =>
 
 export const notFound = ({ log, routes }: Deps) => {
   const known = routes.map(({ method, path }) => ({ method, path, pattern: toPattern(path) }))
-  return endpoint(log).all('*', (c) => {
+  return endpoint(log, 'ALL *', anybody, (c) => {
     const fitting = known.filter(({ pattern }) => pattern.test(c.req.path))
     // What is written out is no id: /telemetry/status does not take what /telemetry/:id takes.
     const exact = fitting.filter(({ path }) => path === c.req.path)

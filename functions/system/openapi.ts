@@ -10,7 +10,7 @@ import document from '../../lib/openapi.json' with { type: 'json' }
 import * as runtime from '../../lib/runtime.ts'
 
 export const describeApi = ({ log, gate }: { log: Log; gate: Gate<Device> }) =>
-  endpoint(log).get('/openapi.json', gate.open(), (c) => {
+  endpoint(log, 'GET /openapi.json', gate.open(), (c) => {
     const { openapi, info, ...rest } = document
     const text = JSON.stringify({ openapi, info, servers: [{ url: new URL(c.req.url).origin }], ...rest })
     const digest = hash('sha256', text, 'hex').slice(0, 32)

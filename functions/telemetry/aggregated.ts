@@ -22,8 +22,8 @@ interface Deps {
 const hourNs = 3_600_000_000_000n
 
 export const aggregatedTelemetry = ({ log, gate, devices, telemetry }: Deps) =>
-  endpoint(log).get('/api/v1/telemetry/:id/aggregated', gate.read(), async (c) => {
-    const device = await visibleDevice(devices, c.get('reader'), idOf(c))
+  endpoint(log, 'GET /api/v1/telemetry/:id/aggregated', gate.read(), async (c, reader) => {
+    const device = await visibleDevice(devices, reader, idOf(c))
     const asked = queryOf(c, AggregateParameters)
     const field = asked.field ?? 'temperature'
     const aggregation = asked.aggregation ?? 'mean'

@@ -31,8 +31,8 @@ interface Deps {
 const hourNs = 3_600_000_000_000n
 
 export const telemetryHistory = ({ log, gate, devices, telemetry }: Deps) =>
-  endpoint(log).get('/api/v1/telemetry/:id', gate.read(), async (c) => {
-    const device = await visibleDevice(devices, c.get('reader'), idOf(c))
+  endpoint(log, 'GET /api/v1/telemetry/:id', gate.read(), async (c, reader) => {
+    const device = await visibleDevice(devices, reader, idOf(c))
     const asked = queryOf(c, HistoryParameters)
     const from = asked.start_time ?? nowNs() - hourNs
     const { readings, cursor } = await telemetry.history({

@@ -20,8 +20,8 @@ interface Deps {
 }
 
 export const latestTelemetry = ({ log, gate, devices, telemetry }: Deps) =>
-  endpoint(log).get('/api/v1/telemetry/:id/latest', gate.read(), async (c) => {
-    const device = await visibleDevice(devices, c.get('reader'), idOf(c))
+  endpoint(log, 'GET /api/v1/telemetry/:id/latest', gate.read(), async (c, reader) => {
+    const device = await visibleDevice(devices, reader, idOf(c))
     const latest = await telemetry.latest(device.id)
     if (latest === undefined) throw new AppError('NOT_FOUND', 'This device has no telemetry yet.')
     return reply(c, 200, {

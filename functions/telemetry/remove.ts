@@ -19,7 +19,7 @@ interface Deps {
 }
 
 export const removeTelemetry = ({ log, gate, devices, telemetry }: Deps) =>
-  endpoint(log).delete('/api/v1/telemetry/:id', gate.admin(), async (c) => {
+  endpoint(log, 'DELETE /api/v1/telemetry/:id', gate.admin(), async (c) => {
     const { id } = await devices.get(idOf(c))
     const { start_time: from, stop_time: to } = await bodyOrQuery(c, RemovalRange)
     await telemetry.remove(id, { from, to })

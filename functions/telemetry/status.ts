@@ -59,7 +59,7 @@ export const telemetryStatus = ({ log, gate, telemetry, influx, exact, showAccou
     const waits = spool !== undefined && (!available || ageOf(spool) > 1)
     return { available, devices, status: waits ? 'degraded' : available ? 'healthy' : 'unavailable' } as const
   })
-  return endpoint(log).get('/api/v1/telemetry/status', gate.open(), async (c) => {
+  return endpoint(log, 'GET /api/v1/telemetry/status', gate.open(), async (c) => {
     const { available, devices, status } = await ask()
     const shown = showAccounts || (await gate.isAdmin(c))
     // What anybody may ask for is asked of the stores now and then; the accounts of an operator are those of now.

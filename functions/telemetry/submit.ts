@@ -1,11 +1,10 @@
 /** POST /api/v1/devices/telemetry and its aliases: readings of the device that sends them. */
 
-import type { Context } from 'hono'
 import type { Device } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, type HttpEnv, reply } from '../../lib/http/endpoint.ts'
+import { endpoint, reply } from '../../lib/http/endpoint.ts'
 import { lambda } from '../../lib/http/lambda.ts'
 import { idempotencyKeyOf, idOf, readJson } from '../../lib/http/validate.ts'
 import type { Log } from '../../lib/log.ts'
@@ -22,11 +21,12 @@ interface Deps {
   arrivals: Arrivals
 }
 
-export const submitTelemetry = ({ log, gate, devices, telemetry, arrivals }: Deps) => {
-  // The gate is asked here and not in front: that would be one more step for every message.
-  const submit = async (c: Context<HttpEnv>, ofId = false) => {
-    const device = await gate.admit(c, 'telemetry')
-    if (ofId && idOf(c) !== device.id) throw new AppError('NOT_FOUND', 'There is no such device.')
+const routes = ['POST /api/v1/devices/telemetry', 'POST /api/v1/telemetry', 'POST /api/v1/mqtt/telemetry/:id']
+
+export const submitTelemetry = ({ log, gate, devices, telemetry, arrivals }: Deps) =>
+  endpoint(log, routes, gate.device('telemetry'), async (c, device) => {
+    if (c.req.param('id') !== undefined && idOf(c) !== device.id)
+      throw new AppError('NOT_FOUND', 'There is no such device.')
     const receivedAt = arrivals.next()
     let body: unknown
     let idempotencyKey: string | undefined
@@ -54,12 +54,7 @@ export const submitTelemetry = ({ log, gate, devices, telemetry, arrivals }: Dep
       duplicates,
       rejected: rejected.map(({ index, code, message }) => ({ index, code, message })),
     })
-  }
-  return endpoint(log)
-    .post('/api/v1/devices/telemetry', (c) => submit(c))
-    .post('/api/v1/telemetry', (c) => submit(c))
-    .post('/api/v1/mqtt/telemetry/:id', (c) => submit(c, true))
-}
+  })
 
 export const handler = lambda(async () =>
   submitTelemetry({

@@ -129,9 +129,9 @@ export function withAccounts(devices: Devices, accounts: Accounts, log: Log): De
       return registered
     },
     async authenticate(key) {
-      const device = await devices.authenticate(key)
-      if (device.status !== 'inactive') void accounts.heal(device.id, key)
-      return device
+      const authenticated = await devices.authenticate(key)
+      void accounts.heal(authenticated.device.id, key)
+      return authenticated
     },
     async rotateKey(id, options) {
       const rotated = await devices.rotateKey(id, options)

@@ -95,12 +95,10 @@ export interface Devices {
    */
   register(input: NewDevice): Promise<{ device: Device; apiKey: string }>
   /**
-   * The device a key belongs to.
+   * The device a key belongs to, and the end of the key: milliseconds since the epoch, null when it has none.
    * @throws {AppError} UNAUTHORIZED for an unknown, expired or revoked key, FORBIDDEN for an inactive device.
    */
-  authenticate(apiKey: string): Promise<Device>
-  /** As {@link authenticate}, with the end of the key: milliseconds since the epoch, null when it has none. */
-  identify(apiKey: string): Promise<{ device: Device; expiresAt: number | null }>
+  authenticate(apiKey: string): Promise<{ readonly device: Device; readonly expiresAt: number | null }>
   find(id: number): Promise<Device | undefined>
   /** @throws {AppError} NOT_FOUND */
   get(id: number): Promise<Device>
@@ -365,14 +363,7 @@ export function createDevices(options: DevicesOptions): Devices {
     async authenticate(apiKey) {
       const at = now()
       const keyHash = hashOf(apiKey)
-      return use(remembered(keyHash, at) ?? (await lookUp(keyHash)), at).device
-    },
-
-    async identify(apiKey) {
-      const at = now()
-      const keyHash = hashOf(apiKey)
-      const { device, expiresAt } = use(remembered(keyHash, at) ?? (await lookUp(keyHash)), at)
-      return { device, expiresAt }
+      return use(remembered(keyHash, at) ?? (await lookUp(keyHash)), at)
     },
 
     async find(id) {

@@ -1,6 +1,6 @@
 /** Where a request comes from, for limits per address. */
 import { BlockList, isIPv4, isIPv6 } from 'node:net'
-import type { Call } from './endpoint.ts'
+import { type Call, headerOf } from './endpoint.ts'
 
 export type AddressOf = (c: Call) => string
 
@@ -34,7 +34,7 @@ export function addressOf(trusted: readonly string[]): AddressOf {
     if (fromGateway !== undefined) return subject(fromGateway)
     let address = unmapped(c.env?.incoming?.socket.remoteAddress ?? '')
     if (trusted.length > 0 && address !== '') {
-      const hops = (c.req.header('x-forwarded-for') ?? '').split(',').map((hop) => unmapped(hop.trim()))
+      const hops = (headerOf(c, 'x-forwarded-for') ?? '').split(',').map((hop) => unmapped(hop.trim()))
       while (isProxy(address)) {
         const hop = hops.pop()
         if (hop === undefined || !(isIPv4(hop) || isIPv6(hop))) break

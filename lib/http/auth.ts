@@ -1,9 +1,8 @@
 /** Who may call: one gate for every endpoint. Digests are compared in constant time; failures are counted per address. */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import type { MiddlewareHandler } from 'hono'
 import { AppError } from '../errors.ts'
 import type { AddressOf } from './address.ts'
-import type { Call, HttpEnv } from './endpoint.ts'
+import { type Admit, type Call, headerOf } from './endpoint.ts'
 import type { Limiter, Outcome, Rule } from './limit.ts'
 
 /** Who reads: anybody while reads are public, the operator, or a device, which may read only itself. */
@@ -11,24 +10,17 @@ export type Reader<D> =
   | { readonly kind: 'public' | 'admin' }
   | { readonly kind: 'device'; readonly device: D }
 
-export type DeviceEnv<D> = HttpEnv & { Variables: { device: D } }
-export type ReaderEnv<D> = HttpEnv & { Variables: { reader: Reader<D> } }
-
 export interface Gate<D> {
-  /**
-   * The device of the `X-API-Key`; counts the request by the rule.
-   * @throws {AppError} UNAUTHORIZED, FORBIDDEN or RATE_LIMITED
-   */
-  admit(c: Call, rule: 'requests' | 'telemetry'): Promise<D>
-  /** Lets the device of the `X-API-Key` in, as `c.get('device')`, and counts the request by the rule. */
-  device(rule: 'requests' | 'telemetry'): MiddlewareHandler<DeviceEnv<D>>
-  /** Lets readers in, as `c.get('reader')`. */
-  read(): MiddlewareHandler<ReaderEnv<D>>
-  admin(): MiddlewareHandler<HttpEnv>
+  /** Lets the device of the `X-API-Key` in, and counts the request by the rule. */
+  device(rule: 'requests' | 'telemetry'): Admit<D>
+  /** Lets readers in. */
+  read(): Admit<Reader<D>>
+  /** Lets the operator in. */
+  admin(): Admit<void>
   /** Lets those in who may register a device. */
-  enrol(): MiddlewareHandler<HttpEnv>
+  enrol(): Admit<void>
   /** Open to anybody, counted per address. */
-  open(): MiddlewareHandler<HttpEnv>
+  open(): Admit<void>
   /**
    * True when the call carries the admin token, false when it carries none.
    * @throws {AppError} UNAUTHORIZED for a wrong one.
@@ -40,7 +32,7 @@ export interface Gate<D> {
 
 export interface GateOptions<D> {
   /** @throws {AppError} UNAUTHORIZED or FORBIDDEN */
-  authenticate(apiKey: string): Promise<D>
+  authenticate(apiKey: string): Promise<{ readonly device: D }>
   limiter: Limiter
   /** Requests per window; 0 turns a limit off. */
   limits: {
@@ -107,28 +99,30 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
     throw error
   }
 
-  // What every message goes through: each async function that it calls would cost as much as it does.
-  const admit = async (c: Call, rule: 'requests' | 'telemetry'): Promise<D> => {
-    const apiKey = c.req.header('x-api-key')
-    if (apiKey === undefined)
-      return fail(
-        c,
-        new AppError('UNAUTHORIZED', 'The X-API-Key header with the API key of a device is missing.'),
-      )
-    let device: D
-    try {
-      device = await authenticate(apiKey)
-    } catch (error) {
-      return fail(c, error)
+  const admitDevice =
+    (rule: 'requests' | 'telemetry'): Admit<D> =>
+    // What every message goes through: each async function that it calls would cost as much as it does.
+    async (c) => {
+      const apiKey = headerOf(c, 'x-api-key')
+      if (apiKey === undefined)
+        return fail(
+          c,
+          new AppError('UNAUTHORIZED', 'The X-API-Key header with the API key of a device is missing.'),
+        )
+      let device: D
+      try {
+        device = (await authenticate(apiKey)).device
+      } catch (error) {
+        return fail(c, error)
+      }
+      c.set('deviceId', device.id)
+      if (rules[rule].limit !== 0) note(c, await limiter.take(rules[rule], String(device.id)))
+      return device
     }
-    c.set('deviceId', device.id)
-    if (rules[rule].limit !== 0) note(c, await limiter.take(rules[rule], String(device.id)))
-    return device
-  }
 
   /** `Bearer <token>`, or the predecessor's `admin <token>`. */
   const bearer = (c: Call): string | undefined =>
-    /^(?:bearer|admin) +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1]
+    /^(?:bearer|admin) +(\S+)$/i.exec(headerOf(c, 'authorization') ?? '')?.[1]
 
   const mustBeAdmin = async (c: Call) => {
     if (adminToken === undefined) {
@@ -142,76 +136,60 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
 
   return {
     async isAdmin(c) {
-      if (c.req.header('authorization') === undefined) return false
+      if (headerOf(c, 'authorization') === undefined) return false
       await mustBeAdmin(c)
       await count(c, rules.address, addressOf(c))
       return true
     },
 
-    admit,
+    device: admitDevice,
 
-    device: (rule) =>
-      async function device(c, next) {
-        c.set('device', await admit(c, rule))
-        await next()
-      },
-
-    read: () =>
-      async function read(c, next) {
-        if (c.req.header('x-api-key') !== undefined) {
-          const device = await admit(c, 'requests')
-          c.set('reader', publicTelemetryReads ? { kind: 'public' } : { kind: 'device', device })
-        } else if (c.req.header('authorization') !== undefined) {
+    read() {
+      const admitReader = admitDevice('requests')
+      return async (c) => {
+        if (headerOf(c, 'x-api-key') !== undefined) {
+          const device = await admitReader(c)
+          return publicTelemetryReads ? { kind: 'public' } : { kind: 'device', device }
+        }
+        if (headerOf(c, 'authorization') !== undefined) {
           await mustBeAdmin(c)
           await count(c, rules.address, addressOf(c))
-          c.set('reader', { kind: 'admin' })
-        } else {
-          if (!publicTelemetryReads) {
-            await fail(
-              c,
-              new AppError('UNAUTHORIZED', "Reading needs the device's X-API-Key or the admin token."),
-            )
-          }
-          await count(c, rules.address, addressOf(c))
-          c.set('reader', { kind: 'public' })
+          return { kind: 'admin' }
         }
-        await next()
-      },
-
-    admin: () =>
-      async function admin(c, next) {
-        await mustBeAdmin(c)
-        await count(c, rules.address, addressOf(c))
-        await next()
-      },
-
-    enrol: () =>
-      async function enrol(c, next) {
-        if (!openRegistration) {
-          if (enrollmentKeys.length === 0) {
-            throw new AppError(
-              'ENROLLMENT_DISABLED',
-              'Registration is closed: set ENROLLMENT_KEY, or OPEN_REGISTRATION=true.',
-            )
-          }
-          if (!isEnrollmentKey(c.req.header('x-enrollment-key') ?? '')) {
-            await fail(
-              c,
-              new AppError('UNAUTHORIZED', 'The X-Enrollment-Key header is missing or not valid.'),
-            )
-          }
-          // A right key past the limit is refused as a wrong one is: else it could be found by guessing on.
-          await count(c, rules.address, addressOf(c))
+        if (!publicTelemetryReads) {
+          await fail(
+            c,
+            new AppError('UNAUTHORIZED', "Reading needs the device's X-API-Key or the admin token."),
+          )
         }
-        await count(c, rules.register, addressOf(c))
-        await next()
-      },
-
-    open: () =>
-      async function open(c, next) {
         await count(c, rules.address, addressOf(c))
-        await next()
-      },
+        return { kind: 'public' }
+      }
+    },
+
+    admin: () => async (c) => {
+      await mustBeAdmin(c)
+      await count(c, rules.address, addressOf(c))
+    },
+
+    enrol: () => async (c) => {
+      if (!openRegistration) {
+        if (enrollmentKeys.length === 0) {
+          throw new AppError(
+            'ENROLLMENT_DISABLED',
+            'Registration is closed: set ENROLLMENT_KEY, or OPEN_REGISTRATION=true.',
+          )
+        }
+        if (!isEnrollmentKey(headerOf(c, 'x-enrollment-key') ?? '')) {
+          await fail(c, new AppError('UNAUTHORIZED', 'The X-Enrollment-Key header is missing or not valid.'))
+        }
+        // A right key past the limit is refused as a wrong one is: else it could be found by guessing on.
+        await count(c, rules.address, addressOf(c))
+      }
+      await count(c, rules.register, addressOf(c))
+    },
+
+    open: () => (c) => count(c, rules.address, addressOf(c)),
 
     async holdBack(deviceId) {
       if (rules.telemetry.limit === 0) return 0

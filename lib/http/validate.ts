@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import type * as z from 'zod'
 import { AppError, type ErrorDetail } from '../errors.ts'
 import { decodeJson } from '../json.ts'
-import type { Call } from './endpoint.ts'
+import { type Call, headerOf } from './endpoint.ts'
 
 /** Largest body, bytes. */
 export const maxBodyBytes = 1024 * 1024
@@ -23,14 +23,12 @@ const readIncoming = (incoming: Readable): Promise<Uint8Array> =>
         reject(tooLarge())
       }
     })
-    incoming.once('end', () =>
-      resolve(chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)),
-    )
+    incoming.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)))
     // It closes after its end too, and an error costs as much as all of this.
-    incoming.once('close', () => {
+    incoming.on('close', () => {
       if (!incoming.readableEnded) reject(new Error('The connection was closed.'))
     })
-    incoming.once('error', reject)
+    incoming.on('error', reject)
   })
 
 /** A body of unknown length is read piece by piece, so that no more than the bound is ever held. */
@@ -48,12 +46,12 @@ const readPieces = async (request: Request): Promise<Uint8Array> => {
 
 /** @throws {AppError} PAYLOAD_TOO_LARGE, also before there is a promise. */
 const readBytes = (c: Call): Promise<Uint8Array> => {
-  const length = c.req.header('content-length')
+  const length = headerOf(c, 'content-length')
   if (length !== undefined && !(Number(length) <= maxBodyBytes)) throw tooLarge()
   const incoming = c.env?.incoming
   if (incoming instanceof Readable && !incoming.readableDidRead && !incoming.destroyed)
     return readIncoming(incoming)
-  if (length !== undefined && c.req.header('transfer-encoding') === undefined)
+  if (length !== undefined && headerOf(c, 'transfer-encoding') === undefined)
     return c.req.raw.arrayBuffer().then((buffer) => new Uint8Array(buffer))
   return readPieces(c.req.raw)
 }
@@ -73,7 +71,7 @@ export async function readJson(c: Call): Promise<unknown> {
     throw new AppError('BAD_REQUEST', 'The body could not be read to its end.', { cause: error })
   }
   if (bytes.length === 0) return undefined
-  const contentType = c.req.header('content-type')
+  const contentType = headerOf(c, 'content-type')
   if (contentType !== undefined && !isJson(contentType)) {
     throw new AppError(
       'UNSUPPORTED_MEDIA_TYPE',
@@ -134,7 +132,7 @@ export function idOf(c: Call): number {
  * @throws {AppError} VALIDATION_FAILED
  */
 export function idempotencyKeyOf(c: Call): string | undefined {
-  const key = c.req.header('idempotency-key') || undefined
+  const key = headerOf(c, 'idempotency-key') || undefined
   if (key === undefined || /^[\x21-\x7e]{1,255}$/.test(key)) return key
   const message = 'must be 1 to 255 visible ASCII characters'
   throw new AppError('VALIDATION_FAILED', `Idempotency-Key ${message}.`, {
