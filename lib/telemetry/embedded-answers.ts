@@ -1,6 +1,6 @@
 /** What the embedded store answers, on any libSQL connection: of a thread of its own, or of a server. */
 import { createJournal, foldForNow, isWaiting, journalSchema } from './embedded-journal.ts'
-import { type Message, messageOf, shapeOf, spanOf } from './embedded-message.ts'
+import { type Message, type MessageRow, messageOf, rowsOf, shapeOf, spanOf } from './embedded-message.ts'
 import {
   type AccountRow,
   type Ask,
@@ -8,6 +8,7 @@ import {
   accountKeyed,
   accountLost,
   asJson,
+  boundRows,
   type Connection,
   codeOf,
   countLost,
@@ -17,6 +18,7 @@ import {
   type FileConnection,
   findDuplicates,
   fresh,
+  insertBound,
   insertReadings,
   insertSpool,
   insertSpoolKeyed,
@@ -84,14 +86,16 @@ function newestReadingsKnown() {
       known.set(deviceId, newest)
     },
     /** The devices of which a message may take something from what is the latest, and what the others have then. */
-    follow(messages: readonly Message[]): { unsure: Set<number>; after: Map<number, Newest> } {
+    follow(
+      messages: readonly Message[],
+      rows: readonly MessageRow[][],
+    ): { unsure: Set<number>; after: Map<number, Newest> } {
       const unsure = new Set<number>()
       const after = new Map<number, Newest>()
-      for (const message of messages) {
-        const { deviceId } = message
+      for (const [at, { deviceId }] of messages.entries()) {
         if (unsure.has(deviceId)) continue
         const before = after.get(deviceId) ?? known.get(deviceId)
-        const span = before && spanOf(message)
+        const span = before && spanOf(rows[at] ?? [])
         if (before !== undefined && span?.shape === before.shape && span.oldest >= before.ts)
           after.set(deviceId, { ts: span.newest, shape: before.shape })
         else unsure.add(deviceId)
@@ -120,16 +124,33 @@ export function answerOn(connection: ServerConnection | FileConnection): (ask: A
   /** Readings of messages, and what they leave as the latest of their device. @param unsure rows that may change that. */
   const addReadings = (
     add: (sql: string, json: string) => void,
-    rows: string,
+    insert: () => void,
     unsure: string,
     condition: (row: string) => string,
   ) => {
     if (unsure !== '') add(keepDropped(condition('value')), unsure)
-    add(insertReadings(condition('value')), rows)
+    insert()
     if (unsure !== '') add(keepOlder(condition('r.value')), unsure)
   }
 
-  const rowsOf = (messages: readonly Message[]) =>
+  /** As many of the rows as can be bound, and the others as JSON. */
+  const insertPlain = (rows: readonly MessageRow[]): Statement[] => {
+    const statements: Statement[] = []
+    let at = 0
+    for (; file !== undefined && at + boundRows <= rows.length; at += boundRows) {
+      const args: (string | number | bigint | null)[] = []
+      for (const [device, ts, fields, metadata, ...about] of rows.slice(at, at + boundRows)) {
+        const metadataJson = metadata === null ? null : JSON.stringify(metadata)
+        args.push(device, BigInt(ts), JSON.stringify(fields), metadataJson, ...about)
+      }
+      statements.push({ sql: insertBound, args })
+    }
+    if (at < rows.length)
+      statements.push({ sql: insertReadings('true'), args: [JSON.stringify(rows.slice(at))] })
+    return statements
+  }
+
+  const jsonOf = (messages: readonly Message[]) =>
     messages.length === 0 ? '' : `[${messages.map(({ rows }) => rows).join(',')}]`
 
   /** The writes of a group as statements of one transaction, and what is to be done with their results. */
@@ -142,20 +163,22 @@ export function answerOn(connection: ServerConnection | FileConnection): (ask: A
     const add = (sql: string, json: string) => statements.push({ sql, args: [json] })
     const plain = messages.filter(({ keyed, count }) => !keyed && count > 0)
     const keyed = messages.filter(({ keyed, count }) => keyed && count > 0)
-    const { unsure, after } = newest.follow(into === 'readings' ? plain : [])
+    const rows = into === 'readings' ? plain.map(rowsOf) : []
+    const { unsure, after } = newest.follow(into === 'readings' ? plain : [], rows)
     if (plain.length > 0 && into === 'readings') {
       const unsureOnes = unsure.size === 0 ? [] : plain.filter(({ deviceId }) => unsure.has(deviceId))
-      addReadings(add, rowsOf(plain), rowsOf(unsureOnes), () => 'true')
+      const insert = () => statements.push(...insertPlain(rows.flat()))
+      addReadings(add, insert, jsonOf(unsureOnes), () => 'true')
     } else if (plain.length > 0) {
       const all = plain.map(({ deviceId, count, receivedAt, rows }) => [deviceId, count, receivedAt, rows])
       add(insertSpool, JSON.stringify(all))
     }
     const counted = messages.filter(({ received }) => received > 0)
     if (keyed.length > 0) {
-      const json = rowsOf(keyed)
+      const json = jsonOf(keyed)
       add(noteKeys, json)
       if (into === 'readings') {
-        addReadings(add, json, json, fresh)
+        addReadings(add, () => add(insertReadings(fresh('value')), json), json, fresh)
         for (const { deviceId } of keyed) unsure.add(deviceId)
       } else add(insertSpoolKeyed, json)
       add(accountKeyed(into), json)

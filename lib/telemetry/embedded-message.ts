@@ -36,13 +36,29 @@ export const messageOf = (line: string): Message => {
 /** The names of fields, in their order: what two readings with the same can be told by. */
 export const shapeOf = (fields: object): string => Object.keys(fields).join('"')
 
-/** The oldest and the newest time of a message's readings, ns, and the names that all of them have, where it is so. */
-export function spanOf({ rows }: Message): { oldest: bigint; newest: bigint; shape: string | undefined } {
-  const readings = JSON.parse(`[${rows}]`) as [number, string, object][]
+/** A reading as a row of a message. */
+export type MessageRow = [
+  deviceId: number,
+  ts: string,
+  fields: object,
+  metadata: object | null,
+  receivedAt: number,
+  deviceType: string,
+  location: string | null,
+]
+
+export const rowsOf = ({ rows }: Message): MessageRow[] => JSON.parse(`[${rows}]`)
+
+/** The oldest and the newest time of readings, ns, and the names that all of them have, where it is so. */
+export function spanOf(rows: readonly MessageRow[]): {
+  oldest: bigint
+  newest: bigint
+  shape: string | undefined
+} {
   let oldest: bigint | undefined
   let newest = 0n
   let shape: string | undefined
-  for (const [, ts, fields] of readings) {
+  for (const [, ts, fields] of rows) {
     const time = BigInt(ts)
     const names = shapeOf(fields)
     shape = oldest === undefined || shape === names ? names : undefined
