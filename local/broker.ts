@@ -745,13 +745,14 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 
   /** Asks again while there is no room: the sender is slowed down, and is cut off only when that lasts. */
   const taken = async (rule: Rule, message: RuleMessage) => {
-    const until = performance.now() + limits.roomMs
+    let until: number | undefined
     for (let waitMs = 25; ; waitMs = Math.min(waitMs * 2, 800)) {
       try {
         await options.invoke(rule.functionName, rule.event(message))
         return
       } catch (error) {
         const mayCome = error instanceof AppError && error.code === 'UNAVAILABLE'
+        until ??= performance.now() + limits.roomMs
         if (!mayCome || closing || performance.now() + waitMs > until) throw error
       }
       await sleep(waitMs * (0.5 + Math.random() / 2))

@@ -83,6 +83,8 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
     throw new AppError('RATE_LIMITED', `Too many requests: try again in ${retryAfterS} s.`, { retryAfterS })
   }
 
+  const timeToWait = ({ allowed, resetAt }: Outcome) => (allowed ? 0 : Math.max(1, resetAt - Date.now()))
+
   const note = (c: Call, outcome: Outcome) => {
     c.set('limit', outcome)
     if (!outcome.allowed) refuse(outcome)
@@ -191,10 +193,9 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
 
     open: () => (c) => count(c, rules.address, addressOf(c)),
 
-    async holdBack(deviceId) {
-      if (rules.telemetry.limit === 0) return 0
-      const outcome = await limiter.take(rules.telemetry, String(deviceId))
-      return outcome.allowed ? 0 : Math.max(1, outcome.resetAt - Date.now())
-    },
+    holdBack: (deviceId) =>
+      rules.telemetry.limit === 0
+        ? Promise.resolve(0)
+        : limiter.take(rules.telemetry, String(deviceId)).then(timeToWait),
   }
 }

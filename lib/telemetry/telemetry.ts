@@ -1,6 +1,6 @@
 /** The service of telemetry: from a message to durable readings, and back by query. */
 import { AppError, type ErrorDetail } from '../errors.ts'
-import type { Account, Delivery, Intake, SpoolState } from './intake.ts'
+import type { Account, Delivery, Intake, Receipt, SpoolState } from './intake.ts'
 import { type Arrival, type Parsed, type ParsedReading, parsePayload } from './payload.ts'
 import type { Reading, Rejection } from './reading.ts'
 import type { Aggregate, AggregateQuery, HistoryQuery, Latest, TelemetryStore, TimeRange } from './store.ts'
@@ -169,22 +169,22 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
     }
   }
 
-  const take = async (
-    into: Intake,
+  const deliveryOf = (
     sender: Sender,
-    { readings, rejected }: Parsed,
+    { readings }: Parsed,
     receivedAt: number,
-    { keys, rejected: refused }: Pick<Delivery, 'keys' | 'rejected'>,
-  ): Promise<Accepted> => {
-    const { queued, duplicates } = await into.take({
-      deviceId: sender.id,
-      deviceType: sender.deviceType,
-      location: sender.location,
-      receivedAt,
-      readings: readings.map(({ reading }) => reading),
-      keys,
-      rejected: refused,
-    })
+    { keys, rejected }: Pick<Delivery, 'keys' | 'rejected'>,
+  ): Delivery => ({
+    deviceId: sender.id,
+    deviceType: sender.deviceType,
+    location: sender.location,
+    receivedAt,
+    readings: readings.map(({ reading }) => reading),
+    keys,
+    rejected,
+  })
+
+  const acceptedOf = ({ readings, rejected }: Parsed, { queued, duplicates }: Receipt): Accepted => {
     let time = 0n
     for (const { reading } of readings) if (reading.time > time) time = reading.time
     return { accepted: readings.length, queued, duplicates, rejected, time }
@@ -223,11 +223,12 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
         await countRefused(sender.id, receivedAt, parsed.rejected.length)
         throw refusal(parsed.rejected, parsed.batch)
       }
-      // To return its promise instead would take three turns of the microtask queue.
-      return await take(await (spooled ? directIntake : intake)(), sender, parsed, receivedAt, {
+      const delivery = deliveryOf(sender, parsed, receivedAt, {
         keys: keysOf(parsed.readings, idempotencyKey),
         rejected: parsed.rejected.length,
       })
+      const into = await (spooled ? directIntake : intake)()
+      return acceptedOf(parsed, await into.take(delivery))
     },
 
     async replay(sender, { id, body, indexes, ...arrival }) {
@@ -241,7 +242,7 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
       if (parsed.readings.length === 0) throw refusal(parsed.rejected, parsed.batch)
       const own = parsed.readings.every(({ messageId }) => messageId === undefined)
       const into = await intake()
-      const taken = await take(into, sender, parsed, arrival.receivedAt, {
+      const delivery = deliveryOf(sender, parsed, arrival.receivedAt, {
         // By its own id a reading is the same one that the device sends again.
         keys: parsed.readings.map(({ index, messageId }) =>
           messageId === undefined ? `d:${index}:${id}` : `m:${messageId}`,
@@ -249,6 +250,7 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
         // Of a letter for single readings the others are counted already.
         rejected: indexes === undefined ? parsed.rejected.length : 0,
       })
+      const taken = acceptedOf(parsed, await into.take(delivery))
       // Another replay of the letter, and nothing that was received again.
       const again = own ? taken.duplicates : 0
       if (again > 0) await into.count({ deviceId: sender.id, received: -again, duplicates: -again })
