@@ -784,10 +784,12 @@ export async function openEmbeddedStore(options: EmbeddedOptions): Promise<Embed
   }
 }
 
+const receiptOf = ({ stored, queued, duplicates }: Receipt): Receipt => ({ stored, queued, duplicates })
+
 /** The way in where the readings themselves are kept here: in one transaction with their account and their keys. */
 export function createDirectIntake(store: EmbeddedStore): Intake {
   return {
-    take: (delivery) => store.deliver(delivery, 'readings'),
+    take: (delivery) => store.deliver(delivery, 'readings').then(receiptOf),
     count: (change) => store.countIn(change),
     account: (deviceId) => store.account(deviceId),
     keeps: () => Promise.resolve(false),
