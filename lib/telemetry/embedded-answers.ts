@@ -65,6 +65,9 @@ interface Newest {
   readonly shape: string
 }
 
+/** Characters of rows that are bound one by one. */
+const maxBound = 100_000
+
 /** Devices whose newest reading is remembered. */
 const maxNewest = 50_000
 /** Longer names of fields are not worth their memory. */
@@ -88,14 +91,15 @@ function newestReadingsKnown() {
     /** The devices of which a message may take something from what is the latest, and what the others have then. */
     follow(
       messages: readonly Message[],
-      rows: readonly MessageRow[][],
+      parsed: readonly MessageRow[][] | undefined,
     ): { unsure: Set<number>; after: Map<number, Newest> } {
       const unsure = new Set<number>()
       const after = new Map<number, Newest>()
-      for (const [at, { deviceId }] of messages.entries()) {
+      for (const [at, message] of messages.entries()) {
+        const { deviceId } = message
         if (unsure.has(deviceId)) continue
         const before = after.get(deviceId) ?? known.get(deviceId)
-        const span = before && spanOf(rows[at] ?? [])
+        const span = before && spanOf(parsed?.[at] ?? rowsOf(message))
         if (before !== undefined && span?.shape === before.shape && span.oldest >= before.ts)
           after.set(deviceId, { ts: span.newest, shape: before.shape })
         else unsure.add(deviceId)
@@ -137,7 +141,7 @@ export function answerOn(connection: ServerConnection | FileConnection): (ask: A
   const insertPlain = (rows: readonly MessageRow[]): Statement[] => {
     const statements: Statement[] = []
     let at = 0
-    for (; file !== undefined && at + boundRows <= rows.length; at += boundRows) {
+    for (; at + boundRows <= rows.length; at += boundRows) {
       const args: (string | number | bigint | null)[] = []
       for (const [device, ts, fields, metadata, ...about] of rows.slice(at, at + boundRows)) {
         const metadataJson = metadata === null ? null : JSON.stringify(metadata)
@@ -163,11 +167,14 @@ export function answerOn(connection: ServerConnection | FileConnection): (ask: A
     const add = (sql: string, json: string) => statements.push({ sql, args: [json] })
     const plain = messages.filter(({ keyed, count }) => !keyed && count > 0)
     const keyed = messages.filter(({ keyed, count }) => keyed && count > 0)
-    const rows = into === 'readings' ? plain.map(rowsOf) : []
-    const { unsure, after } = newest.follow(into === 'readings' ? plain : [], rows)
+    const characters = plain.reduce((sum, { rows }) => sum + rows.length, 0)
+    // Parsed, much would take many times its size in memory.
+    const parsed = file && into === 'readings' && characters <= maxBound ? plain.map(rowsOf) : undefined
+    const { unsure, after } = newest.follow(into === 'readings' ? plain : [], parsed)
     if (plain.length > 0 && into === 'readings') {
       const unsureOnes = unsure.size === 0 ? [] : plain.filter(({ deviceId }) => unsure.has(deviceId))
-      const insert = () => statements.push(...insertPlain(rows.flat()))
+      const insert = () =>
+        parsed ? statements.push(...insertPlain(parsed.flat())) : add(insertReadings('true'), jsonOf(plain))
       addReadings(add, insert, jsonOf(unsureOnes), () => 'true')
     } else if (plain.length > 0) {
       const all = plain.map(({ deviceId, count, receivedAt, rows }) => [deviceId, count, receivedAt, rows])
