@@ -32,7 +32,7 @@ export interface GuardEvents {
   ready(): void
 }
 
-/** Bytes that may wait here while the transport is read on: to stop it and to start it again costs as much as a message. */
+/** One chunk of so many bytes may wait while the transport is read on: to stop and start it costs as much as a message. */
 const readOnBytes = 4096
 
 const connectType = 0x10
@@ -145,8 +145,6 @@ export function guardPackets(stream: Duplex, limits: GuardLimits, events: GuardE
     return publishes
   }
 
-  const held = () => chunks.reduce((bytes, { length }) => bytes + length, 0)
-
   const waiting = () => chunks.length > 0 && (opened || !connectDone)
 
   const take = (): boolean => {
@@ -170,10 +168,11 @@ export function guardPackets(stream: Duplex, limits: GuardLimits, events: GuardE
     chunks.push(chunk)
     take()
     if (chunks.length > 0) heldAt ??= Date.now()
-    return flowing && held() <= readOnBytes
+    const [first] = chunks
+    return flowing && (first === undefined || (chunks.length === 1 && first.length <= readOnBytes))
   }
 
-  // The transport is asked for more only when nothing waits here: its own back-pressure does the rest.
+  // The transport is asked for more only when nothing waits here; so at most two chunks do.
   stream._read = (size: number) => {
     if (breached || take() || chunks.length > 0) return
     read(size)
