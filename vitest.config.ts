@@ -5,7 +5,7 @@ const system = [
   'tests/e2e/**/*.test.ts',
   'tests/lib/devices/{accounts,presence}.test.ts',
   'tests/lib/registry/server.test.ts',
-  'tests/lib/telemetry/{embedded,queue,spool}.test.ts',
+  'tests/lib/telemetry/{embedded,embedded-journal,queue,spool}.test.ts',
   'tests/local/{bridge,broker,copying,leader,mosquitto,stack,telemetry-copy}.test.ts',
   'tests/simulators/**/*.test.ts',
 ]
