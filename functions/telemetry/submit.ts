@@ -39,11 +39,14 @@ export const submitTelemetry = ({ log, gate, devices, telemetry, arrivals }: Dep
       throw error
     }
     devices.seen(device.id)
-    const { accepted, queued, duplicates, rejected, time } = await telemetry.ingest(device, body, {
+    const taking = telemetry.ingest(device, body, {
       receivedAt,
       messageId: c.get('requestId'),
       idempotencyKey,
     })
+    // Nothing of it is held while it waits.
+    body = undefined
+    const { accepted, queued, duplicates, rejected, time } = await taking
     return reply(c, queued > 0 ? 202 : 201, {
       message: queued > 0 ? 'Telemetry queued' : 'Telemetry stored successfully',
       status: queued > 0 ? 'queued' : undefined,

@@ -1,6 +1,6 @@
 /** The service of telemetry: from a message to durable readings, and back by query. */
 import { AppError, type ErrorDetail } from '../errors.ts'
-import type { Account, Delivery, Intake, Receipt, SpoolState } from './intake.ts'
+import type { Account, Delivery, Intake, SpoolState } from './intake.ts'
 import { type Arrival, type Parsed, type ParsedReading, parsePayload } from './payload.ts'
 import type { Reading, Rejection } from './reading.ts'
 import type { Aggregate, AggregateQuery, HistoryQuery, Latest, TelemetryStore, TimeRange } from './store.ts'
@@ -184,10 +184,14 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
     rejected,
   })
 
-  const acceptedOf = ({ readings, rejected }: Parsed, { queued, duplicates }: Receipt): Accepted => {
+  /** While it waits nothing of the readings is held here: of a flood it would be the most of what fills the memory. */
+  const deliver = (into: Intake, delivery: Delivery, rejected: Parsed['rejected']): Promise<Accepted> => {
     let time = 0n
-    for (const { reading } of readings) if (reading.time > time) time = reading.time
-    return { accepted: readings.length, queued, duplicates, rejected, time }
+    for (const reading of delivery.readings) if (reading.time > time) time = reading.time
+    const accepted = delivery.readings.length
+    return into
+      .take(delivery)
+      .then(({ queued, duplicates }) => ({ accepted, queued, duplicates, rejected, time }))
   }
 
   return {
@@ -228,7 +232,7 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
         rejected: parsed.rejected.length,
       })
       const into = await (spooled ? directIntake : intake)()
-      return acceptedOf(parsed, await into.take(delivery))
+      return deliver(into, delivery, parsed.rejected)
     },
 
     async replay(sender, { id, body, indexes, ...arrival }) {
@@ -250,7 +254,7 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
         // Of a letter for single readings the others are counted already.
         rejected: indexes === undefined ? parsed.rejected.length : 0,
       })
-      const taken = acceptedOf(parsed, await into.take(delivery))
+      const taken = await deliver(into, delivery, parsed.rejected)
       // Another replay of the letter, and nothing that was received again.
       const again = own ? taken.duplicates : 0
       if (again > 0) await into.count({ deviceId: sender.id, received: -again, duplicates: -again })
