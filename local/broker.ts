@@ -61,7 +61,7 @@ export interface BrokerOptions {
    * Counts a message of this client: 0 lets it pass, else it is not counted and asked for again after so many ms.
    * Nothing is dropped; a failure counts as 0.
    */
-  throttle?(principalId: string): Promise<number>
+  throttle?(principalId: string): number | Promise<number>
   /** A packet has come from this principal. */
   onTraffic?(principalId: string): void
   log(level: 'debug' | 'info' | 'warn' | 'error', msg: string, fields?: Record<string, unknown>): void
@@ -150,6 +150,7 @@ interface PublishDecision {
 
 /** One message under way. Those of a connection end in the order they came, so PUBACKs do too (MQTT-4.6.0-2). */
 interface Slot {
+  readonly connection: Connection
   done: boolean
   error: Error | undefined
   /** Milliseconds since the epoch when its functions were called. */
@@ -336,8 +337,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const sleepers = new Set<() => void>()
   /** Messages that are held back, by principal: how many, and the last one's turn. */
   const lines = new Map<string, { count: number; last: Promise<void> }>()
-  /** Messages that functions have, oldest first, with what ends them. */
-  const invoked = new Map<Slot, (error: Error) => void>()
+  /** Messages that functions have, oldest first. */
+  const invoked = new Set<Slot>()
   /** Lifecycle events that are being told. */
   const announcing = new Set<Promise<void>>()
   let closing = false
@@ -665,13 +666,17 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     })
 
   /** ms to wait before asking again; 0 when the message is counted. */
-  const throttled = async (principalId: string): Promise<number> => {
-    if (closing) return 0
-    try {
-      return (await options.throttle?.(principalId)) ?? 0
-    } catch (error) {
+  const throttled = (principalId: string): number | Promise<number> => {
+    if (closing || options.throttle === undefined) return 0
+    const failed = (error: unknown) => {
       log('warn', 'mqtt throttle failed', { device: principalId, error })
       return 0
+    }
+    try {
+      const waitMs = options.throttle(principalId)
+      return typeof waitMs === 'number' ? waitMs : waitMs.catch(failed)
+    } catch (error) {
+      return failed(error)
     }
   }
 
@@ -716,13 +721,30 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     if (connection.ready && connection.guard.waiting()) gate.ask(connection)
   }
 
-  const run = async (
-    connection: Connection,
+  /** Resolves when it is the turn of a message. @param ms until it may pass, where that is known. */
+  const comesUp = async (
+    { principalId }: Connection,
+    { counted, isWill }: { counted: boolean; isWill: boolean },
+    asked: number | Promise<number> | undefined,
+  ) => {
+    if (!counted) await gate.enter()
+    // Nobody is there any more whom it would slow down to hold back a will.
+    if (isWill) return
+    const ms = await (asked ?? mayPass(principalId))
+    if (ms > 0 && !closing) await holdBack(principalId, ms)
+  }
+
+  /** ms until a message may pass; behind those that are held back none does. */
+  const mayPass = (principalId: string) => (lines.has(principalId) ? 1 : throttled(principalId))
+
+  /** Hands a message to its functions: at once where nothing holds it back, as nearly always. */
+  const run = (
+    slot: Slot,
     packet: AedesPublishPacket,
     matching: readonly Rule[],
-    { counted, isWill }: { counted: boolean; isWill: boolean },
-    invoking: () => void,
-  ) => {
+    told: { counted: boolean; isWill: boolean },
+  ): Promise<unknown> => {
+    const { connection } = slot
     const message = {
       topic: packet.topic,
       payload: packet.payload as Buffer,
@@ -730,32 +752,41 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       receivedAt: options.arrival?.() ?? Date.now(),
       messageId: options.nextMessageId(),
     }
-    if (!counted) await gate.enter()
-    // Nobody is there any more whom it would slow down to hold back a will.
-    if (options.throttle && !isWill) {
-      const { principalId } = connection
-      const ms = lines.has(principalId) ? 1 : await throttled(principalId)
-      if (ms > 0 && !closing) await holdBack(principalId, ms)
-    }
-    invoking()
+    const asked = told.counted ? mayPass(connection.principalId) : undefined
+    if (asked === 0) return handOver(slot, matching, message)
+    return comesUp(connection, told, asked).then(() => handOver(slot, matching, message))
+  }
+
+  const handOver = (slot: Slot, matching: readonly Rule[], message: RuleMessage): Promise<unknown> => {
+    slot.invokedAt = Date.now()
+    invoked.add(slot)
     const [only] = matching
-    if (only !== undefined && matching.length === 1) await taken(only, message)
-    else await Promise.all(matching.map((rule) => taken(rule, message)))
+    if (only !== undefined && matching.length === 1) return taken(only, message)
+    return Promise.all(matching.map((rule) => taken(rule, message)))
+  }
+
+  const taken = (rule: Rule, message: RuleMessage): Promise<void> => {
+    const failed = (error: unknown) => takenLater(rule, message, error)
+    try {
+      return options.invoke(rule.functionName, rule.event(message)).catch(failed)
+    } catch (error) {
+      return failed(error)
+    }
   }
 
   /** Asks again while there is no room: the sender is slowed down, and is cut off only when that lasts. */
-  const taken = async (rule: Rule, message: RuleMessage) => {
-    let until: number | undefined
+  const takenLater = async (rule: Rule, message: RuleMessage, refused: unknown): Promise<void> => {
+    const until = performance.now() + limits.roomMs
+    let error = refused
     for (let waitMs = 25; ; waitMs = Math.min(waitMs * 2, 800)) {
-      try {
-        await options.invoke(rule.functionName, rule.event(message))
-        return
-      } catch (error) {
-        const mayCome = error instanceof AppError && error.code === 'UNAVAILABLE'
-        until ??= performance.now() + limits.roomMs
-        if (!mayCome || closing || performance.now() + waitMs > until) throw error
-      }
+      const mayCome = error instanceof AppError && error.code === 'UNAVAILABLE'
+      if (!mayCome || closing || performance.now() + waitMs > until) throw error
       await sleep(waitMs * (0.5 + Math.random() / 2))
+      try {
+        return await options.invoke(rule.functionName, rule.event(message))
+      } catch (reason) {
+        error = reason
+      }
     }
   }
 
@@ -775,8 +806,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     return undefined
   }
 
-  const endSlot = (connection: Connection, slot: Slot, error?: unknown) => {
+  const endSlot = (slot: Slot, error?: unknown) => {
     if (slot.done) return
+    const { connection } = slot
     invoked.delete(slot)
     slot.done = true
     if (error !== undefined) {
@@ -819,17 +851,14 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       callback(new Error(refused))
       return
     }
-    const slot: Slot = { done: false, error: undefined, invokedAt: 0, callback }
+    const slot: Slot = { connection, done: false, error: undefined, invokedAt: 0, callback }
     connection.slots.push(slot)
     underWay++
-    if (counted && decision.rules.length === 0 && options.throttle === undefined) endSlot(connection, slot)
+    if (counted && decision.rules.length === 0 && options.throttle === undefined) endSlot(slot)
     else {
-      run(connection, packet, decision.rules, { counted, isWill }, () => {
-        slot.invokedAt = Date.now()
-        invoked.set(slot, (error) => endSlot(connection, slot, error))
-      }).then(
-        () => endSlot(connection, slot),
-        (error: unknown) => endSlot(connection, slot, error ?? new Error('rejected')),
+      run(slot, packet, decision.rules, { counted, isWill }).then(
+        () => endSlot(slot),
+        (error: unknown) => endSlot(slot, error ?? new Error('rejected')),
       )
     }
   }
@@ -1023,9 +1052,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       if (now - since < limits.connectTimeoutMs) break
       socket.destroy()
     }
-    for (const [{ invokedAt }, fail] of invoked) {
-      if (now - invokedAt < limits.invokeTimeoutMs) break
-      fail(new Error('its functions did not answer in time'))
+    for (const slot of invoked) {
+      if (now - slot.invokedAt < limits.invokeTimeoutMs) break
+      endSlot(slot, new Error('its functions did not answer in time'))
     }
     for (const connection of connections) {
       const since = connection.guard.incompleteSince()

@@ -135,9 +135,13 @@ export function guardPackets(stream: Duplex, limits: GuardLimits, events: GuardE
       if (found === undefined) return publishes
       left -= found.complete
       publishes += found.publishes
-      if (found.at === chunk.length) chunks.shift()
-      else chunks[0] = chunk.subarray(found.at)
-      flowing = push(chunk.subarray(0, found.at))
+      if (found.at === chunk.length) {
+        chunks.shift()
+        flowing = push(chunk)
+      } else {
+        chunks[0] = chunk.subarray(found.at)
+        flowing = push(chunk.subarray(0, found.at))
+      }
     }
     heldAt = chunks.length > 0 ? Date.now() : undefined
     if (firstByte >= 0) startedAt ??= Date.now()

@@ -179,9 +179,6 @@ export const handler = onEvent(async () => {
     deadLetters: await runtime.deadLetters(),
   }
   const [ingest, queue] = [ingestTelemetry(deps), ingestQueue(deps)]
-  return async (event: TelemetryEvent | SQSEvent): Promise<SQSBatchResponse | undefined> => {
-    if ('Records' in event) return queue(event)
-    await ingest(event)
-    return undefined
-  }
+  return (event: TelemetryEvent | SQSEvent): Promise<unknown> =>
+    'Records' in event ? queue(event) : ingest(event)
 })

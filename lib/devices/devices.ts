@@ -155,6 +155,8 @@ export interface DevicesOptions {
 }
 
 interface Known {
+  /** Resolved with it: one promise for all messages costs nothing, one for each as much as the look-up. */
+  itself: Promise<Known>
   readonly device: Device
   readonly credentialId: number
   readonly expiresAt: number | null
@@ -179,7 +181,7 @@ const maxWritten = 10_000
 export function createDevices(options: DevicesOptions): Devices {
   const { db, log, now = Date.now, keyLength, offlineAfterS, cacheMs, flushEveryMs = 5000 } = options
   const byKey = new Map<string, Known>()
-  const byId = new Map<number, { device: Device; until: number }>()
+  const byId = new Map<number, { device: Device; found: Promise<Device>; until: number }>()
   const lastSeen = new Map<number, number>()
   let unwritten = new Set<number>()
   let lastUsed = new Map<number, number>()
@@ -249,7 +251,9 @@ export function createDevices(options: DevicesOptions): Devices {
       return undefined
     }
     const { id: credentialId, expiresAt } = row.credential
-    const known = { device: toDevice(row.device), credentialId, expiresAt, until: now() + cacheMs }
+    const device = toDevice(row.device)
+    const known = { device, credentialId, expiresAt, until: now() + cacheMs } as Known
+    known.itself = Promise.resolve(known)
     remember(byKey, keyHash, known, readIn)
     return known
   }
@@ -324,6 +328,15 @@ export function createDevices(options: DevicesOptions): Devices {
     return known
   }
 
+  const findStored = async (id: number): Promise<Device | undefined> => {
+    const readIn = generation
+    const [row] = await db.select(columns).from(devices).where(eq(devices.id, id))
+    if (row === undefined) return undefined
+    const device = current(toDevice(row))
+    remember(byId, id, { device, found: Promise.resolve(device), until: now() + cacheMs }, readIn)
+    return device
+  }
+
   return {
     async register(input) {
       const apiKey = mintKey(keyLength)
@@ -360,21 +373,23 @@ export function createDevices(options: DevicesOptions): Devices {
       }
     },
 
-    async authenticate(apiKey) {
+    authenticate(apiKey) {
       const at = now()
-      const keyHash = hashOf(apiKey)
-      return use(remembered(keyHash, at) ?? (await lookUp(keyHash)), at)
+      try {
+        const keyHash = hashOf(apiKey)
+        const known = remembered(keyHash, at)
+        if (known === undefined) return lookUp(keyHash).then((found) => use(found, at))
+        return use(known, at).itself
+      } catch (error) {
+        return Promise.reject(error)
+      }
     },
 
-    async find(id) {
+    find(id) {
       const cached = byId.get(id)
-      if (cached && cached.until > now()) return current(cached.device)
-      const readIn = generation
-      const [row] = await db.select(columns).from(devices).where(eq(devices.id, id))
-      if (row === undefined) return undefined
-      const device = toDevice(row)
-      remember(byId, id, { device, until: now() + cacheMs }, readIn)
-      return current(device)
+      if (cached === undefined || cached.until <= now()) return findStored(id)
+      current(cached.device)
+      return cached.found
     },
 
     get: read,

@@ -27,7 +27,7 @@ export interface Gate<D> {
    */
   isAdmin(c: Call): Promise<boolean>
   /** Milliseconds to hold back a message of a device that came by a way without answers; 0 lets it pass. */
-  holdBack(deviceId: number): Promise<number>
+  holdBack(deviceId: number): number | Promise<number>
 }
 
 export interface GateOptions<D> {
@@ -118,7 +118,10 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
         return fail(c, error)
       }
       c.set('deviceId', device.id)
-      if (rules[rule].limit !== 0) note(c, await limiter.take(rules[rule], String(device.id)))
+      if (rules[rule].limit !== 0) {
+        const outcome = limiter.take(rules[rule], String(device.id))
+        note(c, outcome instanceof Promise ? await outcome : outcome)
+      }
       return device
     }
 
@@ -193,9 +196,10 @@ export function createGate<D extends { readonly id: number }>(options: GateOptio
 
     open: () => (c) => count(c, rules.address, addressOf(c)),
 
-    holdBack: (deviceId) =>
-      rules.telemetry.limit === 0
-        ? Promise.resolve(0)
-        : limiter.take(rules.telemetry, String(deviceId)).then(timeToWait),
+    holdBack(deviceId) {
+      if (rules.telemetry.limit === 0) return 0
+      const outcome = limiter.take(rules.telemetry, String(deviceId))
+      return outcome instanceof Promise ? outcome.then(timeToWait) : timeToWait(outcome)
+    },
   }
 }

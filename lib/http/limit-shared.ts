@@ -79,7 +79,7 @@ export function createSharedLimiter({
     refused = 0
   }
 
-  const withoutServer = (rule: Rule, subject: string): Promise<Outcome> => {
+  const withoutServer = (rule: Rule, subject: string): Outcome | Promise<Outcome> => {
     const open = rule.onFailure === 'open'
     if (open) countedInMemory++
     else refused++

@@ -23,8 +23,11 @@ export interface Outcome {
 }
 
 export interface Limiter {
-  /** Counts one request of a subject. @throws {AppError} UNAVAILABLE when a rule that fails closed cannot be asked. */
-  take(rule: Rule, subject: string): Promise<Outcome>
+  /**
+   * Counts one request of a subject; at once where nobody has to be asked.
+   * @throws {AppError} UNAVAILABLE when a rule that fails closed cannot be asked.
+   */
+  take(rule: Rule, subject: string): Outcome | Promise<Outcome>
 }
 
 interface Windows {
@@ -73,14 +76,9 @@ export function createMemoryLimiter(now: () => number = Date.now): Limiter {
           if (!oldest.done) current.delete(oldest.value)
         }
         current.set(subject, count + 1)
-        return Promise.resolve({ allowed: true, limit, remaining: limit - used - 1, resetAt: end })
+        return { allowed: true, limit, remaining: limit - used - 1, resetAt: end }
       }
-      return Promise.resolve({
-        allowed: false,
-        limit,
-        remaining: 0,
-        resetAt: freeAt(rule, before, count, end),
-      })
+      return { allowed: false, limit, remaining: 0, resetAt: freeAt(rule, before, count, end) }
     },
   }
 }

@@ -169,6 +169,12 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
     }
   }
 
+  /** @throws {unknown} the error, after the count of what it refuses. */
+  const refuse = async (deviceId: number, receivedAt: number, rejected: number, error: unknown) => {
+    if (error instanceof AppError) await countRefused(deviceId, receivedAt, rejected)
+    throw error
+  }
+
   const deliveryOf = (
     sender: Sender,
     { readings }: Parsed,
@@ -194,6 +200,14 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
       .then(({ queued, duplicates }) => ({ accepted, queued, duplicates, rejected, time }))
   }
 
+  /** The intake once it is there: what every message goes through waits for nothing that it has already. */
+  let usual: Intake | undefined
+  const deliverTo = async (open: () => Promise<Intake>, delivery: Delivery, rejected: Parsed['rejected']) => {
+    const into = await open()
+    if (open === intake) usual = into
+    return deliver(into, delivery, rejected)
+  }
+
   return {
     backend: store.backend,
     latest: (deviceId) => store.latest(deviceId),
@@ -215,24 +229,20 @@ export function createTelemetry({ store, intake, directIntake, retentionMs }: Te
       await store.remove(deviceId, range)
     },
 
-    async ingest(sender, body, { receivedAt, messageId, subtopic, idempotencyKey, spooled = false }) {
+    ingest(sender, body, { receivedAt, messageId, subtopic, idempotencyKey, spooled = false }) {
       let parsed: Parsed
       try {
         parsed = parsePayload(body, { receivedAt, messageId, subtopic, retentionMs })
       } catch (error) {
-        if (error instanceof AppError) await countRefused(sender.id, receivedAt, 1)
-        throw error
+        return refuse(sender.id, receivedAt, 1, error)
       }
-      if (parsed.readings.length === 0) {
-        await countRefused(sender.id, receivedAt, parsed.rejected.length)
-        throw refusal(parsed.rejected, parsed.batch)
-      }
-      const delivery = deliveryOf(sender, parsed, receivedAt, {
-        keys: keysOf(parsed.readings, idempotencyKey),
-        rejected: parsed.rejected.length,
-      })
-      const into = await (spooled ? directIntake : intake)()
-      return deliver(into, delivery, parsed.rejected)
+      const { readings, rejected, batch } = parsed
+      if (readings.length === 0)
+        return refuse(sender.id, receivedAt, rejected.length, refusal(rejected, batch))
+      const keys = keysOf(readings, idempotencyKey)
+      const delivery = deliveryOf(sender, parsed, receivedAt, { keys, rejected: rejected.length })
+      if (spooled) return deliverTo(directIntake, delivery, rejected)
+      return usual === undefined ? deliverTo(intake, delivery, rejected) : deliver(usual, delivery, rejected)
     },
 
     async replay(sender, { id, body, indexes, ...arrival }) {

@@ -57,7 +57,7 @@ describeWithRedis('redis limiter', () => {
     const answers: unknown[] = []
     for (let i = 0; i < times; i++)
       answers.push(
-        await limiter.take(rule, '2001:db8::77').then(
+        await Promise.resolve(limiter.take(rule, '2001:db8::77')).then(
           ({ allowed, remaining }) => (allowed ? remaining : -1),
           (error) => error.code ?? error,
         ),

@@ -36,7 +36,7 @@ const takeTimes = async (limiter: Limiter, times: number, rule: Rule) => {
   const answers: unknown[] = []
   for (let i = 0; i < times; i++) {
     answers.push(
-      await limiter.take(rule, subject).then(
+      await Promise.resolve(limiter.take(rule, subject)).then(
         ({ allowed, remaining }) => (allowed ? remaining : -1),
         (error) => error.code ?? error,
       ),
