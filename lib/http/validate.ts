@@ -62,14 +62,20 @@ const isJson = (contentType: string) => /^application\/(?:json|[\w.+-]+\+json)\s
  * The body as JSON; undefined when it is empty.
  * @throws {AppError} PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, MALFORMED_JSON
  */
-export async function readJson(c: Call): Promise<unknown> {
-  let bytes: Uint8Array
+export function readJson(c: Call): Promise<unknown> {
   try {
-    bytes = await readBytes(c)
+    return readBytes(c).then((bytes) => jsonOf(c, bytes), unreadable)
   } catch (error) {
-    if (error instanceof AppError) throw error
-    throw new AppError('BAD_REQUEST', 'The body could not be read to its end.', { cause: error })
+    return Promise.reject(error)
   }
+}
+
+const unreadable = (error: unknown): never => {
+  if (error instanceof AppError) throw error
+  throw new AppError('BAD_REQUEST', 'The body could not be read to its end.', { cause: error })
+}
+
+const jsonOf = (c: Call, bytes: Uint8Array): unknown => {
   if (bytes.length === 0) return undefined
   const contentType = headerOf(c, 'content-type')
   if (contentType !== undefined && !isJson(contentType)) {

@@ -143,14 +143,17 @@ export function answerOn(connection: ServerConnection | FileConnection): (ask: A
     let at = 0
     for (; at + boundRows <= rows.length; at += boundRows) {
       const args: (string | number | bigint | null)[] = []
-      for (const [device, ts, fields, metadata, ...about] of rows.slice(at, at + boundRows)) {
+      for (let n = at; n < at + boundRows; n += 1) {
+        const [device, ts, fields, metadata, receivedAt, deviceType, location] = rows[n] as MessageRow
         const metadataJson = metadata === null ? null : JSON.stringify(metadata)
-        args.push(device, BigInt(ts), JSON.stringify(fields), metadataJson, ...about)
+        args.push(device, ts, JSON.stringify(fields), metadataJson, receivedAt, deviceType, location)
       }
       statements.push({ sql: insertBound, args })
     }
-    if (at < rows.length)
-      statements.push({ sql: insertReadings('true'), args: [JSON.stringify(rows.slice(at))] })
+    if (at < rows.length) {
+      const rest = rows.slice(at).map(([device, ts, ...about]) => [device, String(ts), ...about])
+      statements.push({ sql: insertReadings('true'), args: [JSON.stringify(rest)] })
+    }
     return statements
   }
 
