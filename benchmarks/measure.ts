@@ -102,6 +102,27 @@ const resultOf = (name: string, measured: readonly Measured[]): Result => {
   }
 }
 
+const restMs = 200
+/** Share of one processor that a server which has nothing to do may use. */
+const restShare = 0.05
+const mostRests = 50
+
+/** Waits until no server works any more: what one has put off is its own cost, not that of whoever runs next. */
+const settle = async (contenders: readonly Contender[]): Promise<void> => {
+  const used = async () => {
+    let sum = 0
+    for (const contender of contenders) sum += await contender.cpu()
+    return sum
+  }
+  let before = await used()
+  for (let rest = 0; rest < mostRests; rest += 1) {
+    await new Promise((resolve) => setTimeout(resolve, restMs))
+    const now = await used()
+    if (now - before < restMs * 1000 * restShare) return
+    before = now
+  }
+}
+
 /**
  * Runs the contenders in turns, so that what disturbs the machine disturbs all of them; a warm-up of each comes first.
  * @param onRun hears of every run, warm-ups too (round 0).
@@ -115,6 +136,7 @@ export async function interleave(
   const measured = new Map<Contender, Measured[]>(contenders.map((one) => [one, []]))
   for (let round = 0; round <= rounds; round++) {
     for (const contender of contenders) {
+      await settle(contenders)
       const before = { cpu: await contender.cpu(), ...machineTimes() }
       const run = checked(contender.name, await contender.run(round === 0 ? warmUp : seconds))
       const after = machineTimes()

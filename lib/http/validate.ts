@@ -63,11 +63,13 @@ const isJson = (contentType: string) => /^application\/(?:json|[\w.+-]+\+json)\s
  * @throws {AppError} PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, MALFORMED_JSON
  */
 export function readJson(c: Call): Promise<unknown> {
+  let reading: Promise<Uint8Array>
   try {
-    return readBytes(c).then((bytes) => jsonOf(c, bytes), unreadable)
+    reading = readBytes(c)
   } catch (error) {
-    return Promise.reject(error)
+    reading = Promise.reject(error)
   }
+  return reading.then((bytes) => jsonOf(c, bytes), unreadable)
 }
 
 const unreadable = (error: unknown): never => {
