@@ -721,7 +721,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     if (connection.ready && connection.guard.waiting()) gate.ask(connection)
   }
 
-  /** Resolves when it is the turn of a message. @param ms until it may pass, where that is known. */
+  /** Resolves when it is the turn of a message. @param asked ms until it may pass, where it was asked for already. */
   const comesUp = async (
     { principalId }: Connection,
     { counted, isWill }: { counted: boolean; isWill: boolean },
