@@ -107,7 +107,10 @@ const restMs = 200
 const restShare = 0.05
 const mostRests = 50
 
-/** Waits until no server works any more: what one has put off is its own cost, not that of whoever runs next. */
+/**
+ * Waits until no server works any more: what one has put off is its own cost, not that of whoever runs next.
+ * @throws {BenchError} when they still work after 10 s: what is measured beside that would mean nothing.
+ */
 const settle = async (contenders: readonly Contender[]): Promise<void> => {
   const used = async () => {
     let sum = 0
@@ -121,6 +124,7 @@ const settle = async (contenders: readonly Contender[]): Promise<void> => {
     if (now - before < restMs * 1000 * restShare) return
     before = now
   }
+  throw new BenchError(`a server still works ${(restMs * mostRests) / 1000} s after its run`)
 }
 
 /**

@@ -680,8 +680,12 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     }
   }
 
-  /** @param ms until it is asked for again for the first time. */
-  const holdBack = async (principalId: string, ms: number) => {
+  /**
+   * Resolves when a message may pass. It stands in its line until the function that this gives is called: what comes
+   * meanwhile stays behind it.
+   * @param ms until it is asked for again for the first time.
+   */
+  const holdBack = async (principalId: string, ms: number): Promise<() => void> => {
     // Who is slowed down takes no place away from the others.
     gate.leave(1)
     const line = lines.get(principalId) ?? { count: 0, last: Promise.resolve() }
@@ -699,13 +703,15 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     line.count++
     line.last = turn()
     await line.last
-    line.count--
-    if (line.count === 0) lines.delete(principalId)
-    if (line.count === window - 1) {
-      for (const connection of established)
-        if (connection.principalId === principalId && connection.guard.waiting()) gate.ask(connection)
-    }
     await gate.enter()
+    return () => {
+      line.count--
+      if (line.count === 0) lines.delete(principalId)
+      if (line.count === window - 1) {
+        for (const connection of established)
+          if (connection.principalId === principalId && connection.guard.waiting()) gate.ask(connection)
+      }
+    }
   }
 
   const settle = (connection: Connection) => {
@@ -721,17 +727,21 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     if (connection.ready && connection.guard.waiting()) gate.ask(connection)
   }
 
-  /** Resolves when it is the turn of a message. @param asked ms until it may pass, where it was asked for already. */
-  const comesUp = async (
+  /** Waits for the turn of a message. @param asked ms until it may pass, where it was asked for already. */
+  const inItsTurn = async (
     { principalId }: Connection,
     { counted, isWill }: { counted: boolean; isWill: boolean },
     asked: number | Promise<number> | undefined,
-  ) => {
+    pass: () => Promise<unknown>,
+  ): Promise<unknown> => {
     if (!counted) await gate.enter()
     // Nobody is there any more whom it would slow down to hold back a will.
-    if (isWill) return
-    const ms = await (asked ?? mayPass(principalId))
-    if (ms > 0 && !closing) await holdBack(principalId, ms)
+    const ms = isWill ? 0 : await (asked ?? mayPass(principalId))
+    if (ms === 0 || closing) return pass()
+    const leaveLine = await holdBack(principalId, ms)
+    const passed = pass()
+    leaveLine()
+    return passed
   }
 
   /** ms until a message may pass; behind those that are held back none does. */
@@ -754,7 +764,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     }
     const asked = told.counted ? mayPass(connection.principalId) : undefined
     if (asked === 0) return handOver(slot, matching, message)
-    return comesUp(connection, told, asked).then(() => handOver(slot, matching, message))
+    return inItsTurn(connection, told, asked, () => handOver(slot, matching, message))
   }
 
   const handOver = (slot: Slot, matching: readonly Rule[], message: RuleMessage): Promise<unknown> => {

@@ -1,5 +1,6 @@
 /** A message as the embedded store writes it: one line of text, which is cheap to hand to a thread and to keep. */
 
+/** All of its numbers are whole, 0 or more. */
 export interface Message {
   readonly deviceId: number
   /** Milliseconds since the epoch. */
