@@ -1,10 +1,9 @@
-/** `npm run bench`: throughput of the layer beside floors measured in the same minutes. */
+/** `npm run bench`: throughput of the server, compared with floors that are measured in the same minutes. */
 import { closeSync, openSync, rmSync } from 'node:fs'
 import { mkdtemp, open } from 'node:fs/promises'
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
-import { numberArgument, UsageError, usageErrorOf } from '../simulators/arguments.ts'
+import { numberArgument, parseOptions, UsageError } from '../scripts/command.ts'
 import { onInterrupt } from '../simulators/interrupt.ts'
 import { columns } from '../simulators/report.ts'
 import {
@@ -21,20 +20,20 @@ import { BenchError, type Contender, interleave, median, type Result, type Run }
 import { type MqttLoad, openMqttLoad } from './mqtt-load.ts'
 import { type PortFacts, type Server, startServer } from './process.ts'
 import type { InsertTimes } from './servers/bare-insert.ts'
-import type { LayerFacts } from './servers/layer.ts'
+import type { StandaloneFacts } from './servers/standalone.ts'
 
-const help = `Throughput of the layer beside floors measured in the same minutes: each runs in a process of its own, in turns.
+const help = `Throughput of the server, compared with floors that are measured in the same minutes, by turns. Each is a process.
 
   npm run bench -- [options]
 
   --seconds <n>   how long one run takes (3)
   --rounds <n>    runs of each; the median counts (5)
   --only <what>   http, mqtt or register
-  --check         exit code 1 when a ratio is below what is required
+  --check         exit code 1 when a ratio is below the required one
   --help          this
 
 Progress goes to standard error, the result to standard output. Exit code: 0 when everything was acknowledged and
-stored, 1 when not, 2 when an argument is wrong. benchmarks/README.md says what is measured and how to read it.
+stored, 1 when not, 2 when an argument is wrong. benchmarks/README.md explains the figures.
 `
 
 const kinds = ['http', 'mqtt', 'register'] as const
@@ -43,10 +42,10 @@ type Kind = (typeof kinds)[number]
 const fleetSize = 1000
 const httpConnections = 64
 const registerConnections = 16
-/** Publishes that a device sends before it waits for a PUBACK: as devices do, each waits for its own. */
+/** Publishes of one device that wait for their PUBACK at the same time; real devices have one. */
 const mqttWindow = 1
 const warmUpSeconds = 2
-/** Share of the floor's median that the layer must reach. */
+/** Share of the floor's median that the server must reach. */
 const required: Partial<Record<Kind, number>> = { http: 0.6, mqtt: 0.4 }
 
 interface Arguments {
@@ -58,21 +57,15 @@ interface Arguments {
 
 /** Undefined when only help is wanted. */
 const parseArguments = (): Arguments | undefined => {
-  const { values } = (() => {
-    try {
-      return parseArgs({
-        options: {
-          seconds: { type: 'string', default: '3' },
-          rounds: { type: 'string', default: '5' },
-          only: { type: 'string' },
-          check: { type: 'boolean', default: false },
-          help: { type: 'boolean', short: 'h', default: false },
-        },
-      })
-    } catch (error) {
-      throw usageErrorOf(error)
-    }
-  })()
+  const { values } = parseOptions({
+    options: {
+      seconds: { type: 'string', default: '3' },
+      rounds: { type: 'string', default: '5' },
+      only: { type: 'string' },
+      check: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  })
   if (values.help) return undefined
   const only = kinds.find((kind) => kind === values.only)
   if (values.only !== undefined && only === undefined)
@@ -85,7 +78,7 @@ const parseArguments = (): Arguments | undefined => {
   }
 }
 
-/** The median time to make 4 KB durable where the data is, ms: without it no figure of a store means anything. */
+/** The median time to flush 4 KB to the disk of the data, ms: the rate of a store depends on it. */
 const flushTime = async (dir: string): Promise<number> => {
   const file = await open(join(dir, 'flush'), 'w')
   const times: number[] = []
@@ -99,14 +92,14 @@ const flushTime = async (dir: string): Promise<number> => {
   return median(times)
 }
 
-const say = (text: string) => process.stderr.write(text)
+const report = (text: string) => process.stderr.write(text)
 const whole = (value: number) => Math.round(value).toLocaleString('en-US')
 const percent = (share: number) => `${Math.round(share * 100)} %`
 
 interface Bench {
   readonly dir: string
   readonly options: Arguments
-  readonly layer: Server<LayerFacts>
+  readonly server: Server<StandaloneFacts>
   readonly fleet: readonly FleetDevice[]
   /** Starts a server that ends with the benchmark. */
   start<Facts>(file: string, ...args: string[]): Promise<Server<Facts>>
@@ -116,35 +109,35 @@ const measure = (bench: Bench, contenders: readonly Contender[]): Promise<Result
   const { rounds, seconds } = bench.options
   return interleave(contenders, { rounds, seconds, warmUp: warmUpSeconds }, ({ name }, run, round) => {
     const which = round === 0 ? 'warm-up' : `${round} of ${rounds}`
-    say(`  ${which.padEnd(8)} ${name.padEnd(24)} ${whole(run.completed / run.seconds).padStart(7)}/s\n`)
+    report(`  ${which.padEnd(8)} ${name.padEnd(24)} ${whole(run.completed / run.seconds).padStart(7)}/s\n`)
   })
 }
 
-const layerUrl = ({ layer }: Bench) => `http://127.0.0.1:${layer.facts.httpPort}`
+const urlOf = ({ server }: Bench) => `http://127.0.0.1:${server.facts.httpPort}`
 
-/** Lets a load run and holds what it was told is stored against what the layer then says it has. */
+/** Runs a load and compares the acknowledged readings with the stored ones. @throws {BenchError} when they differ. */
 const counted = async (
   bench: Bench,
   load: (tally: (run: Run) => Run) => Promise<Result[]>,
 ): Promise<Result[]> => {
-  const before = await countStored(layerUrl(bench), bench.fleet)
+  const before = await countStored(urlOf(bench), bench.fleet)
   let acknowledged = 0
   const results = await load((run) => {
     acknowledged += run.acknowledged
     return run
   })
-  const stored = (await countStored(layerUrl(bench), bench.fleet)) - before
+  const stored = (await countStored(urlOf(bench), bench.fleet)) - before
   if (stored !== acknowledged)
     throw new BenchError(`${whole(acknowledged)} readings were acknowledged and ${whole(stored)} are stored`)
-  say(`  all ${whole(stored)} acknowledged readings are stored\n`)
+  report(`  all ${whole(stored)} acknowledged readings are stored\n`)
   return results
 }
 
 const scenarios: Record<Kind, (bench: Bench) => Promise<{ title: string; results: Result[] }>> = {
   async http(bench) {
-    const { fleet, layer } = bench
+    const { fleet, server } = bench
     const [device] = fleet as [FleetDevice]
-    const bytes = await answerSize(layerUrl(bench), device)
+    const bytes = await answerSize(urlOf(bench), device)
     const floor = await bench.start<PortFacts>('hono-echo.ts', String(bytes))
     const next = telemetryRequests(fleet)
     const load = (port: number, seconds: number) =>
@@ -153,9 +146,9 @@ const scenarios: Record<Kind, (bench: Bench) => Promise<{ title: string; results
       measure(bench, [
         { name: 'Hono echo', cpu: floor.cpu, run: (seconds) => load(floor.facts.port, seconds) },
         {
-          name: 'layer',
-          cpu: layer.cpu,
-          run: async (seconds) => tally(await load(layer.facts.httpPort, seconds)),
+          name: 'server',
+          cpu: server.cpu,
+          run: async (seconds) => tally(await load(server.facts.httpPort, seconds)),
         },
       ]),
     )
@@ -164,18 +157,18 @@ const scenarios: Record<Kind, (bench: Bench) => Promise<{ title: string; results
   },
 
   async mqtt(bench) {
-    const { fleet, layer } = bench
+    const { fleet, server } = bench
     const floor = await bench.start<PortFacts>('bare-aedes.ts')
     const devices = mqttDevices(fleet)
     const loads: MqttLoad[] = []
-    const contender = async (name: string, server: Server<unknown>, port: number) => {
+    const contender = async (name: string, measured: Server<unknown>, port: number) => {
       const load = await openMqttLoad(port, devices, mqttWindow)
       loads.push(load)
-      return { name, cpu: server.cpu, run: load.run }
+      return { name, cpu: measured.cpu, run: load.run }
     }
     try {
       const bare = await contender('bare aedes', floor, floor.facts.port)
-      const ours = await contender('layer', layer, layer.facts.mqttPort)
+      const ours = await contender('server', server, server.facts.mqttPort)
       const results = await counted(bench, (tally) =>
         measure(bench, [bare, { ...ours, run: async (seconds) => tally(await ours.run(seconds)) }]),
       )
@@ -187,7 +180,7 @@ const scenarios: Record<Kind, (bench: Bench) => Promise<{ title: string; results
   },
 
   async register(bench) {
-    const { layer, dir } = bench
+    const { server, dir } = bench
     const floor = await bench.start('bare-insert.ts', dir)
     const next = registerRequests()
     const insert = async (seconds: number): Promise<Run> => {
@@ -198,11 +191,11 @@ const scenarios: Record<Kind, (bench: Bench) => Promise<{ title: string; results
     const results = await measure(bench, [
       { name: 'bare insert', cpu: floor.cpu, run: insert },
       {
-        name: 'layer',
-        cpu: layer.cpu,
+        name: 'server',
+        cpu: server.cpu,
         run: (seconds) =>
           runHttpLoad({
-            port: layer.facts.httpPort,
+            port: server.facts.httpPort,
             connections: registerConnections,
             seconds,
             next,
@@ -217,13 +210,13 @@ const scenarios: Record<Kind, (bench: Bench) => Promise<{ title: string; results
   },
 }
 
-/** @returns whether what is required was reached. */
-const report = (kind: Kind, title: string, results: readonly Result[]): boolean => {
-  const [floor, layer] = results as [Result, Result]
+/** @returns whether the required share was reached. */
+const printResult = (kind: Kind, title: string, results: readonly Result[]): boolean => {
+  const [floor, server] = results as [Result, Result]
   const table = columns([
     [
       '',
-      ...layer.rates.map((_, at) => `run ${at + 1}`),
+      ...server.rates.map((_, at) => `run ${at + 1}`),
       'median/s',
       'p50 ms',
       'p99 ms',
@@ -240,7 +233,7 @@ const report = (kind: Kind, title: string, results: readonly Result[]): boolean 
       whole(result.loadCpu),
     ]),
   ])
-  const ratio = layer.medianRate / floor.medianRate
+  const ratio = server.medianRate / floor.medianRate
   const wanted = required[kind]
   const reached = wanted === undefined || ratio >= wanted
   const verdict =
@@ -268,26 +261,26 @@ const main = async (): Promise<void> => {
       `load ${loadavg()[0]?.toFixed(2)} before; ${dir}: ${(await flushTime(dir)).toFixed(2)} ms a flush to disk\n`,
   )
   const servers: Server<unknown>[] = []
-  const log = openSync(join(dir, 'layer.log'), 'w')
+  const log = openSync(join(dir, 'server.log'), 'w')
   const start = async <Facts>(file: string, ...args: string[]): Promise<Server<Facts>> => {
-    const server = await startServer<Facts>(file, { args, stderr: file === 'layer.ts' ? log : 2 })
-    servers.push(server)
-    return server
+    const started = await startServer<Facts>(file, { args, stderr: file === 'standalone.ts' ? log : 2 })
+    servers.push(started)
+    return started
   }
   try {
-    const layer = await start<LayerFacts>('layer.ts', join(dir, 'data'))
-    say(`registering ${fleetSize} devices\n`)
-    const fleet = await registerFleet(`http://127.0.0.1:${layer.facts.httpPort}`, fleetSize)
-    const bench: Bench = { dir, options, layer, fleet, start }
+    const server = await start<StandaloneFacts>('standalone.ts', join(dir, 'data'))
+    report(`registering ${fleetSize} devices\n`)
+    const fleet = await registerFleet(`http://127.0.0.1:${server.facts.httpPort}`, fleetSize)
+    const bench: Bench = { dir, options, server, fleet, start }
     let reached = true
     for (const kind of options.only) {
-      say(`${kind}\n`)
+      report(`${kind}\n`)
       const { title, results } = await scenarios[kind](bench)
-      reached = report(kind, title, results) && reached
+      reached = printResult(kind, title, results) && reached
     }
     if (options.check && !reached) process.exitCode = 1
   } finally {
-    await Promise.all(servers.map((server) => server.end()))
+    await Promise.all(servers.map((one) => one.end()))
     closeSync(log)
   }
 }

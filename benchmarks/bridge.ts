@@ -1,53 +1,43 @@
 /**
- * `npm run bench:bridge`: from a Mosquitto to each store, beside a subscriber that only counts and acknowledges. The messages
- * wait in the broker, so that no publisher takes part; each run empties the same number of them.
+ * `npm run bench:bridge`: from Mosquitto into each store, compared with a subscriber that only counts and acknowledges. The
+ * messages wait in the broker before a run begins, so that no publisher runs at the same time.
  */
-import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
-import { tmpdir, userInfo } from 'node:os'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { connectAsync } from 'mqtt'
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import { ingestTelemetry, type TelemetryEvent } from '../functions/telemetry/ingest.ts'
 import { loadConfig } from '../lib/config.ts'
 import { createLog } from '../lib/log.ts'
 import { nextRequestId } from '../lib/request-id.ts'
+import { root } from '../lib/root.ts'
 import * as runtime from '../lib/runtime.ts'
-import { startBridge } from '../local/bridge.ts'
 import { prepareDatabases } from '../local/databases.ts'
-import { loadRules } from '../local/rules.ts'
+import { startBridge } from '../local/mqtt/mosquitto/bridge.ts'
+import { loadRules } from '../local/mqtt/rules.ts'
 import { median } from './measure.ts'
+import { type Message, type Mosquitto, Publisher, startMosquitto } from './mosquitto.ts'
 
-const help = `Messages a second from a Mosquitto into the store, and beside it to a subscriber that only counts.
+const help = `Messages per second from Mosquitto into the store, compared with a subscriber that only counts.
 
   npm run bench:bridge -- [--messages 20000] [--rounds 5]
 
 Needs mosquitto. With INFLUXDB_URL and INFLUXDB_TOKEN also into InfluxDB, in the same rounds.
 `
 
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
-
-const binary = ['mosquitto', '/usr/sbin/mosquitto'].find((name) => !spawnSync(name, ['-h']).error)
-
-/** One session for all: of two, each would get the messages of the other. */
+/** All subscribers use the same session, because the broker queues every message for each session. */
 const clientId = 'bench'
 
-/** Reads what waits in the session; `took` is called for every message. */
-type Subscribe = (port: number, took: () => void) => Promise<{ close(): Promise<void> }>
+/** Reads the messages that wait in the session; `took` is called for every message. */
+type Subscribe = (broker: Mosquitto, took: () => void) => Promise<{ close(): Promise<void> }>
 
-/** The floor: no more than the protocol asks for. */
-const countOnly: Subscribe = async (port, took) => {
+/** The floor: it does only what the protocol requires. */
+const countOnly: Subscribe = async ({ port, username, password }, took) => {
   const socket = connect(port, '127.0.0.1').setNoDelay(true)
   const closed = once(socket, 'close')
   const parser = mqttPacket.parser({ protocolVersion: 5 })
@@ -72,6 +62,8 @@ const countOnly: Subscribe = async (port, took) => {
     clean: false,
     clientId,
     keepalive: 0,
+    username,
+    password: Buffer.from(password),
     properties: { sessionExpiryInterval: 3600 },
   })
   const subscriptions = [{ topic: 'iotflow/devices/+/telemetry/#', qos: 1 } as const]
@@ -95,43 +87,32 @@ const main = async () => {
     },
   })
   if (values.help) return void process.stdout.write(help)
-  if (binary === undefined) throw new Error('mosquitto is not installed: apt-get install mosquitto')
   const [messages, rounds] = [Number(values.messages), Number(values.rounds)]
   const folder = await mkdtemp(join(tmpdir(), 'iotflow-bench-'))
-  const port = await freePort()
-  const configuration = join(folder, 'mosquitto.conf')
-  await writeFile(
-    configuration,
-    `user ${userInfo().username}\nlistener ${port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n`,
-  )
-  const broker = spawn(binary, ['-c', configuration], { stdio: 'ignore' })
-  process.once('exit', () => broker.kill())
-  const url = `mqtt://127.0.0.1:${port}`
-  const publisher = await connectAsync(url, { reconnectPeriod: 100, connectTimeout: 5000 })
-  const rules = await loadRules(fileURLToPath(new URL('../iot-rules/', import.meta.url)))
+  const broker = await startMosquitto(folder)
+  const { url, username, password } = broker
+  const publisher = await Publisher.open(broker.port)
+  const rules = await loadRules(fileURLToPath(new URL('iot-rules/', root)))
 
   const devices = 1000
   let sent = 0
-  /** Messages a second, until `settled`. */
+  /** @returns messages per second until `settled` resolves. */
   const run = async (subscribe: Subscribe, settled: () => Promise<void>): Promise<number> => {
     let left = messages
     let over = () => {}
     const ended = new Promise<void>((resolve) => {
       over = resolve
     })
-    // Once, for the session; then the messages wait for it.
-    await (await subscribe(port, () => {})).close()
-    for (let n = 0; n < messages; n += 1000) {
-      const slice = Array.from({ length: Math.min(1000, messages - n) }, () => {
-        sent += 1
-        const payload = JSON.stringify({ temperature: 20 + (sent % 100) / 10, humidity: 60, n: sent })
-        const topic = `iotflow/devices/${(sent % devices) + 1}/telemetry`
-        return publisher.publishAsync(topic, payload, { qos: 1 })
-      })
-      await Promise.all(slice)
+    // The first connection creates the session, in which the messages then wait.
+    await (await subscribe(broker, () => {})).close()
+    const nextMessage = (): Message => {
+      sent += 1
+      const payload = JSON.stringify({ temperature: 20 + (sent % 100) / 10, humidity: 60, n: sent })
+      return { topic: `iotflow/devices/${(sent % devices) + 1}/telemetry`, payload }
     }
+    await publisher.publish(Array.from({ length: messages }, nextMessage))
     const began = performance.now()
-    const subscriber = await subscribe(port, () => {
+    const subscriber = await subscribe(broker, () => {
       left -= 1
       if (left === 0) over()
     })
@@ -144,7 +125,7 @@ const main = async () => {
 
   const stores = process.env.INFLUXDB_URL ? (['embedded', 'influxdb'] as const) : (['embedded'] as const)
   let stored = 0
-  /** One run into a store, on a layer that is opened for it: a process has one at a time. */
+  /** One run into a store. The runtime is opened for this run only, because a process has one at a time. */
   const store = async (name: (typeof stores)[number], round: number): Promise<number> => {
     const config = loadConfig({
       ...process.env,
@@ -161,7 +142,7 @@ const main = async () => {
     const deps = {
       log: runtime.log(),
       devices: await runtime.devices(),
-      telemetry: await runtime.telemetry(),
+      intake: await runtime.intake(),
       deadLetters: await runtime.deadLetters(),
     }
     const ingest = ingestTelemetry(deps)
@@ -172,8 +153,8 @@ const main = async () => {
     const subscribe: Subscribe = async (_, took) => {
       const bridge = startBridge({
         url,
-        username: '',
-        password: '',
+        username,
+        password,
         clientId,
         rules,
         invoke: async (_name, event) => {
@@ -188,9 +169,9 @@ const main = async () => {
       return bridge
     }
     const rate = await run(subscribe, async () => {
-      while ((await deps.telemetry.account()).spooled > 0) await sleep(5)
+      while ((await (await runtime.telemetry()).account()).spooled > 0) await sleep(5)
     })
-    if (round === rounds) stored += (await deps.telemetry.account()).stored
+    if (round === rounds) stored += (await (await runtime.telemetry()).account()).stored
     await runtime.close()
     return rate
   }
@@ -211,7 +192,8 @@ const main = async () => {
       stores.map((name) => line(`stored, ${name}`, rates.get(name) ?? [])).join('') +
       `\n${stored} readings stored, of ${stores.length * rounds * messages} sent.\n`,
   )
-  await publisher.endAsync()
+  publisher.close()
+  await broker.end()
   await rm(folder, { recursive: true, force: true })
 }
 

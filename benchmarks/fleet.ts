@@ -1,4 +1,4 @@
-/** The devices of a measurement: registered with the layer, their messages, and what it says it has stored. */
+/** The devices of a measurement: their registration, their messages, and the count of their stored readings. */
 import { httpRequest } from './http-load.ts'
 import { BenchError } from './measure.ts'
 import type { MqttDevice } from './mqtt-load.ts'
@@ -6,11 +6,11 @@ import type { MqttDevice } from './mqtt-load.ts'
 export interface FleetDevice {
   readonly id: number
   readonly apiKey: string
-  /** What it sends, the same each time: without a timestamp each message is a reading of its own. */
+  /** Its message, always the same. Without a timestamp every message is a new reading. */
   readonly payload: string
 }
 
-/** Requests under way while the fleet is made or read back. */
+/** Requests at the same time while devices are registered or counted. */
 const parallel = 16
 
 const inParallel = async <T>(count: number, each: (at: number) => Promise<T>): Promise<T[]> => {
@@ -33,7 +33,7 @@ const call = async (url: string, init: RequestInit, expected: number): Promise<R
 
 const json = { 'Content-Type': 'application/json' }
 
-/** 200 bytes, whichever device it is. */
+/** 200 bytes for every device. */
 const payloadOf = (at: number): string => {
   const digits = String(at % 1000).padStart(3, '0')
   return (
@@ -43,7 +43,7 @@ const payloadOf = (at: number): string => {
   )
 }
 
-/** Registers devices over HTTP, as any client would. */
+/** Registers devices over HTTP. @throws {BenchError} */
 export const registerFleet = (url: string, count: number): Promise<FleetDevice[]> =>
   inParallel(count, async (at) => {
     const body = JSON.stringify({ name: `fleet-${at}`, device_type: 'bench_sensor', location: 'Living Room' })
@@ -52,7 +52,7 @@ export const registerFleet = (url: string, count: number): Promise<FleetDevice[]
     return { id: device.id, apiKey: device.api_key, payload: payloadOf(at) }
   })
 
-/** Readings stored of the whole fleet, as `GET /api/v1/devices/status` tells each device. */
+/** Stored readings of the whole fleet, counted with `GET /api/v1/devices/status`. */
 export async function countStored(url: string, fleet: readonly FleetDevice[]): Promise<number> {
   const counts = await inParallel(fleet.length, async (at) => {
     const headers = { 'X-API-Key': fleet[at]?.apiKey ?? '' }
@@ -62,7 +62,7 @@ export async function countStored(url: string, fleet: readonly FleetDevice[]): P
   return counts.reduce((sum, count) => sum + count, 0)
 }
 
-/** Bytes of the body that the layer answers a reading with. */
+/** Bytes of the answer to a reading. */
 export async function answerSize(url: string, { apiKey, payload }: FleetDevice): Promise<number> {
   const headers = { ...json, 'X-API-Key': apiKey }
   const answer = await call(
@@ -73,7 +73,7 @@ export async function answerSize(url: string, { apiKey, payload }: FleetDevice):
   return JSON.stringify(answer).length
 }
 
-/** Requests with a reading, from the devices in turn, for ever. */
+/** Endless requests with a reading, from one device after the other. */
 export function telemetryRequests(fleet: readonly FleetDevice[]): () => Buffer {
   const requests = fleet.map(({ apiKey, payload }) =>
     httpRequest('/api/v1/devices/telemetry', { 'X-API-Key': apiKey, ...json }, payload),
@@ -82,7 +82,7 @@ export function telemetryRequests(fleet: readonly FleetDevice[]): () => Buffer {
   return () => requests[at++ % requests.length] as Buffer
 }
 
-/** Requests that register one new device after another, for ever. */
+/** Endless requests, each of which registers a new device. */
 export function registerRequests(): () => Buffer {
   let count = 0
   return () => {

@@ -1,19 +1,19 @@
-/** HTTP load on raw sockets: requests are ready-made bytes, answers are counted by status and Content-Length. */
+/** HTTP load on raw sockets: requests are prepared bytes, and answers are parsed only as far as needed. */
 import { connect, type Socket } from 'node:net'
 import type { Run } from './measure.ts'
 
 export interface HttpLoad {
   readonly port: number
-  /** Keep-alive connections, each with one request under way. */
+  /** Keep-alive connections, each with one request at a time. */
   readonly connections: number
   readonly seconds: number
-  /** The bytes of the next request. */
+  /** Gives the bytes of the next request. */
   next(): Buffer
-  /** The only status that is no error. */
+  /** Any other status is an error. */
   readonly expected: number
 }
 
-/** One request, as bytes. */
+/** Builds the bytes of a POST request. */
 export function httpRequest(path: string, headers: Readonly<Record<string, string>>, body: string): Buffer {
   const lines = Object.entries({ Host: '127.0.0.1', ...headers, 'Content-Length': Buffer.byteLength(body) })
   return Buffer.from(
@@ -21,10 +21,10 @@ export function httpRequest(path: string, headers: Readonly<Record<string, strin
   )
 }
 
-/** Answers that do not come are waited for this long after the clock stopped. */
+/** Milliseconds that answers may take after the end of the run. */
 const drainMs = 10_000
 
-/** Undefined while the answer is not complete. */
+/** @returns undefined while the answer is incomplete. */
 const parseAnswer = (bytes: Buffer): { status: number; body: string } | undefined => {
   const end = bytes.indexOf('\r\n\r\n')
   if (end < 0) return undefined
@@ -36,17 +36,17 @@ const parseAnswer = (bytes: Buffer): { status: number; body: string } | undefine
   return { status, body: status < 300 ? '' : bytes.toString('utf8', end + 4) }
 }
 
-/** Runs the load for its time on connections of its own. */
+/** Opens connections, runs the load, and closes them. */
 export async function runHttpLoad(load: HttpLoad): Promise<Run> {
   const { port, connections, seconds, next, expected } = load
   const latencies: number[] = []
   const errors = new Map<string, number>()
-  const note = (what: string) => errors.set(what, (errors.get(what) ?? 0) + 1)
+  const countError = (what: string) => errors.set(what, (errors.get(what) ?? 0) + 1)
   let completed = 0
   let deadline = 0
   const sockets: Socket[] = []
 
-  /** One connection; `start` resolves when its last answer has come. */
+  /** Opens one connection. The returned function starts its load and resolves after the last answer. */
   const open = async () => {
     let rest: Buffer | undefined
     let sentAt = 0
@@ -67,7 +67,7 @@ export async function runHttpLoad(load: HttpLoad): Promise<Run> {
       if (answer.status === expected) {
         latencies.push(now - sentAt)
         if (now < deadline) completed += 1
-      } else note(`HTTP ${answer.status} ${answer.body.slice(0, 200)}`)
+      } else countError(`HTTP ${answer.status} ${answer.body.slice(0, 200)}`)
       if (now < deadline) send()
       else over()
     }
@@ -76,7 +76,7 @@ export async function runHttpLoad(load: HttpLoad): Promise<Run> {
       port,
       host: '127.0.0.1',
       noDelay: true,
-      // Without the machinery of streams: the same bytes cost half the time.
+      // `onread` reads without a stream, which halves the CPU of the load generator.
       onread: {
         buffer,
         callback: (length) => {
@@ -95,7 +95,7 @@ export async function runHttpLoad(load: HttpLoad): Promise<Run> {
       new Promise<void>((resolve) => {
         over = resolve
         socket.once('close', () => {
-          note('connection lost')
+          countError('connection lost')
           resolve()
         })
         send()
@@ -111,7 +111,7 @@ export async function runHttpLoad(load: HttpLoad): Promise<Run> {
     const late = new Promise<'late'>((resolve) => {
       setTimeout(() => resolve('late'), seconds * 1000 + drainMs).unref()
     })
-    if ((await Promise.race([done, late])) === 'late') note(`no answer within ${drainMs / 1000} s`)
+    if ((await Promise.race([done, late])) === 'late') countError(`no answer within ${drainMs / 1000} s`)
     const { user, system } = process.cpuUsage(cpu)
     return {
       completed,

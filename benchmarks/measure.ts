@@ -1,17 +1,16 @@
-/** What one run of a load found, and what several runs say together. */
-
+/** Runs of a load, and their statistics. */
 import { cpus } from 'node:os'
 
 /** One run against one server. */
 export interface Run {
-  /** Acknowledged while the clock ran. */
+  /** Acknowledged before the end of the run. */
   readonly completed: number
-  /** Acknowledged in all: what was under way when the clock stopped is waited for. */
+  /** All acknowledged, with those that came after the end of the run. */
   readonly acknowledged: number
   readonly seconds: number
   /** One per acknowledgement, ms. */
   readonly latencies: readonly number[]
-  /** What went wrong, with how often; anything but an acknowledgement. */
+  /** Every answer other than an acknowledgement, with its count. */
   readonly errors: ReadonlyMap<string, number>
   /** CPU of the load generator, µs; 0 where there is none. */
   readonly loadCpu: number
@@ -21,11 +20,11 @@ export interface Run {
 export interface Contender {
   readonly name: string
   run(seconds: number): Promise<Run>
-  /** CPU its process has used so far, µs. */
+  /** CPU that its process has used so far, µs. */
   cpu(): Promise<number>
 }
 
-/** All rounds of one contender. */
+/** Figures of all rounds of one contender. */
 export interface Result {
   readonly name: string
   /** Per second, one for each round. */
@@ -37,11 +36,11 @@ export interface Result {
   /** µs per acknowledgement. */
   readonly serverCpu: number
   readonly loadCpu: number
-  /** Share of the machine that was used by neither the server nor the load. */
+  /** Share of the machine's CPU that other processes used. */
   readonly others: number
 }
 
-/** The measurement itself went wrong: its figures would mean nothing. The message is for the person who started it. */
+/** The measurement failed and has no valid figures. The message is for the user. */
 export class BenchError extends Error {
   override readonly name = 'BenchError'
 }
@@ -75,12 +74,12 @@ interface Measured {
   readonly all: number
 }
 
-const checked = (name: string, run: Run): Run => {
+export const checkRun = (name: string, run: Run): Run => {
   if (run.errors.size > 0) {
     const found = [...run.errors].map(([what, count]) => `${count} × ${what}`).join('; ')
     throw new BenchError(`${name}: ${found}`)
   }
-  if (run.completed === 0) throw new BenchError(`${name}: nothing was acknowledged in ${run.seconds} s`)
+  if (run.acknowledged === 0) throw new BenchError(`${name}: nothing was acknowledged in ${run.seconds} s`)
   return run
 }
 
@@ -103,15 +102,15 @@ const resultOf = (name: string, measured: readonly Measured[]): Result => {
 }
 
 const restMs = 200
-/** Share of one processor that a server which has nothing to do may use. */
+/** Share of one processor that an idle server may use. */
 const restShare = 0.05
 const mostRests = 50
 
 /**
- * Waits until no server works any more: what one has put off is its own cost, not that of whoever runs next.
- * @throws {BenchError} when they still work after 10 s: what is measured beside that would mean nothing.
+ * Waits until every server is idle, so that postponed work of one is not measured as work of the next.
+ * @throws {BenchError} when a server still works after 10 s.
  */
-const settle = async (contenders: readonly Contender[]): Promise<void> => {
+export const settle = async (contenders: readonly Pick<Contender, 'cpu'>[]): Promise<void> => {
   const used = async () => {
     let sum = 0
     for (const contender of contenders) sum += await contender.cpu()
@@ -128,9 +127,9 @@ const settle = async (contenders: readonly Contender[]): Promise<void> => {
 }
 
 /**
- * Runs the contenders in turns, so that what disturbs the machine disturbs all of them; a warm-up of each comes first.
- * @param onRun hears of every run, warm-ups too (round 0).
- * @throws {BenchError} when a single request was not acknowledged.
+ * Runs the contenders by turns, so that disturbances affect all of them. Each has a warm-up before.
+ * @param onRun is called after every run; warm-ups are round 0.
+ * @throws {BenchError} when a request was not acknowledged.
  */
 export async function interleave(
   contenders: readonly Contender[],
@@ -142,7 +141,7 @@ export async function interleave(
     for (const contender of contenders) {
       await settle(contenders)
       const before = { cpu: await contender.cpu(), ...machineTimes() }
-      const run = checked(contender.name, await contender.run(round === 0 ? warmUp : seconds))
+      const run = checkRun(contender.name, await contender.run(round === 0 ? warmUp : seconds))
       const after = machineTimes()
       const cpu = (await contender.cpu()) - before.cpu
       onRun(contender, run, round)

@@ -1,4 +1,4 @@
-/** MQTT load on raw sockets: QoS 1 publishes are ready-made bytes, and each PUBACK sends the next one. */
+/** MQTT load on raw sockets: QoS 1 publishes are prepared bytes, and each PUBACK triggers the next one. */
 import { connect, type Socket } from 'node:net'
 import mqttPacket from 'mqtt-packet'
 import type { Run } from './measure.ts'
@@ -19,22 +19,22 @@ export interface MqttLoad {
 
 const drainMs = 20_000
 const connectMs = 10_000
-/** CONNACK and PUBACK, all that a client without subscriptions is sent, have the same length in 3.1.1. */
+/** A client without subscriptions gets only CONNACK and PUBACK, which have the same length in MQTT 3.1.1. */
 const answerBytes = 4
 const connack = 0x20
 const puback = 0x40
 
 interface Connection {
   readonly socket: Socket
-  /** By packet id, from 1. */
+  /** The index is the packet id, from 1. */
   readonly packets: readonly Buffer[]
-  /** When each packet id was sent, ms; 0 when it is not under way. */
+  /** When each packet id was sent, ms; 0 when it waits for no PUBACK. */
   readonly sentAt: Float64Array
 }
 
 /**
- * Opens one connection per device, all before it resolves; they stay open from run to run.
- * @param window publishes of one connection that are under way at the same time.
+ * Opens one connection per device. They stay open between runs.
+ * @param window publishes of one connection that wait for their PUBACK at the same time.
  */
 export async function openMqttLoad(
   port: number,
@@ -43,7 +43,7 @@ export async function openMqttLoad(
 ): Promise<MqttLoad> {
   let latencies: number[] = []
   let errors = new Map<string, number>()
-  const note = (what: string) => errors.set(what, (errors.get(what) ?? 0) + 1)
+  const countError = (what: string) => errors.set(what, (errors.get(what) ?? 0) + 1)
   let completed = 0
   let deadline = 0
   let underWay = 0
@@ -60,7 +60,7 @@ export async function openMqttLoad(
       const sent = sentAt[id] ?? 0
       const packet = packets[id]
       if (bytes[at] !== puback || sent === 0 || packet === undefined) {
-        note('a packet that answers nothing')
+        countError('a packet that answers nothing')
         continue
       }
       latencies.push(now - sent)
@@ -140,7 +140,7 @@ export async function openMqttLoad(
       socket.once('close', () => {
         reject(new Error(`the broker closed the connection of ${clientId}`))
         if (closing || !ready) return
-        note('connection lost')
+        countError('connection lost')
         drained()
       })
     })
@@ -151,7 +151,7 @@ export async function openMqttLoad(
     for (const { socket } of connections) socket.destroy()
   }
   try {
-    // A few at a time: a broker that is asked by a thousand at once is measured by its listen queue.
+    // Connections are opened in small groups, because a thousand at once overflow the listen queue.
     for (let from = 0; from < devices.length; from += 20)
       connections.push(...(await Promise.all(devices.slice(from, from + 20).map(open))))
   } catch (error) {
@@ -177,7 +177,7 @@ export async function openMqttLoad(
       }
       const late = setTimeout(
         () => {
-          note(`no PUBACK within ${drainMs / 1000} s`)
+          countError(`no PUBACK within ${drainMs / 1000} s`)
           drained()
         },
         seconds * 1000 + drainMs,

@@ -1,19 +1,20 @@
-/** Servers in processes of their own: one that measures and the measured share nothing but sockets. */
+/** Starts servers in their own processes, so that they share only sockets with the load generator. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { root } from '../lib/root.ts'
 import packageJson from '../package.json' with { type: 'json' }
 import { BenchError } from './measure.ts'
 
-/** What a server does for the process that started it. */
+/** The tasks of a server for the process that started it. */
 export interface Role<Facts> {
-  /** Where it listens, and whatever else is to be known. */
+  /** Its ports and other facts for the load generator. */
   readonly facts: Facts
-  /** Answers questions other than the one for the CPU. */
+  /** Answers questions other than `cpu`. */
   ask?(question: string, argument: number): Promise<unknown>
   end?(): Promise<void>
 }
 
-/** Of a server with one port. */
+/** Facts of a server with one port. */
 export interface PortFacts {
   readonly port: number
 }
@@ -37,26 +38,31 @@ interface Question {
   readonly argument: number
 }
 
-/** Options of V8 with which `npm start` runs the layer; the floors get the same. */
+/** Memory options of V8 that `npm start` uses. Every measured server gets the same. */
 const asStarted = packageJson.scripts.start.split(' ').filter((word) => word.startsWith('--max-'))
 
-/** The layer promises to end within 5 s. */
+/** The launcher that runs TypeScript. */
+const launcher = fileURLToPath(new URL('scripts/run.mjs', root))
+
+/** Milliseconds. The server promises to end within 5 s. */
 const endMs = 8000
 
 /**
  * Starts a server and waits until it is ready.
  * @param file in `servers/`.
- * @param stderr a descriptor for what it writes to standard error.
+ * @param stderr the file descriptor of its standard error.
  * @throws {BenchError} when it does not start.
  */
 export async function startServer<Facts>(
   file: string,
   { args = [], stderr = 2 }: { args?: readonly string[]; stderr?: number } = {},
 ): Promise<Server<Facts>> {
-  const path = fileURLToPath(new URL(`./servers/${file}`, import.meta.url))
   const execArgv = [...process.execArgv, ...asStarted]
-  const child: ChildProcess = fork(path, args, { execArgv, stdio: ['ignore', 2, stderr, 'ipc'] })
-  // Whatever ends this process ends its servers.
+  const child: ChildProcess = fork(launcher, [`benchmarks/servers/${file}`, ...args], {
+    execArgv,
+    stdio: ['ignore', 2, stderr, 'ipc'],
+  })
+  // The servers end with this process.
   const kill = () => child.kill('SIGKILL')
   process.prependListener('exit', kill)
   const waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
@@ -104,10 +110,10 @@ export async function startServer<Facts>(
   }
 }
 
-/** The other side: runs a server until the process that started it lets go of it. */
+/** Runs a server until the process that started it disconnects. */
 export function serve(start: () => Promise<Role<unknown>>): void {
-  const tell = (message: Message) => process.send?.(message)
-  // Ctrl-C reaches every process of the terminal; the parent says when it is over.
+  const sendMessage = (message: Message) => process.send?.(message)
+  // Ctrl-C reaches every process of the terminal, but only the parent decides about the end.
   process.on('SIGINT', () => undefined)
   process.on('SIGTERM', () => undefined)
   const parentGone = new Promise((resolve) => process.once('disconnect', resolve))
@@ -115,20 +121,20 @@ export function serve(start: () => Promise<Role<unknown>>): void {
     const role = await start()
     process.on('message', async ({ id, question, argument }: Question) => {
       const { user, system } = process.cpuUsage()
-      tell({
+      sendMessage({
         kind: 'answer',
         id,
         value: question === 'cpu' ? user + system : await role.ask?.(question, argument),
       })
     })
-    tell({ kind: 'ready', facts: role.facts })
+    sendMessage({ kind: 'ready', facts: role.facts })
     await parentGone
     await role.end?.()
   }
   run().then(
     () => process.exit(0),
     (error: unknown) => {
-      tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
+      sendMessage({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
       process.exit(1)
     },
   )

@@ -1,15 +1,15 @@
 /**
- * The settings: the only file that reads the environment. A bad setting stops the start and is named, one sentence
- * each; a predecessor's name is answered with the name to use.
+ * The settings. In `lib/`, only this file reads the environment. Every bad setting is named in one sentence and stops the start;
+ * for the predecessor's names that sentence tells the name to use.
  */
-import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
-import * as z from 'zod'
-import { type AwsAccess, accessOf } from './aws.ts'
+import { type AwsAccess, accessOf } from './lambda/aws.ts'
+import { isLoopback } from './loopback.ts'
+import { parseSettings, type Settings, settingsSchema } from './settings.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Thrown by {@link loadConfig}: every bad setting, one sentence each, without the value of a secret. */
+/** {@link loadConfig} throws it. Names every bad setting in one sentence each, and holds no value of a secret. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly problems: string[]
@@ -17,126 +17,6 @@ export class ConfigError extends Error {
     super(problems.join('\n'))
     this.problems = problems
   }
-}
-
-const whole = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d{1,15}$/, `must be a whole number from ${min} to ${max}`)
-    .transform(Number)
-    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
-
-const flag = z
-  .string()
-  .transform((text) => text.toLowerCase())
-  .pipe(z.enum(['true', 'false', '1', '0', 'yes', 'no'], 'must be true or false'))
-  .transform((text) => text === 'true' || text === '1' || text === 'yes')
-
-const portMessage = 'must be a port from 0 to 65535 (0 picks a free one), or none'
-const port = z.union(
-  [
-    z.literal('none').transform(() => undefined),
-    z
-      .string()
-      .regex(/^\d{1,5}$/)
-      .transform(Number)
-      .refine((n) => n <= 65535),
-  ],
-  portMessage,
-)
-
-const list = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== ''),
-)
-
-const secret = (min: number, what: string) =>
-  z.string().min(min, `must have at least ${min} characters${what}`)
-
-const Settings = z.object({
-  STAGE: z.enum(['local', 'dev', 'staging', 'prod'], 'must be local, dev, staging or prod').default('local'),
-  HOST: z.string().min(1).default('127.0.0.1'),
-  PORT: port.prefault('5000'),
-  MQTT_PORT: port.prefault('1883'),
-  MQTT_WS_PORT: port.prefault('9001'),
-  MQTT_TLS_PORT: port.prefault('8883'),
-  TLS_CERT: z.string().optional(),
-  TLS_KEY: z.string().optional(),
-  TRUST_PROXY: list.prefault(''),
-  DATA_DIR: z.string().min(1).default('.iotflow'),
-  DATABASE_URL: z.string().optional(),
-  DATABASE_AUTH_TOKEN: z.string().optional(),
-  IOT_ENDPOINT: z
-    .string()
-    .transform((text) => (/^https?:/.test(text) ? text : `https://${text}`))
-    .pipe(z.url({ protocol: /^https?$/, error: 'must be the host of an AWS IoT data plane, or its URL' }))
-    .optional(),
-  AWS_REGION: z.string().optional(),
-  RATE_LIMIT_PER_MINUTE: whole(0, 1e9).prefault('60'),
-  RATE_LIMIT_TELEMETRY_PER_MINUTE: whole(0, 1e9).prefault('100'),
-  RATE_LIMIT_REGISTER_PER_5_MINUTES: whole(0, 1e9).optional(),
-  RATE_LIMIT_IP_PER_MINUTE: whole(0, 1e9).prefault('300'),
-  UPSTASH_REDIS_REST_URL: z.url('must be an https URL').optional(),
-  UPSTASH_REDIS_REST_TOKEN: z.string().optional(),
-  REDIS_URL: z
-    .url({ protocol: /^rediss?$/, error: 'must be a redis: or rediss: URL' })
-    .refine(
-      (url) => /^\/?\d*$/.test(new URL(url).pathname),
-      'may have the number of a database after the host, nothing else',
-    )
-    .optional(),
-  INFLUXDB_URL: z.url({ protocol: /^https?$/, error: 'must be an http: or https: URL' }).optional(),
-  INFLUXDB_TOKEN: z.string().optional(),
-  INFLUXDB_ORG: z.string().default('iotflow'),
-  INFLUXDB_BUCKET: z.string().default('telemetry'),
-  SPOOL_MAX_BYTES: whole(1_000_000, 1e13).prefault(String(1024 ** 3)),
-  SPOOL_QUEUE_URL: z.url({ protocol: /^https?$/, error: 'must be the URL of an SQS queue' }).optional(),
-  SPOOL_MAX_AGE_S: whole(60, 31_536_000).prefault(String(14 * 86_400)),
-  MQTT_URL: z
-    .string()
-    .refine(
-      (text) => text === 'none' || z.url({ protocol: /^(mqtts?|wss?)$/ }).safeParse(text).success,
-      'must be an mqtt:, mqtts:, ws: or wss: URL, or none',
-    )
-    .optional(),
-  MQTT_USERNAME: z.string().optional(),
-  MQTT_PASSWORD: z.string().optional(),
-  ADMIN_TOKEN: secret(24, '').optional(),
-  ENROLLMENT_KEY: list
-    .refine((keys) => keys.length <= 2, 'takes one key, or two separated by a comma')
-    .refine((keys) => keys.every((key) => key.length >= 16), 'keys must have at least 16 characters')
-    .prefault(''),
-  OPEN_REGISTRATION: flag.optional(),
-  PUBLIC_TELEMETRY_READS: flag.optional(),
-  CORS_ORIGINS: list
-    .refine(
-      (origins) => origins.every((origin) => origin === '*' || /^https?:\/\/[^/\s]+$/.test(origin)),
-      'must be origins such as https://app.example.com, separated by commas, or *',
-    )
-    .prefault(''),
-  API_KEY_LENGTH: whole(24, 64).prefault('32'),
-  RETENTION_DAYS: whole(0, 36_500).prefault('30'),
-  OFFLINE_AFTER_S: whole(1, 31_536_000).prefault('300'),
-  LOG_LEVEL: z
-    .enum(['debug', 'info', 'warn', 'error', 'silent'], 'must be debug, info, warn, error or silent')
-    .default('info'),
-})
-
-/** Names and forms of the Flask predecessor, with what takes their place. */
-const predecessors = (env: Environment): string[] => {
-  const found: string[] = []
-  if (env.MQTT_HOST)
-    found.push(
-      'MQTT_HOST is the old name: use MQTT_URL for a broker of your own, or leave it out: one is embedded at HOST.',
-    )
-  if (env.DATABASE_URL?.startsWith('sqlite:')) {
-    found.push('DATABASE_URL is an SQLAlchemy address: use file:path/to/registry.db, or leave it out.')
-  }
-  if (env.FLASK_ENV || env.FLASK_DEBUG)
-    found.push('FLASK_ENV and FLASK_DEBUG are gone: use STAGE and LOG_LEVEL.')
-  return found
 }
 
 export type Stage = 'local' | 'dev' | 'staging' | 'prod'
@@ -156,12 +36,14 @@ export interface Config {
   }
   /** Paths of PEM files; both or neither. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined
-  /** Addresses or CIDR ranges of proxies whose X-Forwarded-For counts. */
+  /** Addresses or CIDR ranges of proxies whose X-Forwarded-For is believed. */
   readonly trustProxy: readonly string[]
   /** Absolute path. */
   readonly dataDir: string
+  /** Undefined: the server makes no backups by itself. */
+  readonly backups: BackupSettings | undefined
   readonly database: { readonly url: string; readonly authToken: string | undefined }
-  /** The data plane of the broker; undefined where there is none. Without credentials those of the environment count. */
+  /** The data plane of the broker; undefined when there is none. Without credentials the SDK takes those of the environment. */
   readonly iot:
     | {
         readonly endpoint: string
@@ -177,33 +59,56 @@ export interface Config {
     readonly ipPerMinute: number
   }
   readonly upstash: { readonly url: string; readonly token: string } | undefined
-  /** redis: or rediss:, where `upstash` is not set. */
+  /** redis: or rediss:; only without `upstash`. */
   readonly redisUrl: string | undefined
-  /** Undefined: telemetry is kept beside the registry. */
+  /** Undefined: the embedded store holds the telemetry. */
   readonly influx:
     | { readonly url: string; readonly token: string; readonly org: string; readonly bucket: string }
     | undefined
-  /** What waits while InfluxDB is away: at most so many bytes, and nothing older. */
+  /** Bounds of the readings that wait while InfluxDB is unavailable. */
   readonly spool: { readonly maxBytes: number; readonly maxAgeS: number }
-  /** An SQS queue for what the stores cannot take, where there is no disk; with the role of the function. */
+  /** The SQS queue for readings that the store cannot take, in stages without a disk; called with the function's role. */
   readonly queue: (AwsAccess & { readonly url: string }) | undefined
-  /** A broker of one's own; undefined: the embedded one, `none`: no MQTT. */
+  /** An external broker such as Mosquitto; undefined for the embedded broker, `none` for no MQTT. */
   readonly mqtt: MqttConnection | 'none' | undefined
   readonly adminToken: string | undefined
+  /** May read the metrics and nothing else. */
+  readonly metricsToken: string | undefined
   readonly enrollmentKeys: readonly string[]
-  readonly openRegistration: boolean
-  readonly publicTelemetryReads: boolean
+  /** Who may register without a key: everybody, nobody, or `loopback`: requests whose Host is a loopback name or address. */
+  readonly openRegistration: boolean | 'loopback'
+  /** Who may read telemetry without a credential, likewise. */
+  readonly publicTelemetryReads: boolean | 'loopback'
   readonly corsOrigins: readonly string[]
   /** Characters of a new API key, 24–64. */
   readonly apiKeyLength: number
-  /** 0 keeps telemetry for ever. */
+  /** 0 keeps telemetry forever. */
   readonly retentionDays: number
   /** Default per device, seconds. */
   readonly offlineAfterS: number
+  /** How far ahead of this server a device's clock is believed, seconds. */
+  readonly maxClockAheadS: number
+  /** Longest time that a device's call for commands is held, seconds; 0: not at all. */
+  readonly commandPollMaxS: number
   readonly logLevel: LogLevel
+  /** Where each setting comes from that has no default value. */
+  readonly sources: Readonly<Record<string, SettingSource>>
 }
 
-/** A broker beside the layer, with the layer's own account there. */
+/** `file`: `.env`. */
+export type SettingSource = 'environment' | 'file'
+
+/** Backups that the server makes by itself. */
+export interface BackupSettings {
+  /** Absolute path. */
+  readonly folder: string
+  /** Milliseconds. */
+  readonly everyMs: number
+  /** How many of them stay. */
+  readonly keep: number
+}
+
+/** An external broker, with the account of this server there. */
 export interface MqttConnection {
   /** mqtt, mqtts, ws or wss. */
   readonly url: string
@@ -211,58 +116,70 @@ export interface MqttConnection {
   readonly password: string
 }
 
-export const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+/** The settings of everything outside this process: databases, brokers, Redis and InfluxDB. */
+const backendsOf = (
+  s: Settings,
+  dataDir: string,
+  given: Environment,
+): Pick<Config, 'database' | 'iot' | 'upstash' | 'redisUrl' | 'influx' | 'queue' | 'spool' | 'mqtt'> => ({
+  database: {
+    url: s.DATABASE_URL ?? `file:${join(dataDir, 'registry.db')}`,
+    authToken: s.DATABASE_AUTH_TOKEN,
+  },
+  iot: s.IOT_ENDPOINT ? { endpoint: s.IOT_ENDPOINT, region: s.AWS_REGION ?? 'us-east-1' } : undefined,
+  upstash:
+    s.UPSTASH_REDIS_REST_URL && s.UPSTASH_REDIS_REST_TOKEN
+      ? { url: s.UPSTASH_REDIS_REST_URL, token: s.UPSTASH_REDIS_REST_TOKEN }
+      : undefined,
+  redisUrl: s.REDIS_URL,
+  influx:
+    s.INFLUXDB_URL && s.INFLUXDB_TOKEN
+      ? {
+          url: s.INFLUXDB_URL.replace(/\/+$/, ''),
+          token: s.INFLUXDB_TOKEN,
+          org: s.INFLUXDB_ORG,
+          bucket: s.INFLUXDB_BUCKET,
+        }
+      : undefined,
+  queue: s.SPOOL_QUEUE_URL ? { url: s.SPOOL_QUEUE_URL, ...accessOf(given) } : undefined,
+  spool: { maxBytes: s.SPOOL_MAX_BYTES, maxAgeS: s.SPOOL_MAX_AGE_S },
+  mqtt:
+    s.MQTT_URL === undefined || s.MQTT_URL === 'none'
+      ? s.MQTT_URL
+      : { url: s.MQTT_URL, username: s.MQTT_USERNAME ?? '', password: s.MQTT_PASSWORD ?? '' },
+})
 
-const isAddressRange = (text: string) => {
-  const [address = '', bits, ...rest] = text.split('/')
-  const version = isIP(address)
-  if (version === 0 || rest.length > 0) return false
-  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+/** Who may call, and how often. */
+const accessRulesOf = (s: Settings, loopback: boolean) => {
+  const openByDefault: boolean | 'loopback' = s.STAGE === 'local' && loopback ? 'loopback' : false
+  return {
+    limits: {
+      devicePerMinute: s.RATE_LIMIT_PER_MINUTE,
+      telemetryPerMinute: s.RATE_LIMIT_TELEMETRY_PER_MINUTE,
+      registerPer5Minutes: s.RATE_LIMIT_REGISTER_PER_5_MINUTES ?? (s.STAGE === 'local' ? 1000 : 10),
+      ipPerMinute: s.RATE_LIMIT_IP_PER_MINUTE,
+    },
+    trustProxy: s.TRUST_PROXY,
+    adminToken: s.ADMIN_TOKEN,
+    metricsToken: s.METRICS_TOKEN,
+    enrollmentKeys: s.ENROLLMENT_KEY,
+    openRegistration: s.OPEN_REGISTRATION ?? openByDefault,
+    publicTelemetryReads: s.PUBLIC_TELEMETRY_READS ?? openByDefault,
+    corsOrigins: s.CORS_ORIGINS,
+  }
 }
 
 /**
- * Reads and checks the settings.
- * @throws {ConfigError} naming every bad setting.
+ * Reads and checks the settings; an empty one counts as absent.
+ * @throws {ConfigError} with every bad setting.
  */
 export function loadConfig(env: Environment = process.env): Config {
   const given = Object.fromEntries(
     Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
   )
-  const problems = predecessors(given)
-  const parsed = Settings.safeParse(given)
-  if (!parsed.success) {
-    for (const issue of parsed.error.issues) problems.push(`${String(issue.path[0])} ${issue.message}.`)
-    throw new ConfigError(problems)
-  }
-  const s = parsed.data
-  if ((s.TLS_CERT === undefined) !== (s.TLS_KEY === undefined)) {
-    problems.push('TLS_CERT and TLS_KEY go together: one of them is missing.')
-  }
-  if ((s.UPSTASH_REDIS_REST_URL === undefined) !== (s.UPSTASH_REDIS_REST_TOKEN === undefined)) {
-    problems.push('UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN go together: one of them is missing.')
-  }
-  if (s.UPSTASH_REDIS_REST_URL && s.REDIS_URL) {
-    problems.push('UPSTASH_REDIS_REST_URL and REDIS_URL are both set: requests are counted in one place.')
-  }
-  if (s.INFLUXDB_URL && !s.INFLUXDB_TOKEN) problems.push('INFLUXDB_TOKEN is missing: INFLUXDB_URL needs it.')
-  if (s.MQTT_URL && s.MQTT_URL !== 'none' && !(s.MQTT_USERNAME && s.MQTT_PASSWORD)) {
-    problems.push('MQTT_USERNAME and MQTT_PASSWORD are missing: MQTT_URL needs them.')
-  }
-  if (s.TRUST_PROXY.some((proxy) => !isAddressRange(proxy))) {
-    problems.push('TRUST_PROXY must be IP addresses or CIDR ranges separated by commas.')
-  }
-  if (
-    s.DATABASE_URL &&
-    !/^(file:|libsql:|https?:)/.test(s.DATABASE_URL) &&
-    !s.DATABASE_URL.startsWith('sqlite:')
-  ) {
-    problems.push('DATABASE_URL must begin with file:, libsql:, https: or http:.')
-  }
-  if (problems.length > 0) throw new ConfigError(problems)
-
+  const { settings: s, problems } = parseSettings(given)
+  if (s === undefined || problems.length > 0) throw new ConfigError(problems)
   const loopback = isLoopback(s.HOST)
-  const open = s.STAGE === 'local' && loopback
   const dataDir = resolve(s.DATA_DIR)
   return {
     stage: s.STAGE,
@@ -270,66 +187,49 @@ export function loadConfig(env: Environment = process.env): Config {
     loopback,
     ports: { http: s.PORT, mqtt: s.MQTT_PORT, mqttWs: s.MQTT_WS_PORT, mqttTls: s.MQTT_TLS_PORT },
     tls: s.TLS_CERT && s.TLS_KEY ? { cert: s.TLS_CERT, key: s.TLS_KEY } : undefined,
-    trustProxy: s.TRUST_PROXY,
     dataDir,
-    database: {
-      url: s.DATABASE_URL ?? `file:${join(dataDir, 'registry.db')}`,
-      authToken: s.DATABASE_AUTH_TOKEN,
-    },
-    iot: s.IOT_ENDPOINT ? { endpoint: s.IOT_ENDPOINT, region: s.AWS_REGION ?? 'us-east-1' } : undefined,
-    limits: {
-      devicePerMinute: s.RATE_LIMIT_PER_MINUTE,
-      telemetryPerMinute: s.RATE_LIMIT_TELEMETRY_PER_MINUTE,
-      registerPer5Minutes: s.RATE_LIMIT_REGISTER_PER_5_MINUTES ?? (s.STAGE === 'local' ? 1000 : 10),
-      ipPerMinute: s.RATE_LIMIT_IP_PER_MINUTE,
-    },
-    upstash:
-      s.UPSTASH_REDIS_REST_URL && s.UPSTASH_REDIS_REST_TOKEN
-        ? { url: s.UPSTASH_REDIS_REST_URL, token: s.UPSTASH_REDIS_REST_TOKEN }
-        : undefined,
-    redisUrl: s.REDIS_URL,
-    influx:
-      s.INFLUXDB_URL && s.INFLUXDB_TOKEN
-        ? {
-            url: s.INFLUXDB_URL.replace(/\/+$/, ''),
-            token: s.INFLUXDB_TOKEN,
-            org: s.INFLUXDB_ORG,
-            bucket: s.INFLUXDB_BUCKET,
-          }
-        : undefined,
-    queue: s.SPOOL_QUEUE_URL ? { url: s.SPOOL_QUEUE_URL, ...accessOf(given) } : undefined,
-    spool: { maxBytes: s.SPOOL_MAX_BYTES, maxAgeS: s.SPOOL_MAX_AGE_S },
-    mqtt:
-      s.MQTT_URL === undefined || s.MQTT_URL === 'none'
-        ? s.MQTT_URL
-        : { url: s.MQTT_URL, username: s.MQTT_USERNAME ?? '', password: s.MQTT_PASSWORD ?? '' },
-    adminToken: s.ADMIN_TOKEN,
-    enrollmentKeys: s.ENROLLMENT_KEY,
-    openRegistration: s.OPEN_REGISTRATION ?? open,
-    publicTelemetryReads: s.PUBLIC_TELEMETRY_READS ?? open,
-    corsOrigins: s.CORS_ORIGINS,
+    backups: s.BACKUP_DIR
+      ? { folder: resolve(s.BACKUP_DIR), everyMs: s.BACKUP_EVERY_H * 3_600_000, keep: s.BACKUP_KEEP }
+      : undefined,
+    ...backendsOf(s, dataDir, given),
+    ...accessRulesOf(s, loopback),
     apiKeyLength: s.API_KEY_LENGTH,
     retentionDays: s.RETENTION_DAYS,
     offlineAfterS: s.OFFLINE_AFTER_S,
+    maxClockAheadS: s.MAX_CLOCK_AHEAD_S,
+    commandPollMaxS: s.COMMAND_POLL_MAX_S ?? (s.STAGE === 'local' ? 25 : 0),
     logLevel: s.LOG_LEVEL,
+    sources: sourcesOf(given),
   }
 }
 
-/** Where telemetry stands that is kept beside the registry; with InfluxDB its accounts and its spool. */
-export const embeddedPlace = ({
+/** The settings that `.env` has added to the environment. */
+const envFile = { names: new Set<string>() }
+
+const sourcesOf = (given: Environment): Config['sources'] =>
+  Object.fromEntries(
+    settingNames
+      .filter((name) => given[name] !== undefined)
+      .map((name) => [name, envFile.names.has(name) ? 'file' : 'environment']),
+  )
+
+/** The database of the embedded store; with InfluxDB it holds the ledger and the spool. */
+export const embeddedDatabaseLocation = ({
   database: { url, authToken },
   dataDir,
 }: Config): { file: string } | { url: string; authToken: string | undefined } =>
   url.startsWith('file:') ? { file: join(dataDir, 'telemetry.db') } : { url, authToken }
 
-/** Adds the settings of an `.env` file to the environment; what the environment already has wins, no file is fine. */
+/** Adds the settings of an `.env` file to the environment, whose own values win. A missing file is no error. */
 export function loadEnvFile(path: string): void {
+  const before = new Set(Object.keys(process.env))
   try {
     process.loadEnvFile(path)
+    for (const name of Object.keys(process.env)) if (!before.has(name)) envFile.names.add(name)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
 }
 
-/** Names of every setting, for the test that holds `.env.example` and the README to them. */
-export const settingNames: readonly string[] = Object.keys(Settings.shape)
+/** The names of all settings; a test compares `.env.example` and docs/settings.md with them. */
+export const settingNames: readonly string[] = Object.keys(settingsSchema.shape)

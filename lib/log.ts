@@ -1,7 +1,8 @@
-/** One JSON line per request, batch or event. Lines are gathered and written once per turn of the event loop. */
+/** The log: one JSON line per request, batch or event. Lines are buffered and written once per turn of the event loop. */
 import { writeSync } from 'node:fs'
 import type { LogLevel } from './config.ts'
 
+/** A log writes the lines whose severity is at least that of its level. */
 const severity = { debug: 10, info: 20, warn: 30, error: 40, silent: 99 } as const
 
 type Level = Exclude<LogLevel, 'silent'>
@@ -12,104 +13,78 @@ export interface Log {
   info(msg: string, fields?: Fields): void
   warn(msg: string, fields?: Fields): void
   error(msg: string, fields?: Fields): void
-  /** True when a line of this level would be written: for callers that would have to build it. */
+  /** True when lines of this level are written; callers can skip building fields for lines that are not. */
   enabled(level: Level): boolean
-  /** Writes what is gathered at once; for the end of a process. */
+  /** Writes the buffered lines at once; for the end of a process. */
   flush(): void
 }
 
-/** Fields whose values never reach a log line, whatever put them there. */
+/** Names of fields whose values never reach a log line. */
 const secretField = /key|token|password|secret|authorization|cookie|payload/i
 
-const redact = (name: string, value: unknown): unknown => {
-  if (name !== '' && secretField.test(name)) return '[redacted]'
-  if (typeof value === 'bigint') return value.toString()
-  if (value instanceof Error) return fault(value)
-  return value
-}
+/** The place of a stack frame in our own sources. */
+const ownFrame = /(?:functions|lib|local)\/[\w./-]+\.ts:\d+/
 
 /**
- * What of an error may be logged: its kind, its code, and where in our sources it was thrown. A library's message
- * can hold SQL, parameters and keys.
+ * The loggable part of an error: its name, its code, and where in our sources it was thrown. Messages are left out, because
+ * a library's message can hold SQL, parameters and keys.
  */
-const fault = (error: Error): Record<string, unknown> => {
+const errorFields = (error: Error): Record<string, unknown> => {
   const { code } = error as { code?: unknown }
-  const own = /(?:functions|lib|local)\/[\w./-]+\.ts:\d+/.exec(error.stack ?? '')
-  const cause = error.cause instanceof Error ? { cause: fault(error.cause) } : {}
+  const at = ownFrame.exec(error.stack ?? '')?.[0]
   return {
     name: error.name,
     ...(typeof code === 'string' ? { code } : {}),
-    ...(own ? { at: own[0] } : {}),
-    ...cause,
+    ...(at === undefined ? {} : { at }),
+    ...(error.cause instanceof Error ? { cause: errorFields(error.cause) } : {}),
   }
 }
 
-/** What begins a field in a line; null for one that is secret. Names are few: they are code. */
-const beginnings = new Map<string, string | null>()
-const beginningOf = (name: string): string | null => {
-  let beginning = beginnings.get(name)
-  if (beginning === undefined) {
-    beginning = secretField.test(name) ? null : `,${JSON.stringify(name)}:`
-    beginnings.set(name, beginning)
-  }
-  return beginning
+/** Replaces each value of a line that may not or cannot be written as it is. */
+const redact = (name: string, value: unknown): unknown => {
+  if (secretField.test(name)) return '[redacted]'
+  if (typeof value === 'bigint') return value.toString()
+  return value instanceof Error ? errorFields(value) : value
 }
 
-/** The time of a line as text: many lines are of the same millisecond. */
-let shownTime = { at: Number.NaN, text: '' }
-const timeText = (): string => {
-  const at = Date.now()
-  if (at !== shownTime.at) shownTime = { at, text: new Date(at).toISOString() }
-  return shownTime.text
-}
+const lineOf = (level: Level, msg: string, fields: Fields): string =>
+  `${JSON.stringify({ time: new Date().toISOString(), level, msg, ...fields }, redact)}\n`
 
-/** One line; what {@link redact} would do to a value that holds no others is done without asking it of each. */
-const lineOf = (level: Level, msg: string, fields: Fields): string => {
-  let line = `{"time":"${timeText()}","level":"${level}","msg":${JSON.stringify(msg)}`
-  for (const name in fields) {
-    const value = fields[name]
-    const beginning = beginningOf(name)
-    let text: string | undefined
-    if (beginning === null || typeof value === 'object' || typeof value === 'bigint')
-      text = JSON.stringify(redact(name, value), redact)
-    else text = Number.isFinite(value) ? String(value) : JSON.stringify(value)
-    if (text !== undefined) line += (beginning ?? `,${JSON.stringify(name)}:`) + text
-  }
-  return `${line}}\n`
-}
-
-/** Writes whole lines to standard error; a closed pipe must not end the process. */
-const toStderr = (lines: string) => {
+/** Writes to standard error; a closed pipe must not end the process. */
+export const toStderr = (lines: string) => {
   try {
     writeSync(2, lines)
   } catch {
-    // Nobody reads the log any more.
+    // The reader of the log has gone.
   }
 }
 
+/** Lines are written at once when more than this is buffered, characters. */
+const maxBuffered = 65_536
+
 /** @param write receives one or more whole lines, each ending in a newline. */
 export function createLog(level: LogLevel, write: (lines: string) => void = toStderr): Log {
-  const from = severity[level]
-  let gathered = ''
+  const minimum = severity[level]
+  let buffered = ''
   const flush = () => {
-    const lines = gathered
-    gathered = ''
+    const lines = buffered
+    buffered = ''
     if (lines !== '') write(lines)
   }
   const at =
     (name: Level) =>
     (msg: string, fields: Fields = {}) => {
-      if (severity[name] < from) return
-      if (gathered === '') setImmediate(flush)
-      gathered += lineOf(name, msg, fields)
-      if (gathered.length > 65_536) flush()
+      if (severity[name] < minimum) return
+      if (buffered === '') setImmediate(flush)
+      buffered += lineOf(name, msg, fields)
+      if (buffered.length > maxBuffered) flush()
     }
   return {
     debug: at('debug'),
     info: at('info'),
     warn: at('warn'),
     error: at('error'),
-    enabled: (name) => severity[name] >= from,
+    enabled: (name) => severity[name] >= minimum,
     flush,
   }
 }

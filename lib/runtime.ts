@@ -1,138 +1,71 @@
 /**
- * The composition root: one lazily built value per service. Getters are function declarations, so that a bundle
- * carries only what its function asks for.
+ * The composition root: builds each service on the first call of its getter. Getters are function declarations, so that a
+ * bundle holds only the services that its function calls.
  */
-
-import { randomUUID } from 'node:crypto'
-import { beforeAnswers } from './built.ts'
 import {
-  type ConfigurationStore,
-  type Configurations,
-  createConfigurationStore,
-  createConfigurations,
-} from './commands/configuration.ts'
-import { createMessenger, type Messenger } from './commands/messenger.ts'
-import { createSessions, type Sessions } from './commands/sessions.ts'
-import { type Config, embeddedPlace, isLoopback, loadConfig } from './config.ts'
-import { type Accounts, createAccounts, withAccounts } from './devices/accounts.ts'
+  brokerAddress as addressFor,
+  type BrokerAddress,
+  type BrokerKind,
+  brokerKind as kindOf,
+} from './broker/address.ts'
+import { controlTopic } from './broker/dynamic-security.ts'
+import { createMessenger, type Messenger } from './broker/messenger.ts'
+import { type Accounts, createAccounts, withAccounts } from './broker/mosquitto-accounts.ts'
+import { createSessions, type Sessions } from './broker/sessions.ts'
+import { createCommands } from './commands/command-service.ts'
+import type { Commands } from './commands/commands.ts'
+import { createFleetCommands } from './commands/fleet-command-service.ts'
+import type { FleetCommands } from './commands/fleet-commands.ts'
+import { FleetRunner } from './commands/fleet-runner.ts'
+import { FleetStore } from './commands/fleet-store.ts'
+import { embeddedDatabaseLocation } from './config.ts'
+import { createConfigurations } from './configuration/configuration-service.ts'
+import { createConfigurationStore } from './configuration/configuration-store.ts'
+import type { ConfigurationStore, Configurations } from './configuration/configurations.ts'
+import { FleetConfigurations } from './configuration/fleet-configurations.ts'
+import { ConfigurationPublisher } from './configuration/publisher.ts'
+import type { LiveUpdates } from './dashboard/live-updates.ts'
+import type { MetricsPage } from './dashboard/metrics-page.ts'
+import { Overview } from './dashboard/overview.ts'
+import { digestKey } from './devices/credentials.ts'
 import type { Device } from './devices/device.ts'
 import { createDevices, type Devices } from './devices/devices.ts'
+import { EnrollmentKeys } from './devices/enrollment-keys.ts'
+import { KeyExpiry } from './devices/key-expiry.ts'
 import { createPresence, type Presence } from './devices/presence.ts'
+import { PresenceSweep } from './devices/presence-sweep.ts'
+import { AccessControl } from './http/access-control.ts'
 import { addressOf } from './http/address.ts'
-import { createGate, type Gate } from './http/auth.ts'
-import { createMemoryLimiter, type Limiter } from './http/limit.ts'
-import { createRedisLimiter } from './http/limit-redis.ts'
-import { createUpstashLimiter } from './http/limit-upstash.ts'
-import { createLog, type Log } from './log.ts'
-import { controlTopic } from './mqtt/accounts.ts'
+import type { Limiter } from './http/limit/limiter.ts'
+import { createMemoryLimiter } from './http/limit/memory.ts'
+import { createRedisLimiter } from './http/limit/redis.ts'
+import { createUpstashLimiter } from './http/limit/upstash.ts'
+import { SessionCodes } from './http/session-codes.ts'
+import { beforeEachAnswer } from './lambda/handler.ts'
+import type { MessageTap } from './mqtt/message-tap.ts'
 import { deviceTopics } from './mqtt/topics.ts'
-import { openRegistry, type Registry } from './registry/db.ts'
-import { createLeases, type Leases } from './registry/leases.ts'
-import { type Arrivals, createArrivals } from './telemetry/arrivals.ts'
+import { closers, config, leases, log, once, overrides, registry } from './runtime-base.ts'
+import type { Tally } from './tally.ts'
+import { ArrivalClock } from './telemetry/arrival-clock.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
-import { createDirectIntake, type EmbeddedStore, openEmbeddedStore } from './telemetry/embedded.ts'
-import { openInfluxStore } from './telemetry/influx.ts'
-import type { Intake } from './telemetry/intake.ts'
-import { payloadOf } from './telemetry/payload.ts'
-import {
-  createPassingIntake,
-  createQueue,
-  createQueuedIntake,
-  createRestoringIntake,
-} from './telemetry/queue.ts'
-import type { Bury } from './telemetry/single-out.ts'
-import { createSpooledIntake } from './telemetry/spool.ts'
+import type { Ledger } from './telemetry/embedded/ledger.ts'
+import { type Embedded, openEmbedded } from './telemetry/embedded/open.ts'
+import { FieldCatalogue } from './telemetry/field-catalogue.ts'
+import { openInfluxStore } from './telemetry/influx/store.ts'
+import { Intake } from './telemetry/intake/intake.ts'
+import { SpoolDrain } from './telemetry/intake/spool-drain.ts'
+import { SqsSpool } from './telemetry/intake/sqs.ts'
+import { type KeepDeadLetter, StoreWriter } from './telemetry/intake/store-writer.ts'
+import { payloadOf } from './telemetry/payload/parse.ts'
 import type { TelemetryStore } from './telemetry/store.ts'
-import { createTelemetry, type Telemetry } from './telemetry/telemetry.ts'
+import { Telemetry } from './telemetry/telemetry.ts'
+import { TimedStore } from './telemetry/timed-store.ts'
 
-export interface Given {
-  config?: Config
-  /** See `DevicesOptions.cacheMs`; only sound where this process is the one that writes the registry. */
-  cacheMs?: number
-  /** This process goes on between its answers, until `close`: what it keeps in memory is written meanwhile. */
-  goesOn?: boolean
-  /** The ports the broker of this machine really has. */
-  mqttPorts?: () => Pick<Config['ports'], 'mqtt' | 'mqttTls' | 'mqttWs'>
-  /** Every route of the system, for answers to unknown ones. */
-  routes?: readonly Route[]
-}
+export type { ProcessMetrics, RuntimeOverrides } from './runtime-base.ts'
+export { close, config, configure, leases, log, openApi, registry, routes } from './runtime-base.ts'
 
-/** Where devices find the broker; null for a way that is not open. */
-export interface BrokerAddress {
-  readonly host: string
-  readonly port: number | null
-  readonly tlsPort: number | null
-  /** What a client must name in the TLS handshake. */
-  readonly alpn: string | null
-  readonly webSocketUrl: string | null
-}
-
-export interface Route {
-  readonly method: string
-  /** In Hono's form: `/api/v1/telemetry/:id`. */
-  readonly path: string
-}
-
-let given: Given = {}
-const built = new Map<string, unknown>()
-const closers: (() => unknown)[] = []
-
-/** What failed to build is tried again by the next call. */
-const once = <T>(name: string, build: () => T): T => {
-  if (built.has(name)) return built.get(name) as T
-  const value = build()
-  built.set(name, value)
-  if (value instanceof Promise) value.catch(() => built.delete(name))
-  return value
-}
-
-/** Sets what a front door knows better than the environment; before the first getter is called. */
-export function configure(values: Given): void {
-  if (built.size > 0) throw new Error('configure() comes before the first use of the runtime')
-  given = values
-}
-
-/** Ends every service, the last one built first, and forgets them all. @throws {unknown} the first fault, after all have ended. */
-export async function close(): Promise<void> {
-  const faults: unknown[] = []
-  for (const end of closers.splice(0).reverse()) {
-    try {
-      await end()
-    } catch (error) {
-      faults.push(error)
-    }
-  }
-  built.clear()
-  given = {}
-  if (faults.length > 0) throw faults[0]
-}
-
-export function config(): Config {
-  return once('config', () => given.config ?? loadConfig())
-}
-
-/** Put into a bundle by the build, out of serverless.yml. */
-declare const bundledRoutes: readonly Route[] | undefined
-
-export function routes(): readonly Route[] {
-  return given.routes ?? (typeof bundledRoutes === 'undefined' ? [] : bundledRoutes)
-}
-
-export function log(): Log {
-  return once('log', () => {
-    const value = createLog(config().logLevel)
-    closers.push(() => value.flush())
-    return value
-  })
-}
-
-export function registry(): Promise<Registry> {
-  return once('registry', async () => {
-    const value = await openRegistry(config().database)
-    closers.push(() => value.close())
-    return value
-  })
-}
+/** About 3 ms. */
+const rowsOfFileAtOnce = 5000
 
 export function devices(): Promise<Devices> {
   return once('devices', async () => {
@@ -141,30 +74,32 @@ export function devices(): Promise<Devices> {
       log: log(),
       keyLength: config().apiKeyLength,
       offlineAfterS: config().offlineAfterS,
-      cacheMs: given.cacheMs ?? 0,
+      cacheMs: overrides.cacheMs ?? 0,
+      retentionMs: retentionMs(),
+      ...(config().database.url.startsWith('file:') && { rowsAtOnce: rowsOfFileAtOnce }),
     })
     closers.push(() => value.close())
-    if (!given.goesOn) {
-      const note = () =>
-        value.flushDue().catch((error) => log().warn('signs of life could not be written', { error }))
-      closers.push(beforeAnswers(note))
+    if (!overrides.longRunning) {
+      const flush = () =>
+        value.flushDue().catch((error) => log().warn('last-seen times could not be written', { error }))
+      closers.push(beforeEachAnswer(flush))
     }
     const broker = await accounts()
     return broker === undefined ? value : withAccounts(value, broker, log())
   })
 }
 
-/** The telemetry that is kept beside the registry; with InfluxDB its accounts and its spool. */
-function embedded(): Promise<EmbeddedStore> {
+/** The embedded database: the whole telemetry, or with InfluxDB its ledger and its spool. */
+function embedded(): Promise<Embedded> {
   return once('embedded', async () => {
     const { influx } = config()
-    const store = await openEmbeddedStore({
-      at: embeddedPlace(config()),
+    const value = await openEmbedded({
+      at: embeddedDatabaseLocation(config()),
       log: log(),
       retentionMs: influx === undefined ? retentionMs() : 0,
     })
-    closers.push(() => store.close())
-    return store
+    closers.push(() => value.close())
+    return value
   })
 }
 
@@ -173,95 +108,149 @@ const retentionMs = () => config().retentionDays * 86_400_000
 function store(): Promise<TelemetryStore> {
   return once('store', async () => {
     const { influx } = config()
-    if (influx === undefined) return embedded()
-    const value = openInfluxStore({ at: influx, log: log() })
-    closers.push(() => value.close())
-    return value
+    const value =
+      influx === undefined ? (await embedded()).store : openInfluxStore({ connection: influx, log: log() })
+    if (influx !== undefined) closers.push(() => value.close())
+    const { metrics } = overrides
+    return metrics === undefined ? value : new TimedStore(value, metrics.storeOperation)
   })
 }
 
-/** The way into the stores themselves. */
-function directIntake(): Promise<Intake> {
-  return once('directIntake', async () => {
-    const ledger = await embedded()
-    const { influx, queue, spool } = config()
-    if (influx === undefined) return createDirectIntake(ledger)
-    const letters = await deadLetters()
-    const bury: Bury = ({ deviceId, receivedAt, readings }, reason, key) =>
-      letters.keep({
-        deviceId,
-        topic: deviceTopics(deviceId).telemetryPublish,
-        payload: Buffer.from(payloadOf(readings)),
-        reason,
-        receivedAt,
-        messageId: key ?? '',
-        once: key !== undefined,
-      })
-    if (queue !== undefined) return createPassingIntake({ ledger, store: await store(), bury })
-    const value = createSpooledIntake({
-      ledger,
-      store: await store(),
-      bury,
-      log: log(),
-      maxBytes: spool.maxBytes,
-      maxAgeMs: spool.maxAgeS * 1000,
-    })
-    closers.push(() => value.close())
-    return value
-  })
+/** Sets the marks of the database files; see `local/database-marks.ts`. Only where DATABASE_URL is a file. */
+export async function setDatabaseMarks(mark: number): Promise<void> {
+  await (await registry()).db.$client.execute(`PRAGMA user_version = ${Math.trunc(mark)}`)
+  await (await embedded()).setMark(mark)
 }
 
-function intake(): Promise<Intake> {
+async function ledger(): Promise<Ledger> {
+  return (await embedded()).ledger
+}
+
+/** Opening the intake also starts to empty the spool. */
+export function intake(): Promise<Intake> {
   return once('intake', async () => {
-    const direct = await directIntake()
-    const { queue } = config()
-    return queue === undefined
-      ? direct
-      : createQueuedIntake({
-          intake: direct,
-          queue: createQueue(queue),
-          ledger: await embedded(),
-          log: log(),
-        })
+    const value = await (config().influx === undefined ? intakeOfEmbeddedStore() : intakeOfInflux())
+    closers.push(() => value.close())
+    return value
   })
 }
 
-/** The way in for what comes out of the queue, and must not go back there. */
-function restoringIntake(): Promise<Intake> {
-  return once('restoringIntake', async () => {
-    const direct = await directIntake()
-    return config().queue === undefined
-      ? direct
-      : createRestoringIntake({ intake: direct, ledger: await embedded() })
+async function intakeOfEmbeddedStore(): Promise<Intake> {
+  const { writer, ledger } = await embedded()
+  const { queue } = config()
+  const spool = queue === undefined ? undefined : new SqsSpool(queue, ledger)
+  return new Intake({ ...(await intakeRules()), writer, ledger, spool })
+}
+
+async function intakeOfInflux(): Promise<Intake> {
+  const { ledger, spool: openSpool } = await embedded()
+  const letters = await deadLetters()
+  const keepDeadLetter: KeepDeadLetter = ({ deviceId, receivedAt, readings }, reason, onceKey) =>
+    letters.keep({
+      deviceId,
+      topic: deviceTopics(deviceId).telemetryPublish,
+      payload: Buffer.from(payloadOf(readings)),
+      reason,
+      receivedAt,
+      messageId: onceKey ?? '',
+      once: onceKey !== undefined,
+    })
+  const { queue, spool: limits } = config()
+  const to = { store: await store(), keepDeadLetter }
+  if (queue !== undefined)
+    return new Intake({
+      ...(await intakeRules()),
+      writer: new StoreWriter({ ...to, ledger }),
+      ledger,
+      spool: new SqsSpool(queue, ledger),
+    })
+  const writer = new StoreWriter({ ...to, ledger, patienceMs: 1000 })
+  const spool = openSpool({ maxBytes: limits.maxBytes, maxAgeMs: limits.maxAgeS * 1000 })
+  const drain = new SpoolDrain({ ...to, spool, log: log(), writesEnded: () => writer.writesEnded() })
+  return new Intake({ ...(await intakeRules()), writer, ledger, spool, drain })
+}
+
+/** What decides how readings are taken, whatever stores them. */
+const intakeRules = async () => ({
+  log: log(),
+  ...payloadRules(),
+  fields: await fieldCatalogue(),
+  observers: overrides.batchObservers,
+})
+
+const payloadRules = () => ({ retentionMs: retentionMs(), maxClockAheadMs: config().maxClockAheadS * 1000 })
+
+export function fieldCatalogue(): Promise<FieldCatalogue> {
+  return once('fieldCatalogue', async () => {
+    const value = new FieldCatalogue({ db: (await registry()).db, log: log() })
+    closers.push(() => value.close())
+    if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.flush()))
+    return value
   })
 }
 
 export function telemetry(): Promise<Telemetry> {
-  return once('telemetry', async () =>
-    createTelemetry({
-      store: await store(),
-      intake,
-      directIntake: restoringIntake,
-      retentionMs: retentionMs(),
-    }),
+  return once(
+    'telemetry',
+    async () =>
+      new Telemetry({ store: await store(), intake, ledger, fields: fieldCatalogue, ...payloadRules() }),
   )
 }
 
-export function arrivals(): Promise<Arrivals> {
-  return once('arrivals', async () => {
-    // A store that is away must not keep the others out: then the clock alone has to do.
-    const last = await intake()
-      .then((value) => value.lastArrival())
-      .catch(() => 0)
-    return createArrivals(last)
-  })
+export function clock(): ArrivalClock {
+  return once('clock', () => new ArrivalClock())
 }
 
 export function deadLetters(): Promise<DeadLetters> {
   return once('deadLetters', async () => createDeadLetters({ db: (await registry()).db }))
 }
 
-/** Undefined where there is no broker to talk to. */
+/** Undefined where the messages of devices do not pass this process. */
+export function messageTap(): MessageTap | undefined {
+  return overrides.messageTap
+}
+
+export function overview(): Promise<Overview> {
+  return once('overview', async () => {
+    const { queue } = config()
+    return new Overview({
+      devices: await devices(),
+      telemetry: await telemetry(),
+      deadLetters: await deadLetters(),
+      messenger: messenger(),
+      brokerKind: brokerKind(),
+      connections: overrides.mqttConnections ?? (() => undefined),
+      minutes: overrides.minuteCounts,
+      exact: queue === undefined,
+      background: overrides.longRunning ?? false,
+    })
+  })
+}
+
+/** Undefined where other processes take messages, too. */
+export function liveUpdates(): LiveUpdates | undefined {
+  return overrides.liveUpdates
+}
+
+/** Undefined in a process that answers few requests and ends. */
+export function metrics(): MetricsPage | undefined {
+  return overrides.metrics
+}
+
+/** Counts clients that the broker refuses; undefined where nobody asks for metrics. */
+export function mqttRefusals(): Tally<string> | undefined {
+  return overrides.metrics?.refusals.mqtt
+}
+
+/** Undefined where a browser may not get the admin token by a code: a stage other than `local`, and beyond loopback. */
+export function sessionCodes(): SessionCodes | undefined {
+  return once('sessionCodes', () => {
+    const { stage, loopback } = config()
+    return overrides.longRunning && stage === 'local' && loopback ? new SessionCodes() : undefined
+  })
+}
+
+/** Undefined when there is no broker. */
 export function messenger(): Messenger | undefined {
   return once('messenger', () => {
     const { iot } = config()
@@ -272,32 +261,54 @@ export function messenger(): Messenger | undefined {
   })
 }
 
-/** Undefined where the broker asks the authorizer, or there is none. */
+/** Undefined unless the broker is Mosquitto: the other brokers ask the authorizer. */
+/** True in the bundles of `dist/cloud`: there is no Mosquitto, and its accounts would bring the IoT client into every bundle. */
+declare const isCloudBundle: boolean | undefined
+
 export function accounts(): Promise<Accounts | undefined> {
   return once('accounts', async () => {
-    const broker = messenger()
+    const broker = typeof isCloudBundle === 'undefined' ? messenger() : undefined
     if (typeof config().mqtt !== 'object' || broker === undefined) return undefined
     return createAccounts({
       db: (await registry()).db,
-      say: (commands) =>
-        broker.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), retain: false }),
+      digestKey,
+      sendCommands: async (commands) => {
+        await broker.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), retain: false })
+      },
       log: log(),
     })
-  })
-}
-
-export function leases(): Promise<Leases> {
-  return once('leases', async () => {
-    // A file has one process at a time: what the last one held is this one's.
-    const holder = config().database.url.startsWith('file:') ? 'this machine' : randomUUID()
-    return createLeases({ db: (await registry()).db, holder })
   })
 }
 
 export function presence(): Promise<Presence> {
   return once('presence', async () => {
     const service = await devices()
-    return createPresence({ db: (await registry()).db, changed: service.changed })
+    return createPresence({
+      db: (await registry()).db,
+      offlineAfterS: config().offlineAfterS,
+      onChange: service.changeCached,
+    })
+  })
+}
+
+export function registeredEnrollmentKeys(): Promise<EnrollmentKeys> {
+  return once('enrollmentKeys', async () => new EnrollmentKeys((await registry()).db))
+}
+
+export function presenceSweep(): Promise<PresenceSweep> {
+  return once('presenceSweep', async () => {
+    // Others may have seen a device and not have written that yet, where several processes share the registry.
+    const patienceMs = config().database.url.startsWith('file:') ? 0 : 10_000
+    const { offlineAfterS } = config()
+    return new PresenceSweep({ db: (await registry()).db, offlineAfterS, patienceMs })
+  })
+}
+
+export function keyExpiry(): Promise<KeyExpiry> {
+  return once('keyExpiry', async () => {
+    const broker = await accounts()
+    const endAccount = broker && ((deviceId: number) => broker.reconcile(deviceId))
+    return new KeyExpiry({ db: (await registry()).db, sessions: await sessions(), endAccount })
   })
 }
 
@@ -305,55 +316,98 @@ export function configurationStore(): Promise<ConfigurationStore> {
   return once('configurationStore', async () => createConfigurationStore({ db: (await registry()).db }))
 }
 
+function configurationPublisher(): Promise<ConfigurationPublisher> {
+  return once('configurationPublisher', async () => {
+    const { read } = await configurationStore()
+    return new ConfigurationPublisher({
+      db: (await registry()).db,
+      read,
+      messenger: messenger(),
+      log: log(),
+    })
+  })
+}
+
 export function configurations(): Promise<Configurations> {
   return once('configurations', async () =>
-    createConfigurations({ db: (await registry()).db, messenger: messenger(), log: log() }),
+    createConfigurations({ db: (await registry()).db, publisher: await configurationPublisher() }),
+  )
+}
+
+export function fleetConfigurations(): Promise<FleetConfigurations> {
+  return once('fleetConfigurations', async () => {
+    const value = new FleetConfigurations({
+      db: (await registry()).db,
+      leases: await leases(),
+      publisher: await configurationPublisher(),
+      log: log(),
+      longRunning: overrides.longRunning === true,
+    })
+    closers.push(() => value.close())
+    return value
+  })
+}
+
+export function commands(): Promise<Commands> {
+  return once('commands', async () => {
+    const value = createCommands({
+      db: (await registry()).db,
+      messenger: messenger(),
+      kind: brokerKind(),
+      log: log(),
+    })
+    closers.push(() => value.close())
+    if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.settled()))
+    return value
+  })
+}
+
+function fleetStore(): Promise<FleetStore> {
+  return once('fleetStore', async () => new FleetStore({ db: (await registry()).db, now: Date.now }))
+}
+
+/** In a process that runs between requests it works on by itself from here on. */
+export function fleetRunner(): Promise<FleetRunner> {
+  return once('fleetRunner', async () => {
+    const value = new FleetRunner({
+      store: await fleetStore(),
+      commands: await commands(),
+      leases: await leases(),
+      log: log(),
+    })
+    closers.push(() => value.close())
+    if (overrides.longRunning) value.start()
+    return value
+  })
+}
+
+export function fleetCommands(): Promise<FleetCommands> {
+  return once('fleetCommands', async () =>
+    createFleetCommands({
+      store: await fleetStore(),
+      runner: await fleetRunner(),
+      commands: await commands(),
+    }),
   )
 }
 
 export function sessions(): Promise<Sessions> {
-  return once('sessions', async () =>
-    createSessions({ clients: (await presence()).clients, messenger: messenger(), log: log() }),
-  )
+  return once('sessions', async () => {
+    const service = await presence()
+    return createSessions({ clients: (id) => service.clients(id), messenger: messenger(), log: log() })
+  })
 }
 
-export function brokerKind(): 'embedded' | 'mosquitto' | 'aws-iot' | 'none' {
-  const { iot, mqtt } = config()
-  if (typeof mqtt === 'object') return 'mosquitto'
-  if (iot === undefined) return 'none'
-  return iot.endpoint.startsWith('https:') ? 'aws-iot' : 'embedded'
+export function brokerKind(): BrokerKind {
+  return kindOf(config())
 }
 
-/** @param hostname under which the caller reached this machine: the broker beside it has the same. */
+/** @param hostname under which the caller reached this server: a broker on the same computer has the same name. */
 export function brokerAddress(hostname: string): BrokerAddress {
-  const { iot, ports } = config()
-  if (iot !== undefined && brokerKind() === 'aws-iot') {
-    const { hostname: host } = new URL(iot.endpoint)
-    return { host, port: null, tlsPort: 443, alpn: 'mqtt', webSocketUrl: `wss://${host}/mqtt` }
-  }
-  const { mqtt: own } = config()
-  if (typeof own === 'object') {
-    // The ports of the settings are those that devices find there.
-    const { hostname: there } = new URL(own.url)
-    // A name without a dot is one of containers beside this one.
-    const isBeside = isLoopback(there) || !/[.:]/.test(there)
-    const host = isBeside ? hostname : there
-    return {
-      host,
-      port: ports.mqtt ?? null,
-      tlsPort: ports.mqttTls ?? null,
-      alpn: null,
-      webSocketUrl: ports.mqttWs === undefined ? null : `ws://${host}:${ports.mqttWs}/mqtt`,
-    }
-  }
-  const { mqtt, mqttTls, mqttWs } = given.mqttPorts?.() ?? ports
-  return {
-    host: hostname,
-    port: mqtt ?? null,
-    tlsPort: (config().tls && mqttTls) ?? null,
-    alpn: null,
-    webSocketUrl: mqttWs === undefined ? null : `ws://${hostname}:${mqttWs}/mqtt`,
-  }
+  const settings = config()
+  // The embedded broker may have picked its ports itself.
+  const ports = brokerKind() === 'mosquitto' ? settings.ports : (overrides.mqttPorts?.() ?? settings.ports)
+  return addressFor({ ...settings, ports }, hostname)
 }
 
 export function limiter(): Limiter {
@@ -369,18 +423,22 @@ export function limiter(): Limiter {
   })
 }
 
-export function gate(): Promise<Gate<Device>> {
-  return once('gate', async () => {
-    const { limits, trustProxy, adminToken, enrollmentKeys, openRegistration, publicTelemetryReads } =
-      config()
+export function accessControl(): Promise<AccessControl<Device>> {
+  return once('accessControl', async () => {
+    const { limits, trustProxy, adminToken, metricsToken, enrollmentKeys } = config()
+    const { openRegistration, publicTelemetryReads } = config()
     const service = await devices()
-    return createGate({
+    return new AccessControl({
       authenticate: service.authenticate,
       limiter: limiter(),
+      log: log(),
       limits,
       addressOf: addressOf(trustProxy),
       adminToken,
+      metricsToken,
+      refusals: overrides.metrics?.refusals.http,
       enrollmentKeys,
+      enrollment: await registeredEnrollmentKeys(),
       openRegistration,
       publicTelemetryReads,
     })

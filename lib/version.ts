@@ -1,5 +1,5 @@
-/** Which version of the layer this is. */
+/** The version of IoTFlow. */
 import packageJson from '../package.json' with { type: 'json' }
 
-/** As health shows it. */
+/** The version in package.json, as `/health` shows it. */
 export const version: string = packageJson.version

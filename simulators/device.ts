@@ -1,218 +1,298 @@
-/** A simulated device as the layer sees any device: it registers, connects over HTTP or MQTT, and sends. */
-import { connect, type MqttClient } from 'mqtt'
-import { deviceTopics } from '../lib/mqtt/topics.ts'
-import {
-  backoffMs,
-  describe,
-  GaveUp,
-  isRefused,
-  nothingAnswers,
-  type Patience,
-  pause,
-  request,
-  SimulationError,
-} from './request.ts'
-import type { Values } from './sensor.ts'
+/** One simulated device: it measures by its clock, sends, says that it is alive, and does what the server asks. */
+import { configure, type Effects, execute } from './commands.ts'
+import { clockError, commandFault, type FaultRates, readingFaults } from './faults.ts'
+import type { FleetClock } from './fleet-clock.ts'
+import { backoffMs, SimulationError } from './http-client.ts'
+import { Journal } from './journal.ts'
+import { Outbox } from './outbox.ts'
+import type { Profile } from './profiles.ts'
+import type { DeviceType, Place, State, Values } from './signals/device-type.ts'
+import { seedOf, uniform } from './signals/random.ts'
+import type { Statistics } from './statistics.ts'
+import type { Cancel, TimerQueue } from './timer-queue.ts'
+import type { CommandMessage, Identity, Protocol, Uplink, UplinkEvents } from './uplink.ts'
 
-export type Protocol = 'http' | 'mqtt'
+/** `connecting` and `offline` devices measure and keep their readings, `broken` ones by what is broken. */
+export type DeviceStatus = 'connecting' | 'online' | 'offline' | 'broken' | 'stopped'
 
-/** What registration gives a device. */
-export interface Identity {
-  readonly id: number
-  readonly name: string
-  readonly apiKey: string
+/** What may break: the sensor repeats its last values, the connection is gone, the device does nothing at all. */
+export const breakages = ['sensor', 'connection', 'power'] as const
+export type Breakage = (typeof breakages)[number]
+
+/** What the devices of one run share. */
+export interface RunContext {
+  /** Written into each reading. */
+  readonly run: string
+  readonly profile: Profile
+  readonly rates: FaultRates
+  readonly timers: TimerQueue
+  readonly statistics: Statistics
+  readonly clock: FleetClock
+  openUplink(protocol: Protocol, device: Identity, events: UplinkEvents): Uplink
 }
 
-/** A measurement with the time that the device gave it: ISO 8601, unique for the device. */
-export interface SentReading {
-  readonly timestamp: string
-  readonly values: Values
+export interface DeviceOptions {
+  readonly identity: Identity
+  readonly type: DeviceType
+  readonly place: Place
+  readonly protocol: Protocol
 }
 
-/** What became of a reading: acknowledged, or the reason why not. */
-export type Delivery =
-  | { readonly acknowledged: true }
-  | { readonly acknowledged: false; readonly reason: string }
+/** Commands whose ids a device remembers, so that it runs none twice. */
+const rememberedCommands = 64
+/** A restart takes this long, ms. */
+const rebootMs = 2000
 
-/** How a device sends. */
-export interface Uplink {
-  /** Settles when the layer has acknowledged the reading, has refused it, or `patience` has ended. */
-  send(reading: SentReading, patience: Patience): Promise<Delivery>
-  close(): Promise<void>
-}
+/** A device over HTTP gets its configuration with its first heartbeat, at most this many ms after its start. */
+const latestHttpHeartbeatMs = 20_000
 
-/** @throws {SimulationError} when nothing answers at `url` or the layer refuses. */
-export async function registerDevice(
-  options: { url: string; name: string; enrollmentKey: string | undefined },
-  signal: AbortSignal,
-): Promise<Identity> {
-  const { url, name, enrollmentKey } = options
-  const refuse = (why: string): never => {
-    throw new SimulationError(`${name} could not be registered: ${why}`)
+const phaseStream = seedOf('phase')
+
+export class SimulatedDevice {
+  readonly identity: Identity
+  readonly type: DeviceType
+  readonly protocol: Protocol
+  readonly journal = new Journal()
+  readonly clockErrorMs: number
+  readonly #context: RunContext
+  readonly #place: Place
+  readonly #outbox: Outbox
+  readonly #cancels = new Map<'reading' | 'heartbeat' | 'return', Cancel>()
+  readonly #commands: CommandMessage['command_id'][] = []
+  #uplink: Uplink | undefined
+  #connected = false
+  #finished = false
+  #ended = false
+  #broken: Breakage | undefined
+  #away = false
+  #state: State
+  #values: Values = {}
+  #intervalMs: number
+  #heartbeatMs: number
+  #dueMs = 0
+  #readings = 0
+  /** Commands received so far. */
+  #received = 0
+  #lastAt = 0
+
+  constructor({ identity, type, place, protocol }: DeviceOptions, context: RunContext) {
+    this.identity = identity
+    this.type = type
+    this.protocol = protocol
+    this.#context = context
+    this.#place = place
+    this.#intervalMs = 1000 * context.profile.intervalS
+    this.#heartbeatMs = 1000 * context.profile.heartbeatS
+    const now = context.clock.at(context.timers.now())
+    this.clockErrorMs = clockError(context.rates, place.seed, now)
+    if (this.clockErrorMs !== 0) context.statistics.inject('wrong clock')
+    this.#state = type.start(place, now)
+    this.#outbox = new Outbox({
+      seed: place.seed,
+      rates: context.rates,
+      run: context.run,
+      clockErrorMs: this.clockErrorMs,
+      gathered: context.profile.gathered,
+      journal: this.journal,
+      timers: context.timers,
+      statistics: context.statistics,
+    })
   }
-  const answer = await request(
-    `${url}/api/v1/devices/register`,
-    {
-      method: 'POST',
-      headers: {
-        'Content-Type': 'application/json',
-        ...(enrollmentKey === undefined ? {} : { 'X-Enrollment-Key': enrollmentKey }),
+
+  get status(): DeviceStatus {
+    if (this.#ended) return 'stopped'
+    if (this.#broken !== undefined) return 'broken'
+    if (this.#away) return 'offline'
+    return this.#connected ? 'online' : 'connecting'
+  }
+
+  get broken(): Breakage | undefined {
+    return this.#broken
+  }
+
+  /** Readings that are not acknowledged yet. */
+  get waiting(): number {
+    return this.#outbox.size
+  }
+
+  /** The last measured values. */
+  get values(): Values {
+    return this.#values
+  }
+
+  /** @throws {SimulationError} when nothing answers or the device is refused. */
+  async connect(): Promise<void> {
+    const uplink = this.#context.openUplink(this.protocol, this.identity, {
+      onCommand: (command) => this.#obey(command),
+      onConfiguration: (version, values) => {
+        this.#context.statistics.configurations++
+        this.#apply(configure(this.type, this.#state, values))
+        this.#uplink?.reportConfiguration(version)
       },
-      body: JSON.stringify({
-        name,
-        device_type: 'environment_sensor',
-        description: 'A simulated device',
-        firmware_version: '1.0.0',
+      onConnected: (connected) => {
+        this.#connected = connected
+      },
+      onRetry: (reason) => this.#context.statistics.retry(reason),
+    })
+    // Configuration and commands may come with the connection, before it is reported as open.
+    this.#uplink = uplink
+    await uplink.connect()
+    if (this.#uplink === uplink) this.#outbox.use(uplink)
+  }
+
+  /** @param firstMs when the fleet starts; the devices begin at different times of the first interval. */
+  start(firstMs: number): void {
+    this.#dueMs = firstMs + Math.floor(uniform(this.#place.seed, phaseStream) * this.#intervalMs)
+    this.#schedule()
+    const latestMs = this.protocol === 'http' ? latestHttpHeartbeatMs : this.#heartbeatMs
+    this.#scheduleHeartbeat(uniform(this.#place.seed, phaseStream, 1) * Math.min(latestMs, this.#heartbeatMs))
+  }
+
+  /** Measures nothing more, and sends what it has. */
+  finish(): void {
+    this.#finished = true
+    for (const cancel of this.#cancels.values()) cancel()
+    if (this.#away) this.#comeBack()
+    this.#outbox.flush()
+  }
+
+  /** Ends the device. @param goodbye false: its connection breaks. */
+  async close(goodbye = true): Promise<void> {
+    this.#ended = true
+    for (const cancel of this.#cancels.values()) cancel()
+    this.#uplink?.giveUp()
+    this.#outbox.end()
+    await this.#uplink?.close(goodbye)
+    this.#uplink = undefined
+  }
+
+  break(what: Breakage): void {
+    if (this.#ended) return
+    this.#broken = what
+    if (what !== 'sensor') void this.#leave(false)
+  }
+
+  repair(): void {
+    const was = this.#broken
+    this.#broken = undefined
+    if (was !== undefined && was !== 'sensor' && !this.#ended) this.#comeBack()
+  }
+
+  #schedule(): void {
+    this.#cancels.set(
+      'reading',
+      this.#context.timers.at(this.#dueMs, () => {
+        this.#read(this.#context.clock.at(this.#dueMs))
+        // A simulator that is late leaves readings out, as a device that was asleep.
+        const behind = Math.max(0, this.#context.timers.now() - this.#dueMs)
+        this.#dueMs += this.#intervalMs * (1 + Math.floor(behind / this.#intervalMs))
+        this.#schedule()
       }),
-    },
-    { signal, maxLost: 0 },
-  ).catch((error: unknown) => {
-    if (isRefused(error)) throw nothingAnswers(url, '--url')
-    return refuse(`${error instanceof GaveUp ? error.message : error}.`)
-  })
-  const { device } = (answer.body ?? {}) as { device?: { id?: unknown; api_key?: unknown } }
-  if (answer.status === 201 && typeof device?.id === 'number' && typeof device.api_key === 'string') {
-    return { id: device.id, name, apiKey: device.api_key }
-  }
-  return refuse(
-    answer.status === 401 ? `${describe(answer)} Give the key with --enrollment-key.` : describe(answer),
-  )
-}
-
-const bodyOf = ({ timestamp, values }: SentReading) => JSON.stringify({ timestamp, data: values })
-
-/** Sends each reading as one POST: 201 acknowledges it, and so does 202, by which it is durably queued. */
-export function httpUplink({ url, apiKey }: { url: string; apiKey: string }): Uplink {
-  return {
-    async send(reading, patience) {
-      try {
-        const answer = await request(
-          `${url}/api/v1/devices/telemetry`,
-          {
-            method: 'POST',
-            headers: { 'Content-Type': 'application/json', 'X-API-Key': apiKey },
-            body: bodyOf(reading),
-          },
-          patience,
-        )
-        if (answer.status === 201 || answer.status === 202) return { acknowledged: true }
-        return { acknowledged: false, reason: describe(answer) }
-      } catch (error) {
-        if (error instanceof GaveUp) return { acknowledged: false, reason: error.message }
-        throw error
-      }
-    },
-    close: async () => undefined,
-  }
-}
-
-const firstReconnectMs = 250
-const lastReconnectMs = 5000
-
-const openClient = (url: string, { id, apiKey }: Identity): Promise<MqttClient> =>
-  new Promise((resolve, reject) => {
-    const client = connect(url, {
-      clientId: String(id),
-      username: String(id),
-      password: apiKey,
-      protocolVersion: 4,
-      connectTimeout: 10_000,
-      reconnectPeriod: firstReconnectMs,
-    })
-    let connected = false
-    const fail = (error: Error) => {
-      if (connected) return
-      client.end(true)
-      reject(error)
-    }
-    // The listener stays for the whole life of the client: an error that nobody listens to ends the process.
-    client.on('error', fail)
-    client.on('close', () => fail(new Error('the connection was closed')))
-    client.on('connect', () => {
-      connected = true
-      resolve(client)
-    })
-  })
-
-/** A CONNECT that the broker itself refused: trying again would give the same. */
-const isRefusal = (error: unknown): error is Error =>
-  error instanceof Error && typeof (error as { code?: unknown }).code === 'number'
-
-const connectPatiently = async (
-  url: string,
-  identity: Identity,
-  signal: AbortSignal,
-): Promise<MqttClient> => {
-  let reason = 'there was no answer in time'
-  for (let attempt = 0; !signal.aborted; attempt++) {
-    try {
-      return await openClient(url, identity)
-    } catch (error) {
-      if (isRefused(error)) throw nothingAnswers(url, '--mqtt-url')
-      reason = error instanceof Error ? error.message : reason
-      if (isRefusal(error)) break
-    }
-    await pause(backoffMs(attempt), signal)
-  }
-  throw new SimulationError(`${identity.name} could not connect to ${new URL(url).host}: ${reason}.`)
-}
-
-/**
- * Connects; each reading is one QoS 1 message, and its PUBACK acknowledges it. After a lost connection the client
- * comes back by itself and sends again what was not acknowledged.
- * @throws {SimulationError} when nothing answers at `url` or the broker refuses the device.
- */
-export async function mqttUplink(
-  options: { url: string; device: Identity },
-  signal: AbortSignal,
-): Promise<Uplink> {
-  const { url, device } = options
-  const client = await connectPatiently(url, device, signal)
-  const topic = deviceTopics(device.id).telemetryPublish
-  /** Ends, without an acknowledgement, the readings under way. */
-  const underWay = new Set<(reason: string) => void>()
-  let retried: Patience['onRetry']
-  let refused: string | undefined
-  client.on('close', () => {
-    if (underWay.size > 0) retried?.('connection lost')
-    client.options.reconnectPeriod = Math.min(
-      lastReconnectMs,
-      2 * (client.options.reconnectPeriod ?? firstReconnectMs),
     )
-  })
-  client.on('connect', () => {
-    client.options.reconnectPeriod = firstReconnectMs
-  })
-  client.on('error', (error) => {
-    if (!isRefusal(error)) return
-    refused = error.message
-    for (const end of underWay) end(refused)
-  })
+  }
 
-  return {
-    send: (reading, patience) =>
-      new Promise((resolve) => {
-        const settle = (delivery: Delivery) => {
-          underWay.delete(end)
-          patience.signal.removeEventListener('abort', giveUp)
-          resolve(delivery)
+  #scheduleHeartbeat(afterMs = this.#heartbeatMs): void {
+    const { timers, statistics } = this.#context
+    this.#cancels.set(
+      'heartbeat',
+      timers.at(timers.now() + afterMs, () => {
+        if (this.#connected && this.status === 'online') {
+          statistics.heartbeats++
+          this.#uplink?.heartbeat()
         }
-        const end = (reason: string) => settle({ acknowledged: false, reason })
-        const giveUp = () => end('there was no PUBACK in time')
-        if (refused !== undefined) return end(refused)
-        if (patience.signal.aborted) return giveUp()
-        patience.signal.addEventListener('abort', giveUp)
-        underWay.add(end)
-        retried = patience.onRetry
-        client.publish(topic, bodyOf(reading), { qos: 1 }, (error) =>
-          error ? end(error.message) : settle({ acknowledged: true }),
-        )
+        this.#scheduleHeartbeat()
       }),
-    async close() {
-      if (client.disconnecting) return
-      // Without a connection, or with a message that never got its PUBACK, a polite end would wait for ever.
-      const unfinished = Object.keys(client.outgoing).length > 0
-      await client.endAsync(!client.connected || unfinished)
-    },
+    )
+  }
+
+  /** @param dueAt by the clock of the device; two readings never have the same time. */
+  #read(dueAt: number): void {
+    if (this.#broken === 'power') return
+    const at = Math.max(dueAt, this.#lastAt + 1)
+    this.#lastAt = at
+    const { rates, statistics } = this.#context
+    const faults = readingFaults(rates, this.#place.seed, this.#readings++)
+    if (this.#broken !== 'sensor' || this.#readings === 1) {
+      const { values, state } = this.type.measure(this.#place, at, this.#state)
+      this.#values = values
+      this.#state = state
+    }
+    this.#outbox.add(this.journal.add(at, this.#values), faults.heldBack)
+    if (faults.offlineMs > 0 && !this.#away && this.#broken === undefined) {
+      statistics.inject('offline')
+      this.#goAway(faults.offlineMs, true)
+    }
+  }
+
+  #goAway(ms: number, goodbye: boolean): void {
+    this.#away = true
+    void this.#leave(goodbye)
+    const { timers } = this.#context
+    this.#cancels.set(
+      'return',
+      timers.at(timers.now() + ms, () => this.#comeBack()),
+    )
+  }
+
+  async #leave(goodbye: boolean): Promise<void> {
+    const uplink = this.#uplink
+    this.#outbox.use(undefined)
+    this.#uplink = undefined
+    this.#connected = false
+    await uplink?.close(goodbye).catch(() => undefined)
+  }
+
+  #comeBack(): void {
+    this.#away = false
+    if (this.#uplink !== undefined || (this.#broken !== undefined && this.#broken !== 'sensor')) return
+    const again = (attempt: number) => {
+      if (this.#ended || this.#away) return
+      this.connect().catch(async (error: unknown) => {
+        if (!(error instanceof SimulationError)) throw error
+        await this.#context.timers.pause(backoffMs(attempt))
+        if (!this.#connected) again(attempt + 1)
+      })
+    }
+    again(0)
+  }
+
+  #obey({ command_id: id, command, params }: CommandMessage): void {
+    if (this.#broken === 'power' || this.#commands.includes(id)) return
+    this.#commands.push(id)
+    if (this.#commands.length > rememberedCommands) this.#commands.shift()
+    const { rates, statistics } = this.#context
+    statistics.commands++
+    const fault = commandFault(rates, this.#place.seed, this.#received++)
+    if (fault === 'silent') {
+      statistics.inject('command not answered')
+      return
+    }
+    void this.#uplink?.answerCommand(id, { status: 'acknowledged' })
+    const execution = execute(this.type, this.#state, command, params)
+    const answer = { status: execution.succeeded ? 'succeeded' : 'failed', result: execution.result } as const
+    void this.#uplink?.answerCommand(id, answer)
+    if (fault === 'answers twice') {
+      statistics.inject('command answered twice')
+      void this.#uplink?.answerCommand(id, answer)
+    }
+    if (execution.succeeded) this.#apply(execution.effects)
+  }
+
+  #setInterval(ms: number): void {
+    const change = ms - this.#intervalMs
+    this.#intervalMs = ms
+    // A device that has not started gets its times from the start.
+    if (this.#dueMs === 0 || this.#finished) return
+    this.#cancels.get('reading')?.()
+    this.#dueMs = Math.max(this.#dueMs + change, this.#context.timers.now())
+    this.#schedule()
+  }
+
+  #apply({ state, intervalS, heartbeatS, readsNow, reboots }: Effects): void {
+    this.#state = state
+    if (heartbeatS !== undefined) this.#heartbeatMs = 1000 * heartbeatS
+    if (intervalS !== undefined) this.#setInterval(1000 * intervalS)
+    if (readsNow && !this.#finished) this.#read(this.#context.clock.at(this.#context.timers.now()))
+    if (reboots && !this.#finished) this.#goAway(rebootMs, false)
   }
 }

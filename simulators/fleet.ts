@@ -1,350 +1,278 @@
 /**
- * A fleet of simulated devices: they register, send side by side, and afterwards every acknowledged reading is read
- * back and compared. What counts is the acknowledgement: a reading without one may be stored or not.
+ * A fleet of simulated devices: they register, send, and go. Afterwards every acknowledged reading is read back and compared. A
+ * reading without an acknowledgement may be stored or not.
  */
 import { randomBytes } from 'node:crypto'
-import { setMaxListeners } from 'node:events'
-import {
-  httpUplink,
-  type Identity,
-  mqttUplink,
-  type Protocol,
-  registerDevice,
-  type SentReading,
-  type Uplink,
-} from './device.ts'
-import { compare, type Fault, readBack } from './readback.ts'
-import { type Patience, pause, type RetryReason } from './request.ts'
-import { createClock, createSensor, type Random } from './sensor.ts'
+import { findBroker } from './broker.ts'
+import { type RunContext, SimulatedDevice } from './device.ts'
+import { Enrolment, inParallel, type NewDevice } from './enrolment.ts'
+import { type FaultRates, noFaults } from './faults.ts'
+import { FleetClock } from './fleet-clock.ts'
+import { HttpClient, SimulationError } from './http-client.ts'
+import { HttpUplink } from './http-uplink.ts'
+import { KeyFile } from './key-file.ts'
+import { type BrokerOptions, MqttUplink } from './mqtt-uplink.ts'
+import { ProcessMeter } from './process-usage.ts'
+import { type Profile, profiles } from './profiles.ts'
+import type { DeviceType } from './signals/device-type.ts'
+import { hashOf, seedOf } from './signals/random.ts'
+import { locationOf, type Site, type SiteKind } from './signals/site.ts'
+import { Statistics } from './statistics.ts'
+import { type Summary, summarize } from './summary.ts'
+import { TimerQueue } from './timer-queue.ts'
+import type { Identity, Protocol, Uplink, UplinkEvents } from './uplink.ts'
 
 export interface FleetOptions {
-  /** Base URL of the layer, without a slash at its end. */
+  /** Base URL of the server, without a slash at its end. */
   readonly url: string
-  readonly mqttUrl: string
-  /** `both`: the first half of the devices over HTTP, the others over MQTT. */
-  readonly protocol: Protocol | 'both'
-  /** How many devices, from 1. */
-  readonly devices: number
-  /** How long they send, seconds. */
+  /** Undefined: as the server says. */
+  readonly mqttUrl?: string | undefined
+  readonly mqttVersion?: '3.1.1' | '5' | 'mixed' | undefined
+  /** `mixed`: every other device over MQTT. */
+  readonly protocol: Protocol | 'mixed'
+  /** The type of each device. */
+  readonly types: readonly DeviceType[]
+  /** How long they send, seconds; infinite: until `signal` is aborted. */
   readonly durationS: number
-  /** Readings per second and device. */
-  readonly rate: number
+  readonly profile?: Profile | undefined
+  readonly rates?: FaultRates | undefined
+  readonly site?: SiteKind | undefined
+  /** First part of each name. */
+  readonly name?: string | undefined
+  /** The same seed and the same start give the same readings and the same faults. */
+  readonly seed?: number | undefined
+  /** Time of the clocks of the devices when they begin to send, ms since the epoch; undefined: now. */
+  readonly startAt?: number | undefined
   readonly enrollmentKey?: string | undefined
-  /** Aborted: no more readings are sent; those that were are still checked. */
-  readonly signal?: AbortSignal
-  readonly random?: Random
-  /** How long an acknowledged reading may take to become readable, ms. */
-  readonly settleMs?: number
+  readonly adminToken?: string | undefined
+  /** Undefined: keys are not kept. */
+  readonly keyFile?: string | undefined
+  /** A process of this computer whose CPU and memory are reported too. */
+  readonly serverPid?: number | undefined
+  /** When aborted, no more readings are sent; readings sent before are still checked. */
+  readonly signal?: AbortSignal | undefined
+  /** ms that unacknowledged readings still have when the sending ends. */
+  readonly drainMs?: number | undefined
+  /** ms that an acknowledged reading may take to become readable. */
+  readonly settleMs?: number | undefined
   /** Readings per page when reading back. */
-  readonly pageSize?: number
-  onProgress?(progress: Progress): void
+  readonly pageSize?: number | undefined
 }
 
-export interface Progress {
-  readonly phase: 'registering' | 'sending' | 'reading back'
-  /** Since the phase began. */
-  readonly elapsedS: number
-  readonly sent: number
-  readonly acknowledged: number
-}
+export type Phase = 'registering' | 'connecting' | 'sending' | 'delivering' | 'reading back' | 'done'
 
-export interface Counts {
-  /** Readings that the device tried to send. */
-  readonly sent: number
-  readonly acknowledged: number
-  /** Readings that the layer gave back. */
-  readonly stored: number
-  /** Acknowledged readings that were not among them. */
-  readonly missing: number
-  /** Acknowledged readings that came back with another value, or a field more or less. */
-  readonly altered: number
-  /** Stored readings that the device never sent. */
-  readonly unexpected: number
-  /** Acknowledged readings that could not be read at the first look, but soon after. */
-  readonly late: number
-}
+const defaultDrainMs = 30_000
+const drainLookMs = 50
 
-export interface DeviceReport extends Counts {
-  readonly id: number
-  readonly name: string
-  readonly protocol: Protocol
-}
+export class Fleet {
+  readonly options: FleetOptions
+  readonly run = randomBytes(3).toString('hex')
+  readonly statistics = new Statistics()
+  readonly devices: SimulatedDevice[] = []
+  phase: Phase = 'registering'
+  /** `performance.now()` at which the phase began. */
+  phaseSince = performance.now()
+  /** Devices that are ready in this phase, of `expected`. */
+  ready = 0
+  expected: number
+  readonly #timers = new TimerQueue()
+  readonly #client = new HttpClient(this.#timers)
+  readonly #site: Site
+  readonly #enrolment: Enrolment
+  readonly #stop = new AbortController()
+  readonly #stopped = new Promise<void>((resolve) =>
+    this.#stop.signal.addEventListener('abort', () => resolve(), { once: true }),
+  )
+  readonly #numbers = new Map<string, number>()
+  readonly #own = new ProcessMeter()
+  readonly #server: ProcessMeter | undefined
+  readonly #clock: FleetClock
+  readonly #context: RunContext
+  #broker: Omit<BrokerOptions, 'version'> | undefined
 
-export interface Summary {
-  /** Every acknowledged reading came back exactly as it was sent, and there was at least one. */
-  readonly ok: boolean
-  /** Part of each device's name. */
-  readonly run: string
-  /** How long the devices sent. */
-  readonly seconds: number
-  readonly devices: readonly DeviceReport[]
-  readonly total: Counts
-  readonly retries: Readonly<Partial<Record<RetryReason, number>>>
-  /** Why readings were not acknowledged, and how many for each reason. */
-  readonly unacknowledged: Readonly<Record<string, number>>
-  /** The first of the missing and altered readings, a sentence each. */
-  readonly faults: readonly string[]
-}
-
-/** What a reading under way gets when the sending ends. */
-const drainMs = 10_000
-const registerPatienceMs = 120_000
-const readPatienceMs = 120_000
-/** With the pauses between them about 10 s. */
-const maxLostReads = 5
-const defaultSettleMs = 5000
-/** Devices that register, or are read back, at one time. */
-const width = 16
-const shownFaults = 10
-const progressMs = 250
-
-interface Member {
-  readonly device: Identity
-  readonly protocol: Protocol
-  readonly uplink: Uplink
-  readonly acknowledged: SentReading[]
-  readonly unacknowledged: SentReading[]
-}
-
-/** What is counted over all devices while they run. */
-interface Tally {
-  sent: number
-  acknowledged: number
-  readonly retries: Partial<Record<RetryReason, number>>
-  readonly unacknowledged: Record<string, number>
-}
-
-async function inParallel<T, R>(items: readonly T[], work: (item: T, index: number) => Promise<R>) {
-  const results: R[] = []
-  let next = 0
-  const worker = async () => {
-    for (let index = next++; index < items.length; index = next++) {
-      results[index] = await work(items[index] as T, index)
+  /** @throws {SimulationError} when the process to watch does not exist. */
+  constructor(options: FleetOptions) {
+    this.options = options
+    const kind = options.site ?? 'home'
+    this.#site = { kind, seed: hashOf(options.seed ?? 1, seedOf(kind)) }
+    this.expected = options.types.length
+    this.#clock = new FleetClock(options.startAt)
+    this.#context = {
+      run: this.run,
+      profile: options.profile ?? profiles.default,
+      rates: options.rates ?? noFaults,
+      timers: this.#timers,
+      statistics: this.statistics,
+      clock: this.#clock,
+      openUplink: (protocol, device, events) => this.#openUplink(protocol, device, events),
     }
+    const { url, enrollmentKey, adminToken, keyFile, serverPid } = options
+    this.#server = serverPid === undefined ? undefined : new ProcessMeter(serverPid)
+    this.#enrolment = new Enrolment({
+      url,
+      client: this.#client,
+      keyFile: keyFile === undefined ? undefined : new KeyFile(keyFile, url),
+      enrollmentKey,
+      adminToken,
+      over: () => this.#stop.signal.aborted,
+      onEnrolled: () => {
+        this.ready++
+      },
+    })
   }
-  await Promise.all(Array.from({ length: Math.min(width, items.length) }, worker))
-  return results
-}
 
-/** The first half, the larger one when they are odd, sends over HTTP. */
-const protocolOf = ({ protocol, devices }: FleetOptions, index: number): Protocol => {
-  if (protocol !== 'both') return protocol
-  return index < Math.ceil(devices / 2) ? 'http' : 'mqtt'
-}
-
-const sum = (reports: readonly Counts[]): Counts => {
-  const total = { sent: 0, acknowledged: 0, stored: 0, missing: 0, altered: 0, unexpected: 0, late: 0 }
-  for (const report of reports) {
-    for (const name of Object.keys(total) as (keyof Counts)[]) total[name] += report[name]
-  }
-  return total
-}
-
-/** Reads one device back, again for a while when something is missing: not every storage shows at once what it took. */
-async function verify(
-  { device, acknowledged, unacknowledged }: Member,
-  options: FleetOptions,
-  from: string,
-): Promise<Omit<Counts, 'sent' | 'acknowledged'> & { faults: readonly Fault[] }> {
-  const { url, pageSize, settleMs = defaultSettleMs } = options
-  const patience: Patience = { signal: AbortSignal.timeout(readPatienceMs), maxLost: maxLostReads }
-  let atFirst: number | undefined
-  for (let waitMs = 250, waitedMs = 0; ; waitMs *= 2) {
-    const stored = await readBack({ url, device, from, pageSize }, patience)
-    const { faults, unexpected } = compare(acknowledged, stored, unacknowledged)
-    const missing = faults.filter(({ kind }) => kind === 'missing').length
-    atFirst ??= missing
-    if (missing === 0 || waitedMs >= settleMs) {
-      return {
-        stored: stored.length,
-        missing,
-        altered: faults.length - missing,
-        unexpected,
-        late: Math.max(0, atFirst - missing),
-        faults,
-      }
-    }
-    const next = Math.min(waitMs, settleMs - waitedMs)
-    await pause(next, patience.signal)
-    waitedMs += next
-  }
-}
-
-interface Sending {
-  /** Of `performance.now()`, as the other times here. */
-  readonly startMs: number
-  readonly endMs: number
-  readonly intervalMs: number
-  readonly random: Random
-  readonly tally: Tally
-  /** Aborted: nothing more is sent. */
-  readonly stop: AbortSignal
-  /** Aborted: what is under way is not waited for any longer. */
-  readonly giveUp: AbortSignal
-}
-
-/** The life of one device: measure, send, wait for the acknowledgement, wait for the next time. */
-async function send(member: Member, sending: Sending): Promise<void> {
-  const { startMs, endMs, intervalMs, random, tally, stop, giveUp } = sending
-  const measure = createSensor(random)
-  const clock = createClock()
-  const patience: Patience = {
-    signal: giveUp,
-    onRetry: (reason) => {
-      tally.retries[reason] = (tally.retries[reason] ?? 0) + 1
-    },
-  }
-  for (let due = startMs; due < endMs; ) {
-    await pause(due - performance.now(), stop)
-    if (stop.aborted) return
-    const reading: SentReading = { timestamp: new Date(clock()).toISOString(), values: measure() }
-    tally.sent++
-    const delivery = await member.uplink.send(reading, patience)
-    if (delivery.acknowledged) {
-      tally.acknowledged++
-      member.acknowledged.push(reading)
-    } else {
-      member.unacknowledged.push(reading)
-      tally.unacknowledged[delivery.reason] = (tally.unacknowledged[delivery.reason] ?? 0) + 1
-    }
-    // A device that was held up goes on from now; it does not make up for what it could not measure.
-    due = Math.max(due + intervalMs, performance.now())
-  }
-}
-
-/**
- * Registers and connects every device. After the signal those that are not ready yet are left out.
- * @param members receives each device as soon as it is there, so that the caller can end them all.
- * @throws {SimulationError} when a device cannot be registered or connected.
- */
-async function joinAll(
-  options: FleetOptions,
-  run: string,
-  members: Member[],
-  stop: AbortSignal,
-): Promise<void> {
-  const { url, mqttUrl, enrollmentKey } = options
-  const failed = new AbortController()
-  const join = async (index: number) => {
-    const signal = AbortSignal.any([AbortSignal.timeout(registerPatienceMs), stop, failed.signal])
-    if (signal.aborted) return
-    const protocol = protocolOf(options, index)
-    const name = `sim-${run}-${index + 1}`
+  /**
+   * Runs the fleet to its end.
+   * @throws {SimulationError} when the server cannot be reached, refuses a device, or cannot be read back.
+   */
+  async simulate(): Promise<Summary> {
+    const { signal, durationS } = this.options
+    const end = () => this.stop()
+    if (signal?.aborted) end()
+    signal?.addEventListener('abort', end)
     try {
-      const device = await registerDevice({ url, name, enrollmentKey }, signal)
-      const uplink =
-        protocol === 'http'
-          ? httpUplink({ url, apiKey: device.apiKey })
-          : await mqttUplink({ url: mqttUrl, device }, signal)
-      members[index] = { device, protocol, uplink, acknowledged: [], unacknowledged: [] }
-    } catch (error) {
-      if (!stop.aborted) failed.abort(error)
+      await this.#begin()
+      const since = this.phaseSince
+      if (Number.isFinite(durationS)) this.#timers.at(since + 1000 * durationS, end)
+      await this.#stopped
+      const seconds = Math.max(0, (performance.now() - since) / 1000)
+      const usage = { simulator: this.#own.usage(), server: this.#server?.usage() }
+      await this.#finish()
+      this.#enter('reading back', this.devices.length)
+      return await summarize(this.devices, {
+        ...this.options,
+        run: this.run,
+        seconds,
+        statistics: this.statistics,
+        usage,
+        timers: this.#timers,
+        client: this.#client,
+        onVerified: () => {
+          this.ready++
+        },
+      })
+    } finally {
+      signal?.removeEventListener('abort', end)
+      this.phase = 'done'
+      await Promise.all(this.devices.map((device) => device.close()))
+      this.#timers.stop()
+      this.#client.close()
     }
   }
-  const indexes = Array.from({ length: options.devices }, (_, index) => index)
-  await inParallel(indexes, join)
-  failed.signal.throwIfAborted()
-}
 
-/** Reads every device back and puts the summary together. */
-async function report(
-  members: readonly Member[],
-  options: FleetOptions,
-  { run, from, seconds, tally }: { run: string; from: string; seconds: number; tally: Tally },
-): Promise<Summary> {
-  const faults: string[] = []
-  const devices = await inParallel(members, async (member): Promise<DeviceReport> => {
-    const { faults: found, ...counts } = await verify(member, options, from)
-    const { device, protocol, acknowledged, unacknowledged } = member
-    const { id, name } = device
-    for (const { timestamp, what } of found) {
-      if (faults.length < shownFaults) faults.push(`${name}, reading of ${timestamp}: ${what}`)
-    }
-    const sent = acknowledged.length + unacknowledged.length
-    return { id, name, protocol, sent, acknowledged: acknowledged.length, ...counts }
-  })
-  const total = sum(devices)
-  return {
-    ok: total.acknowledged > 0 && total.missing === 0 && total.altered === 0,
-    run,
-    seconds: Math.round(seconds * 10) / 10,
-    devices,
-    total,
-    retries: tally.retries,
-    unacknowledged: tally.unacknowledged,
-    faults,
+  /** Ends the sending. */
+  stop(): void {
+    this.#stop.abort()
+    this.#timers.endPauses()
   }
-}
 
-/**
- * Runs a fleet to its end.
- * @throws {SimulationError} when the layer cannot be reached, refuses a device, or cannot be read back.
- */
-export async function runFleet(options: FleetOptions): Promise<Summary> {
-  const { durationS, rate, random = Math.random, signal, onProgress } = options
-  const run = randomBytes(3).toString('hex')
-  const from = new Date().toISOString()
-  const tally: Tally = { sent: 0, acknowledged: 0, retries: {}, unacknowledged: {} }
-  const members: Member[] = []
-  const leave = () => Promise.all(members.map((member) => member?.uplink.close()))
-
-  const stop = new AbortController()
-  const giveUp = new AbortController()
-  setMaxListeners(0, stop.signal, giveUp.signal)
-  let drain: NodeJS.Timeout | undefined
-  const end = () => {
-    drain ??= setTimeout(() => giveUp.abort(), drainMs)
-    stop.abort()
+  /**
+   * Adds devices while the fleet runs.
+   * @throws {SimulationError} when the server refuses one.
+   */
+  async add(types: readonly DeviceType[], protocol = this.options.protocol): Promise<SimulatedDevice[]> {
+    const added = await this.#join(types, protocol)
+    await this.#connect(added)
+    for (const device of added) device.start(performance.now())
+    return added
   }
-  if (signal?.aborted) end()
-  signal?.addEventListener('abort', end)
 
-  let phase: Progress['phase'] = 'registering'
-  let phaseSince = performance.now()
-  const tell = () => {
-    const elapsedS = (performance.now() - phaseSince) / 1000
-    onProgress?.({ phase, elapsedS, sent: tally.sent, acknowledged: tally.acknowledged })
+  /** Ends one device, after it has delivered what it has. */
+  async stopDevice(device: SimulatedDevice): Promise<void> {
+    device.finish()
+    await this.#delivered([device])
+    await device.close()
   }
-  const enter = (next: Progress['phase']) => {
-    phase = next
-    phaseSince = performance.now()
-    tell()
+
+  async #begin(): Promise<void> {
+    const { types, protocol } = this.options
+    const joined = await this.#join(types, protocol).catch((error: unknown) => {
+      // A request that is ended by Ctrl-C is no fault of the server.
+      if (!this.#stop.signal.aborted || !(error instanceof SimulationError)) throw error
+      throw new SimulationError('It was stopped before the devices had their keys: nothing was sent.')
+    })
+    this.#enter('connecting', joined.length)
+    await this.#connect(joined)
+    this.#enter('sending', joined.length)
+    this.#clock.begin(this.phaseSince)
+    this.#own.start()
+    this.#server?.start()
+    if (!this.#stop.signal.aborted) for (const device of joined) device.start(this.phaseSince)
   }
-  const ticking = setInterval(tell, progressMs)
-  let ending: NodeJS.Timeout | undefined
 
-  try {
-    await joinAll(options, run, members, stop.signal)
-    const joined = members.filter((member) => member !== undefined)
-
-    enter('sending')
-    ending = setTimeout(end, durationS * 1000)
-    const since = phaseSince
-    const intervalMs = 1000 / rate
-    await Promise.all(
-      joined.map((member, index) =>
-        send(member, {
-          // Spread over the interval, so that they do not all come at once.
-          startMs: since + (index * intervalMs) / joined.length,
-          endMs: since + durationS * 1000,
-          intervalMs,
-          random,
-          tally,
-          stop: stop.signal,
-          giveUp: giveUp.signal,
-        }),
-      ),
+  /** Enrols devices and adds them to the fleet; they are not connected yet. */
+  async #join(types: readonly DeviceType[], protocol: FleetOptions['protocol']): Promise<SimulatedDevice[]> {
+    const news = types.map((type) => this.#describe(type))
+    const identities = new Map(
+      (await this.#enrolment.enrol(news)).map((identity) => [identity.name, identity]),
     )
-    const seconds = (performance.now() - since) / 1000
-    await leave()
+    const [first] = identities.values()
+    if (first !== undefined && protocol !== 'http') this.#broker ??= await this.#findBroker(first)
+    const joined = news.flatMap(({ name }, index) => {
+      const identity = identities.get(name)
+      const type = types[index]
+      if (identity === undefined || type === undefined) return []
+      const place = { seed: hashOf(this.options.seed ?? 1, seedOf(name)), site: this.#site }
+      // Every other device: so each type has both.
+      const way = protocol === 'mixed' ? (index % 2 === 0 ? 'http' : 'mqtt') : protocol
+      return [new SimulatedDevice({ identity, type, place, protocol: way }, this.#context)]
+    })
+    this.devices.push(...joined)
+    return joined
+  }
 
-    enter('reading back')
-    return await report(joined, options, { run, from, seconds, tally })
-  } finally {
-    signal?.removeEventListener('abort', end)
-    clearTimeout(ending)
-    clearTimeout(drain)
-    clearInterval(ticking)
-    await leave()
+  /** Names count the devices of each type, so that a second run has the same. */
+  #describe({ name: type, description }: DeviceType): NewDevice {
+    const number = (this.#numbers.get(type) ?? 0) + 1
+    this.#numbers.set(type, number)
+    const name = `${this.options.name ?? 'sim'}-${type}-${number}`
+    return { name, type, description, location: locationOf(this.#site.kind, seedOf(name)) }
+  }
+
+  #findBroker(device: Identity): Promise<Omit<BrokerOptions, 'version'>> {
+    const { url, mqttUrl } = this.options
+    return findBroker({ url, mqttUrl, device, client: this.#client, over: () => this.#stop.signal.aborted })
+  }
+
+  async #connect(devices: readonly SimulatedDevice[]): Promise<void> {
+    const connect = async (device: SimulatedDevice) => {
+      if (this.#stop.signal.aborted) return
+      const connected = device.connect()
+      // When the fleet stops, nobody waits for a connection any more, nor hears that it failed.
+      connected.catch(() => undefined)
+      await Promise.race([connected, this.#stopped])
+      this.ready++
+    }
+    await inParallel(devices, connect)
+  }
+
+  #openUplink(protocol: Protocol, device: Identity, events: UplinkEvents): Uplink {
+    if (protocol === 'http') return new HttpUplink(this.#client, this.options.url, device, events)
+    if (this.#broker === undefined) throw new SimulationError('The address of the broker is not known.')
+    const { mqttVersion = '3.1.1' } = this.options
+    const version = mqttVersion === '5' || (mqttVersion === 'mixed' && device.id % 2 === 0) ? 5 : 4
+    return new MqttUplink({ ...this.#broker, version }, device, this.#timers, events)
+  }
+
+  /** Lets every device deliver what it has, and ends it. */
+  async #finish(): Promise<void> {
+    this.#enter('delivering', this.devices.length)
+    for (const device of this.devices) device.finish()
+    await this.#delivered(this.devices)
+    await Promise.all(this.devices.map((device) => device.close()))
+  }
+
+  /** Waits until nothing is under way. A broken device has nobody to deliver to. */
+  async #delivered(devices: readonly SimulatedDevice[]): Promise<void> {
+    const until = performance.now() + (this.options.drainMs ?? defaultDrainMs)
+    const isBusy = (device: SimulatedDevice) => device.waiting > 0 && device.status !== 'broken'
+    while (performance.now() < until && devices.some(isBusy)) await this.#timers.pause(drainLookMs)
+  }
+
+  #enter(phase: Phase, expected: number): void {
+    this.phase = phase
+    this.phaseSince = performance.now()
+    this.expected = expected
+    this.ready = 0
   }
 }

@@ -1,6 +1,6 @@
-/** Ctrl-C, once: finish what was begun; twice: end at once. */
+/** Ctrl-C: the first one lets the program finish its work, the second one ends it at once. */
 
-/** `npm run` passes a Ctrl-C on that the terminal has sent to us already: within this time both are one. */
+/** The terminal and `npm run` both send the same Ctrl-C: within this time, ms, both count as one. */
 const sameMs = 500
 
 /** A signal that the first Ctrl-C, or SIGTERM, aborts. */

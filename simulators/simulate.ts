@@ -1,46 +1,37 @@
-/** `npm run simulate`: a fleet of simulated devices against a layer that is running. */
-import { help, parseArguments, UsageError } from './arguments.ts'
-import { runFleet } from './fleet.ts'
+/** `npm run simulate`: a fleet of simulated devices against a running server. */
+import { runCommand, UsageError } from '../scripts/command.ts'
+import { parseArguments, type SimulateArguments } from './arguments.ts'
+import { Fleet } from './fleet.ts'
+import { Controls } from './interactive.ts'
 import { onInterrupt } from './interrupt.ts'
-import { formatSummary, progressLine, toJson } from './report.ts'
-import { SimulationError } from './request.ts'
+import { formatSummary, toJson } from './report.ts'
+import { FleetView } from './view.ts'
 
-const introduction = ({
-  devices,
-  durationS,
-  rate,
-  protocol,
-  url,
-  mqttUrl,
-}: ReturnType<typeof parseArguments>['fleet']) => {
-  const where = { http: url, mqtt: mqttUrl, both: `${url} and ${mqttUrl}` }[protocol]
-  return `${devices} simulated ${devices === 1 ? 'device' : 'devices'}, ${rate}/s each for ${durationS} s, to ${where}\n\n`
-}
-
-const main = async (): Promise<void> => {
-  const asked = parseArguments(process.argv.slice(2))
-  if (asked.help) {
-    process.stdout.write(help)
-    return
-  }
-  const signal = onInterrupt()
-  const progress = progressLine(
-    asked.json ? { write: () => undefined } : process.stdout,
-    asked.fleet.durationS,
-  )
-  if (!asked.json) process.stdout.write(introduction(asked.fleet))
+/** @returns the exit code: 0 when every acknowledged reading came back once and exactly. */
+const simulate = async ({ fleet: options, json, interactive }: SimulateArguments): Promise<number> => {
+  if (interactive && !(process.stdin.isTTY && process.stdout.isTTY))
+    throw new UsageError('--interactive needs a terminal.')
+  const fleet = new Fleet({ ...options, signal: onInterrupt() })
+  const view = json ? undefined : new FleetView(fleet, process.stdout)
+  const controls = interactive && view !== undefined ? new Controls(fleet, view, process.stdin) : undefined
+  controls?.start()
+  view?.start()
   try {
-    const summary = await runFleet({ ...asked.fleet, signal, onProgress: progress.show })
-    progress.clear()
-    process.stdout.write(asked.json ? toJson(summary) : formatSummary(summary))
-    process.exitCode = summary.ok ? 0 : 1
+    const summary = await fleet.simulate()
+    controls?.stop()
+    view?.stop()
+    process.stdout.write(json ? toJson(summary) : formatSummary(summary))
+    return summary.ok ? 0 : 1
   } finally {
-    progress.clear()
+    controls?.stop()
+    view?.stop()
   }
 }
 
-main().catch((error: unknown) => {
-  if (!(error instanceof SimulationError || error instanceof UsageError)) throw error
-  process.stderr.write(`${error.message}\n`)
-  process.exitCode = error instanceof UsageError ? 2 : 1
-})
+export const main = () =>
+  runCommand(() => {
+    const asked = parseArguments(process.argv.slice(2))
+    if (asked.help === undefined) return simulate(asked)
+    process.stdout.write(asked.help)
+    return 0
+  })

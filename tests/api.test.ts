@@ -1,17 +1,21 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
-import document from '../lib/openapi.json' with { type: 'json' }
-import { durationPattern, instantPattern, timePattern } from '../lib/telemetry/patterns.ts'
-import { parsePayload } from '../lib/telemetry/payload.ts'
-import { parseDuration, parseInstant, parseTime } from '../lib/telemetry/time.ts'
-import { errorsOf, operations } from '../local/api.ts'
+import { readImport } from '../lib/devices/import-file.ts'
+import { largestOfUnit, maxParts, parseInstant, parseWindow } from '../lib/telemetry/duration.ts'
+import { parsePayload } from '../lib/telemetry/payload/parse.ts'
+import { instantPattern, timePattern, windowPattern } from '../lib/telemetry/payload/patterns.ts'
+import { parseTime } from '../lib/telemetry/time.ts'
 import { loadFunctions } from '../local/functions.ts'
-import { documentFile, documentText } from '../local/openapi.ts'
+import { errorsOf, loadOperations } from '../scripts/openapi/operations.ts'
+import { openApiDocument } from '../scripts/openapi-document.ts'
 
-const { routes, file } = await loadFunctions()
+const functions = await loadFunctions()
+const { routes, file } = functions
+const operations = await loadOperations(functions)
+const document = await openApiDocument(functions)
 const named = (method: string, path: string) => `${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`
 const described = Object.entries(document.paths).flatMap(([path, methods]) =>
   Object.entries(methods as Record<string, { operationId: string }>).map(([method, { operationId }]) => ({
@@ -26,33 +30,29 @@ describe('the routes of serverless.yml', () => {
     return {
       route,
       function: file(functionName),
-      inTable: operations.some(
+      isExported: operations.some(
         (one) => named(one.method, one.path) === route && one.functionName === functionName,
       ),
       operation: described.find((one) => one.route === route)?.operationId,
     }
   })
 
-  it('have each a function, an entry in local/api.ts and an operation in the document', () => {
+  it('have each a function that exports them, and an operation in the document', () => {
     expect(table.filter((row) => !existsSync(row.function))).toEqual([])
-    expect(table.filter((row) => !row.inTable)).toEqual([])
+    expect(table.filter((row) => !row.isExported)).toEqual([])
     expect(table.filter((row) => row.operation === undefined)).toEqual([])
   })
 
-  it('are all that local/api.ts and the document have, in the same order', () => {
+  it('are all that the functions export and the document has, in the same order', () => {
     expect(operations.map(({ method, path }) => named(method, path))).toEqual(table.map(({ route }) => route))
     expect(described.map(({ route }) => route).sort()).toEqual(table.map(({ route }) => route).sort())
   })
 })
 
 describe('the document', () => {
-  it('is the one that the schemas make: npm run openapi', () => {
-    expect(readFileSync(documentFile, 'utf8')).toBe(documentText())
-  })
-
   it('is OpenAPI 3.1', async () => {
     const validator = new Validator()
-    const { valid, errors } = await validator.validate(structuredClone(document))
+    const { valid, errors } = await validator.validate({ ...structuredClone(document) })
     expect(errors).toBeUndefined()
     expect(valid).toBe(true)
     expect(validator.version).toBe('3.1')
@@ -83,7 +83,7 @@ describe('the document', () => {
 
   it('has the errors that follow from who may call and what is sent', () => {
     const errors = (id: string) => {
-      const found = operations.find((one) => (one.id ?? one.functionName) === id)
+      const found = operations.find((one) => one.id === id)
       return found && errorsOf(found)
     }
     expect(errors('mqtt-status')).toEqual([400, 405, 429, 500, 503])
@@ -101,16 +101,23 @@ describe('the examples', () => {
     const arrival = { receivedAt: Date.now(), messageId: '0', retentionMs: 0 }
     expect(bodies.length).toBeGreaterThan(15)
     for (const { body, functionName, name, example } of bodies) {
-      if (body?.schema instanceof z.ZodType)
+      if (body?.contentTypes !== undefined) {
+        const read = readImport(Buffer.from(String(example)), name === 'text/csv' ? 'csv' : 'ndjson', 10)
+        expect(read, `${functionName}: ${name}`).toEqual([
+          { row: expect.any(Number), device: expect.anything() },
+        ])
+      } else if (body?.schema instanceof z.ZodType)
         expect(body.schema.safeParse(example).error, `${functionName}: ${name}`).toBeUndefined()
       else expect(parsePayload(example, arrival).rejected, `${functionName}: ${name}`).toEqual([])
     }
   })
 
   it('are parameters that are accepted', () => {
-    for (const { parameters, example = {}, functionName } of operations) {
-      const query = Object.fromEntries(Object.entries(example).map(([name, value]) => [name, String(value)]))
-      expect(parameters?.partial().safeParse(query).error, functionName).toBeUndefined()
+    for (const { query: schema, exampleQuery = {}, functionName } of operations) {
+      const query = Object.fromEntries(
+        Object.entries(exampleQuery).map(([name, value]) => [name, String(value)]),
+      )
+      expect(schema?.partial().safeParse(query).error, functionName).toBeUndefined()
     }
   })
 })
@@ -132,28 +139,32 @@ describe('the patterns of times', () => {
       )
     read(timePattern, parseTime)
     read(instantPattern, (text) => parseInstant(text, now))
-    read(durationPattern, parseDuration)
+    read(windowPattern, parseWindow)
   })
 
   it('fit every duration that is read', () => {
+    const units = Object.keys(largestOfUnit)
+    const number = fc.oneof(
+      fc.nat(40),
+      fc.nat(40_000),
+      fc.nat(4_000_000),
+      fc.double({ min: 0, max: 4e9 }).map(Math.floor),
+    )
+    const part = fc.tuple(number, fc.constantFrom(...units)).map(([n, unit]) => `${n}${unit}`)
     fc.assert(
-      fc.property(
-        fc.oneof(fc.nat(40_000), fc.nat(4_000_000), fc.double({ min: 0, max: 4e9 }).map(Math.floor)),
-        fc.constantFrom('s', 'm', 'h', 'd', 'w'),
-        (n, unit) =>
-          (parseDuration(`${n}${unit}`) !== undefined) === whole(durationPattern).test(`${n}${unit}`),
-      ),
+      fc.property(fc.array(part, { minLength: 1, maxLength: 9 }), (parts) => {
+        const text = parts.join('')
+        expect(whole(windowPattern).test(text)).toBe(parseWindow(text) !== undefined)
+        expect(whole(instantPattern).test(`-${text}`)).toBe(parseInstant(`-${text}`, now) !== undefined)
+      }),
       { numRuns: 5000 },
     )
-    for (const [longest, unit] of [
-      [36_500, 'd'],
-      [5_214, 'w'],
-      [876_000, 'h'],
-      [3_153_600_000, 's'],
-    ] as const) {
-      expect(whole(durationPattern).test(`${longest}${unit}`)).toBe(true)
-      expect(whole(durationPattern).test(`${longest + 1}${unit}`)).toBe(false)
+    for (const [unit, largest] of Object.entries(largestOfUnit)) {
+      expect(whole(windowPattern).test(`${largest}${unit}`)).toBe(true)
+      expect(whole(windowPattern).test(`${largest + 1}${unit}`)).toBe(false)
     }
+    expect(whole(windowPattern).test('1h'.repeat(maxParts))).toBe(true)
+    expect(whole(windowPattern).test('1h'.repeat(maxParts + 1))).toBe(false)
   })
 
   it('fit every time that is written in full', () => {

@@ -5,12 +5,22 @@ import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { loadFunctions } from '../local/functions.ts'
 
-const folders = ['functions', 'lib', 'local', 'simulators', 'tests', 'benchmarks', 'examples'].filter(
-  (folder) => existsSync(folder),
-)
+const folders = [
+  'cli',
+  'client',
+  'dashboard',
+  'functions',
+  'lib',
+  'local',
+  'scripts',
+  'simulators',
+  'tests',
+  'benchmarks',
+  'examples',
+].filter((folder) => existsSync(folder))
 const files = folders.flatMap((folder) =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /\.(ts|mjs)$/.test(entry.name))
+    .filter((entry) => entry.isFile() && /\.(tsx?|mjs)$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name)),
 )
 const source = new Map(files.map((file) => [file, readFileSync(file, 'utf8')]))
@@ -47,48 +57,75 @@ const shown = ({ file, target }: Import) => `${file} → ${target}`
 
 /** Small files that know no domain and no transport. */
 const ground = [
+  'lib/csv.ts',
   'lib/errors.ts',
+  'lib/histogram.ts',
+  'lib/iso-time.ts',
   'lib/json.ts',
-  'lib/kept.ts',
+  'lib/loopback.ts',
+  'lib/memoize-for.ts',
   'lib/parameters.ts',
-  'lib/built.ts',
   'lib/request-id.ts',
+  'lib/response-fields.ts',
+  'lib/root.ts',
+  'lib/services.ts',
+  'lib/settings.ts',
+  'lib/tally.ts',
+  'lib/time-zone.ts',
   'lib/version.ts',
 ]
+
+const domains = ['devices', 'configuration', 'commands', 'telemetry']
+const foundation = ['registry', 'broker', 'mqtt', 'libsql', 'config', 'log', 'ground']
 
 /** Which part may import which. The first pattern that fits a file says what it is. */
 const layers: readonly { name: string; is: RegExp; mayImport: readonly string[] }[] = [
   {
     name: 'runtime',
-    is: /^lib\/runtime\.ts$/,
-    mayImport: ['config', 'log', 'devices', 'telemetry', 'commands', 'http', 'registry', 'mqtt', 'ground'],
+    is: /^lib\/(runtime|runtime-base|serve)\.ts$/,
+    mayImport: ['dashboard', ...domains, ...foundation, 'http', 'lambda', 'aws'],
   },
-  { name: 'config', is: /^lib\/config\.ts$/, mayImport: ['ground'] },
-  { name: 'secrets', is: /^lib\/secrets\.ts$/, mayImport: ['ground'] },
+  { name: 'dashboard', is: /^lib\/dashboard\//, mayImport: [...domains, ...foundation] },
+  { name: 'config', is: /^lib\/config\.ts$/, mayImport: ['aws', 'ground'] },
   { name: 'log', is: /^lib\/log\.ts$/, mayImport: ['config', 'ground'] },
-  { name: 'registry', is: /^lib\/registry\//, mayImport: ['ground'] },
+  { name: 'aws', is: /^lib\/lambda\/aws\.ts$/, mayImport: ['ground'] },
+  { name: 'lambda', is: /^lib\/lambda\//, mayImport: ['aws', 'http', 'ground'] },
+  { name: 'libsql', is: /^lib\/libsql\//, mayImport: ['ground'] },
+  { name: 'registry', is: /^lib\/registry\//, mayImport: ['libsql', 'ground'] },
   { name: 'mqtt', is: /^lib\/mqtt\//, mayImport: ['ground'] },
-  { name: 'devices', is: /^lib\/devices\//, mayImport: ['registry', 'mqtt', 'log', 'ground'] },
-  { name: 'telemetry', is: /^lib\/telemetry\//, mayImport: ['registry', 'mqtt', 'log', 'ground'] },
-  { name: 'commands', is: /^lib\/commands\//, mayImport: ['registry', 'mqtt', 'log', 'ground'] },
+  {
+    name: 'broker',
+    is: /^lib\/broker\//,
+    mayImport: ['registry', 'mqtt', 'libsql', 'log', 'ground'],
+  },
+  {
+    name: 'devices',
+    is: /^lib\/devices\//,
+    mayImport: ['registry', 'broker', 'mqtt', 'libsql', 'log', 'ground'],
+  },
+  {
+    name: 'telemetry',
+    is: /^lib\/telemetry\//,
+    mayImport: ['registry', 'mqtt', 'libsql', 'log', 'aws', 'ground'],
+  },
+  {
+    name: 'configuration',
+    is: /^lib\/configuration\//,
+    mayImport: ['registry', 'broker', 'mqtt', 'libsql', 'log', 'ground'],
+  },
+  {
+    name: 'commands',
+    is: /^lib\/commands\//,
+    mayImport: ['registry', 'broker', 'mqtt', 'libsql', 'log', 'ground'],
+  },
   { name: 'http', is: /^lib\/http\//, mayImport: ['log', 'ground'] },
   { name: 'ground', is: /^lib\/[a-z-]+\.ts$/, mayImport: ['ground'] },
   {
     name: 'functions',
     is: /^functions\//,
-    mayImport: [
-      'runtime',
-      'config',
-      'log',
-      'devices',
-      'telemetry',
-      'commands',
-      'http',
-      'registry',
-      'mqtt',
-      'ground',
-    ],
+    mayImport: ['runtime', 'dashboard', ...domains, ...foundation, 'http', 'lambda'],
   },
+  { name: 'dashboard', is: /^dashboard\//, mayImport: ['functions', 'devices', 'ground'] },
   { name: 'simulators', is: /^simulators\//, mayImport: ['simulators'] },
   {
     name: 'local',
@@ -96,18 +133,25 @@ const layers: readonly { name: string; is: RegExp; mayImport: readonly string[] 
     mayImport: [
       'functions',
       'runtime',
-      'config',
-      'log',
-      'devices',
-      'telemetry',
-      'commands',
+      'dashboard',
+      ...domains,
+      ...foundation,
       'http',
-      'registry',
-      'mqtt',
-      'ground',
-      'secrets',
+      'lambda',
+      'aws',
       'simulators',
+      'scripts',
     ],
+  },
+  {
+    name: 'cli',
+    is: /^cli\//,
+    mayImport: ['local', 'scripts', 'runtime', ...domains, ...foundation, 'http'],
+  },
+  {
+    name: 'scripts',
+    is: /^scripts\//,
+    mayImport: ['local', 'functions', 'runtime', ...domains, ...foundation, 'http', 'lambda', 'simulators'],
   },
 ]
 const layerOf = (file: string) => layers.find(({ is }) => is.test(file))
@@ -124,7 +168,8 @@ describe('the arrows', () => {
       if (from === undefined || to === undefined || from.name === to.name) return false
       return !from.mayImport.includes(to.name)
     })
-    const allowed = (one: Import) => one.file.startsWith('simulators/') && one.target === 'lib/mqtt/topics.ts'
+    const allowed = ({ file, target }: Import) =>
+      file.startsWith('simulators/') && ['lib/mqtt/topics.ts', 'scripts/command.ts'].includes(target)
     expect(wrong.filter((one) => !allowed(one)).map(shown)).toEqual([])
   })
 
@@ -137,9 +182,24 @@ describe('the arrows', () => {
     expect(wrong.map(shown)).toEqual([])
   })
 
-  it('never lead into local/ but from itself, tests and benchmarks', () => {
+  it('lead from the page in the browser to types, and to files that run in a browser, too', () => {
+    // They use nothing of Node.
+    const forBrowsers = ['lib/csv.ts', 'lib/devices/event-words.ts', 'lib/devices/import-parts.ts']
+    const leaving = ours.filter(
+      ({ file, target }) => file.startsWith('dashboard/') && !target.startsWith('dashboard/'),
+    )
+    expect(leaving.length).toBeGreaterThan(0)
+    const values = new Set(leaving.filter(({ typeOnly }) => !typeOnly).map(({ target }) => target))
+    expect([...values].sort()).toEqual(forBrowsers)
+    expect(ours.filter(({ file, typeOnly }) => forBrowsers.includes(file) && !typeOnly).map(shown)).toEqual(
+      [],
+    )
+  })
+
+  it('never lead into local/ but from itself, scripts, tests and benchmarks', () => {
     const wrong = ours.filter(
-      ({ file, target }) => target.startsWith('local/') && !/^(local|tests|benchmarks)\//.test(file),
+      ({ file, target }) =>
+        target.startsWith('local/') && !/^(cli|local|scripts|tests|benchmarks)\//.test(file),
     )
     expect(wrong.map(shown)).toEqual([])
   })
@@ -152,7 +212,17 @@ describe('the arrows', () => {
 
   it('know every small file of lib by name, so that no drawer for anything comes to be', () => {
     const small = files.filter((file) => /^lib\/[^/]+\.ts$/.test(file))
-    const known = [...ground, 'lib/runtime.ts', 'lib/config.ts', 'lib/aws.ts', 'lib/secrets.ts', 'lib/log.ts']
+    const known = [
+      ...ground,
+      'lib/runtime.ts',
+      'lib/runtime-base.ts',
+      'lib/serve.ts',
+      'lib/config.ts',
+      'lib/lambda/aws.ts',
+      'lib/lambda/secrets.ts',
+      'lib/group-commit.ts',
+      'lib/log.ts',
+    ]
     expect(small.filter((file) => !known.includes(file))).toEqual([])
     expect(files.filter((file) => /(^|\/)(utils?|helpers?|common|misc|index)\.ts$/.test(file))).toEqual([])
   })
@@ -177,7 +247,7 @@ describe('the sources', () => {
   })
 
   it('begin with what they are', () => {
-    const undescribed = product.filter((file) => !/^(\/\*\*|\/\/)/.test(source.get(file) ?? ''))
+    const undescribed = product.filter((file) => !/^(?:#!.*\n)?(?:\/\*\*|\/\/)/.test(source.get(file) ?? ''))
     expect(undescribed).toEqual([])
   })
 })
@@ -186,7 +256,7 @@ describe('the packages', () => {
   const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as Record<
     'dependencies' | 'devDependencies' | 'scripts',
     Record<string, string>
-  >
+  > & { readonly name: string }
   const builtin = new Set(builtinModules)
   const used = imports.filter(
     ({ target }) => !folders.some((folder) => target.startsWith(`${folder}/`)) && !target.startsWith('node:'),
@@ -195,9 +265,14 @@ describe('the packages', () => {
   it('are declared where they are used: what runs depends, what tests is for development', () => {
     const missing = used.filter(({ file, target, typeOnly }) => {
       const name = packageOf(target)
-      if (builtin.has(name) || /\.(json|ts)$/.test(target)) return false
-      const forRunning =
-        !/^(tests|benchmarks)\//.test(file) && !typeOnly && !/^local\/(build|dev|api)\.ts$/.test(file)
+      if (
+        builtin.has(name) ||
+        name === manifest.name ||
+        target.startsWith('#') ||
+        /\.(json|ts|css)$/.test(target)
+      )
+        return false
+      const forRunning = !/^(tests|benchmarks)\//.test(file) && !typeOnly
       const declared = forRunning
         ? Object.keys(manifest.dependencies)
         : Object.keys({ ...manifest.dependencies, ...manifest.devDependencies })
@@ -232,14 +307,14 @@ describe('serverless.yml, iot-rules and functions', () => {
   })
 
   it('have the same routes', async () => {
-    const { routes, http, names } = await loadFunctions()
+    const { routes, http, names, module } = await loadFunctions()
     for (const name of names) {
       const declared = routes
         .filter(({ functionName }) => functionName === name)
         .map(({ method, path }) => `${method} ${path}`)
-      const text = source.get(`functions/${name.replace('-', '/')}.ts`) ?? ''
-      const registered = [...text.matchAll(/'((?:GET|POST|PUT|DELETE) \/[^']*)'/g)].map(([, route]) => route)
-      expect(registered.sort(), name).toEqual(declared.sort())
+      const { route, documentation } = await module(name)
+      expect([...(route?.addresses ?? [])].sort(), name).toEqual(declared.sort())
+      expect(documentation === undefined, name).toBe(route === undefined)
       if (declared.length > 0) expect(typeof (await http(name)).app, name).toBe('function')
     }
   })
@@ -258,5 +333,34 @@ describe('serverless.yml, iot-rules and functions', () => {
       [...text.matchAll(/file\(iot-rules\/([\w-]+\.yml)\):sql\}/g)].map(([, file]) => file),
     )
     expect([...used].sort()).toEqual(rules.sort())
+  })
+})
+
+describe('the tests', () => {
+  /** Files that the test of another one covers as a whole. */
+  const coveredBy = new Map([
+    ['lib/http/limit/shared.ts', 'tests/lib/http/limit/upstash.test.ts'],
+    ['lib/http/limit/memory.ts', 'tests/lib/http/limit/limiter.test.ts'],
+    ['lib/http/context.ts', 'tests/lib/http/endpoint.test.ts'],
+    ['lib/http/errors.ts', 'tests/lib/http/endpoint.test.ts'],
+    ['lib/http/headers.ts', 'tests/lib/http/endpoint.test.ts'],
+    ['lib/http/route.ts', 'tests/lib/http/reply-types.test.ts'],
+    ['lib/http/openapi.ts', 'tests/functions/system/openapi.test.ts'],
+    ['lib/http/accept-encoding.ts', 'tests/functions/system/asset.test.ts'],
+    ['lib/http/api-viewer.ts', 'tests/functions/system/docs-file.test.ts'],
+    ['lib/http/error-schema.ts', 'tests/e2e/openapi.test.ts'],
+  ])
+  const testOf = (file: string) => `tests/${file.replace(/\.ts$/, '.test.ts')}`
+
+  it('mirror the tree: every function and every file of lib/http has a test of its own', () => {
+    const tested = files.filter((file) => /^(functions|lib\/http)\//.test(file))
+    expect(tested.length).toBeGreaterThan(40)
+    const missing = tested.filter((file) => !source.has(coveredBy.get(file) ?? testOf(file)))
+    expect(missing).toEqual([])
+  })
+
+  it('have no exception for a file that is gone or has a test of its own', () => {
+    const needless = [...coveredBy.keys()].filter((file) => !source.has(file) || source.has(testOf(file)))
+    expect(needless).toEqual([])
   })
 })

@@ -1,4 +1,4 @@
-/** The floor of MQTT: aedes with nothing around it, one listener hears every message. Asked anything, it says how many. */
+/** The floor of MQTT: aedes alone with one listener. It answers every question with the number of messages. */
 import { type AddressInfo, createServer } from 'node:net'
 import { Aedes } from 'aedes'
 import { type PortFacts, serve } from '../process.ts'

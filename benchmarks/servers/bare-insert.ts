@@ -1,10 +1,10 @@
-/** The floor of registration: one row after another into the registry's own table, each durable before the next. */
+/** The floor of registration: inserts into the registry's table one after the other, each durable before the next. */
 import { join } from 'node:path'
 import { openRegistry } from '../../lib/registry/db.ts'
 import { devices } from '../../lib/registry/schema.ts'
 import { serve } from '../process.ts'
 
-/** What the question `insert` is answered with, ms each. */
+/** The answer to the question `insert`: milliseconds of each insert. */
 export type InsertTimes = readonly number[]
 
 serve(async () => {

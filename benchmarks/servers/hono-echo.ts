@@ -1,10 +1,10 @@
-/** The floor of HTTP: Hono on Node with one route that parses the body and gives it back. */
+/** The floor of HTTP: Hono on Node with one route that parses the body and answers with it. */
 import type { AddressInfo } from 'node:net'
 import { serve as listen } from '@hono/node-server'
 import { Hono } from 'hono'
 import { type PortFacts, serve } from '../process.ts'
 
-/** Bytes of an answer: as many as the layer's. */
+/** Bytes of an answer: as many as the server's. */
 const answerBytes = Number(process.argv[2])
 
 serve(async () => {

@@ -1,47 +1,70 @@
-/** PUT /api/v1/admin/devices/{id}/config: changes keys of the desired configuration as one; null deletes a key. */
+/** PUT /api/v1/admin/devices/{id}/config: changes several keys of the desired configuration at once; null deletes a key. */
+
 import * as z from 'zod'
-import {
-  type Changes,
-  type Configurations,
-  configurationView,
-  dataTypeOf,
-} from '../../lib/commands/configuration.ts'
-import { configurationKey, jsonValue } from '../../lib/commands/fields.ts'
-import type { Device } from '../../lib/devices/device.ts'
+import { type Configurations, changesOf, configurationView } from '../../lib/configuration/configurations.ts'
+import { configurationChanges } from '../../lib/configuration/fields.ts'
+import * as configurationResponses from '../../lib/configuration/responses.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { notAnObject } from '../../lib/devices/fields.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { idOf, jsonBody } from '../../lib/http/validate.ts'
 import { entityTag, expectedVersion } from '../../lib/http/versions.ts'
-import type { Log } from '../../lib/log.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 
-export const Body = z.object(
-  { configuration: z.record(configurationKey, jsonValue, 'must be an object of keys and values') },
-  notAnObject,
-)
+const Body = z.object({ configuration: configurationChanges }, notAnObject)
 
-interface Deps {
-  log: Log
-  gate: Gate<Device>
+export const documentation = () =>
+  describeRoute({
+    summary: 'Changes the desired configuration of a device',
+    description: 'Changes all named keys at once; null deletes a key. A device has at most 128 keys.',
+    otherParameters: {
+      'If-Match': {
+        in: 'header',
+        description: 'The `ETag` the change was made from: 412 when the configuration has changed since.',
+        schema: { type: 'string', pattern: '^(?:\\*|"?[0-9]{1,15}"?)$' },
+      },
+    },
+    body: {
+      schema: Body,
+      required: true,
+      examples: { interval: { configuration: { sampling_interval: 30, led: 'off', threshold: null } } },
+    },
+    responses: {
+      200: json(
+        'The configuration as it is now.',
+        z.strictObject({
+          status: fields.success,
+          message: z.string(),
+          device_id: fields.deviceId,
+          ...configurationResponses.configuration,
+          published: z.boolean().describe('False when the broker has not taken it.'),
+        }),
+        'ETag',
+      ),
+    },
+    errors: [412],
+  })
+
+export const route = defineRoute({
+  addresses: ['PUT /api/v1/admin/devices/:id/config'],
+  access: 'admin',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
   devices: Devices
   configurations: Pick<Configurations, 'change'>
 }
 
-export const configureDevice = ({ log, gate, devices, configurations }: Deps) =>
-  endpoint(log, 'PUT /api/v1/admin/devices/:id/config', gate.admin(), async (c) => {
+export const configureDevice = ({ devices, configurations, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply) => {
     const { id } = await devices.get(idOf(c))
     const ifVersion = expectedVersion(c)
     const { configuration } = await jsonBody(c, Body)
-    const changes: Changes = Object.fromEntries(
-      Object.entries(configuration).map(([key, value]) => [
-        key,
-        value === null ? null : { value, dataType: dataTypeOf(value) },
-      ]),
-    )
-    const changed = await configurations.change(id, changes, { by: 'admin', ifVersion })
+    const changed = await configurations.change(id, changesOf(configuration), { by: 'admin', ifVersion })
     c.get('headers').ETag = entityTag(changed.version)
     return reply(c, 200, {
       status: 'success',
@@ -52,11 +75,7 @@ export const configureDevice = ({ log, gate, devices, configurations }: Deps) =>
     })
   })
 
-export const handler = lambda(async () =>
-  configureDevice({
-    log: runtime.log(),
-    gate: await runtime.gate(),
-    devices: await runtime.devices(),
-    configurations: await runtime.configurations(),
-  }),
-)
+export const handler = serve(configureDevice, {
+  devices: runtime.devices,
+  configurations: runtime.configurations,
+})

@@ -1,67 +1,106 @@
-/** GET /api/v1/admin/dashboard and its alias /api/v1/admin/stats: the fleet in numbers. */
-import { type Device, deviceView } from '../../lib/devices/device.ts'
-import type { Devices } from '../../lib/devices/devices.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
-import { kept } from '../../lib/kept.ts'
-import type { Log } from '../../lib/log.ts'
+/** GET /api/v1/admin/dashboard and its alias /api/v1/admin/stats: the system in numbers. */
+import * as z from 'zod'
+import type { Overview } from '../../lib/dashboard/overview.ts'
+import * as dashboardResponses from '../../lib/dashboard/responses.ts'
+import * as deviceResponses from '../../lib/devices/responses.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
-import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
-import { formatMillis } from '../../lib/telemetry/time.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import * as telemetryResponses from '../../lib/telemetry/responses.ts'
 
-interface Deps {
-  log: Log
-  gate: Gate<Device>
-  devices: Devices
-  telemetry: Telemetry
-}
-
-/** Counting is work: it is done at most this often, ms. */
-const countEveryMs = 15_000
-const msPerMinute = 60_000
-
-export const dashboard = ({ log, gate, devices, telemetry }: Deps) => {
-  const numbers = kept(countEveryMs, async () => {
-    const now = Date.now()
-    const since = (minutes: number) => telemetry.countSince(BigInt(now - minutes * msPerMinute) * 1_000_000n)
-    const healthy = telemetry.check().then(
-      () => true,
-      () => false,
-    )
-    if (!(await healthy)) return { now, summary: await devices.summary(), messages: null }
-    const [summary, minute, hour, day] = await Promise.all([
-      devices.summary(),
-      since(1),
-      since(60),
-      since(1440),
-    ])
-    return { now, summary, messages: { last_minute: minute, last_hour: hour, last_day: day } }
-  })
-  return endpoint(
-    log,
-    ['GET /api/v1/admin/dashboard', 'GET /api/v1/admin/stats'],
-    gate.admin(),
-    async (c) => {
-      const { now, summary, messages } = await numbers()
-      const { total, byStatus, byType, online, lastSeen } = summary
-      return reply(c, 200, {
-        status: 'success',
-        timestamp: formatMillis(now),
-        devices: { total, online, offline: total - online, by_status: byStatus, by_type: byType },
-        messages,
-        storage: { backend: telemetry.backend, status: messages === null ? 'unavailable' : 'healthy' },
-        last_seen: lastSeen.map(deviceView),
-      })
+export const documentation = () =>
+  describeRoute({
+    summary: 'Shows the system in numbers',
+    description:
+      'Devices and messages are counted at most every 15 s, accounts and dead letters every 5 s, the rest every second. Counts of a large fleet come more seldom.',
+    aliases: {
+      'GET /api/v1/admin/stats': {
+        operationId: 'admin-stats',
+        description: 'The same as `GET /api/v1/admin/dashboard`.',
+      },
     },
-  )
+    responses: {
+      200: json(
+        'Counts of devices and messages.',
+        z.strictObject({
+          status: fields.success,
+          timestamp: fields.time.describe('When it was counted.'),
+          devices: z.strictObject({
+            total: fields.count,
+            online: fields.count,
+            offline: fields.count,
+            by_status: z.strictObject({
+              active: fields.count,
+              inactive: fields.count,
+              maintenance: fields.count,
+            }),
+            by_type: z.record(z.string(), z.int().min(1)),
+          }),
+          messages: z
+            .strictObject({
+              last_minute: fields.count,
+              last_hour: fields.count,
+              last_day: fields.count,
+            })
+            .nullable()
+            .describe(
+              'Readings by their time; null while the store is unavailable, and until they are counted.',
+            ),
+          messages_per_minute: z
+            .array(
+              z.strictObject({
+                time: fields.time.describe('Begin of the minute.'),
+                stored: fields.count,
+                spooled: fields.count,
+                rejected: fields.count,
+              }),
+            )
+            .nullable()
+            .describe(
+              'Readings by the minute of their arrival, the last 60 minutes, oldest first; null where no process sees every message.',
+            ),
+          accounting: telemetryResponses.account
+            .extend({
+              difference: z.int().describe('received minus its parts: 0 unless something was lost.'),
+            })
+            .nullable()
+            .describe('Readings since the first start; null while it cannot be read.'),
+          storage: z.strictObject({
+            backend: telemetryResponses.backend,
+            status: z.enum(['healthy', 'unavailable']),
+          }),
+          broker: z.strictObject({
+            kind: z.enum(['embedded', 'mosquitto', 'aws-iot', 'none']),
+            connected: z.boolean(),
+            connections: fields.count.nullable().describe('Null where the server cannot tell.'),
+          }),
+          spool: z
+            .strictObject({ depth: fields.count, oldest_age_s: fields.count.nullable() })
+            .nullable()
+            .describe('Readings that wait for the time-series database; null while it cannot be read.'),
+          dead_letters: z.strictObject({ count: fields.count }),
+          events: z
+            .array(dashboardResponses.fleetEvent)
+            .describe('The newest 20 of all devices, newest first.'),
+          last_seen: z.array(deviceResponses.device).describe('The ten devices that were seen last.'),
+        }),
+      ),
+    },
+  })
+
+export const route = defineRoute({
+  addresses: ['GET /api/v1/admin/dashboard', 'GET /api/v1/admin/stats'],
+  access: 'admin',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
+  overview: Overview
 }
 
-export const handler = lambda(async () =>
-  dashboard({
-    log: runtime.log(),
-    gate: await runtime.gate(),
-    devices: await runtime.devices(),
-    telemetry: await runtime.telemetry(),
-  }),
-)
+export const dashboard = ({ overview, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply) => reply(c, 200, await overview.read()))
+
+export const handler = serve(dashboard, { overview: runtime.overview })

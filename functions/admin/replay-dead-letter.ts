@@ -1,28 +1,55 @@
-/** POST /api/v1/admin/dead-letters/{id}/replay: the message is tried again, with the device and the arrival of our record. */
-import type { Device } from '../../lib/devices/device.ts'
+/** POST /api/v1/admin/dead-letters/{id}/replay: stores a dead letter again, with the device and the arrival time of our record. */
+import * as z from 'zod'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { idOf } from '../../lib/http/validate.ts'
-import { decodeJson } from '../../lib/json.ts'
-import type { Log } from '../../lib/log.ts'
 import { parseDeviceTopic } from '../../lib/mqtt/topics.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 import type { DeadLetters } from '../../lib/telemetry/dead-letters.ts'
+import { decodePayload } from '../../lib/telemetry/payload/parse.ts'
+import * as telemetryResponses from '../../lib/telemetry/responses.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 
-interface Deps {
-  log: Log
-  gate: Gate<Device>
+export const documentation = () =>
+  describeRoute({
+    summary: 'Tries a message again that could not be stored',
+    description:
+      'Device and arrival are those of the record, never of the payload. Readings that are refused again stay in it.',
+    responses: {
+      200: json(
+        'At least one reading was taken.',
+        z.strictObject({
+          status: fields.success,
+          message: z.string(),
+          id: z.int().min(1),
+          accepted: z.int().min(1),
+          queued: fields.count,
+          duplicates: fields.count,
+          rejected: telemetryResponses.rejections,
+        }),
+      ),
+    },
+    errors: [400, 409, 422],
+  })
+
+export const route = defineRoute({
+  addresses: ['POST /api/v1/admin/dead-letters/:id/replay'],
+  access: 'admin',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
   devices: Pick<Devices, 'find'>
   telemetry: Pick<Telemetry, 'replay' | 'settleReplay'>
   deadLetters: Pick<DeadLetters, 'get' | 'narrow' | 'discard'>
 }
 
-export const replayDeadLetter = ({ log, gate, devices, telemetry, deadLetters }: Deps) =>
-  endpoint(log, 'POST /api/v1/admin/dead-letters/:id/replay', gate.admin(), async (c) => {
+export const replayDeadLetter = ({ devices, telemetry, deadLetters, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply) => {
     const letter = await deadLetters.get(idOf(c))
     const { id, deviceId, indexes, receivedAt, messageId } = letter
     const device = deviceId === undefined ? undefined : await devices.find(deviceId)
@@ -34,7 +61,7 @@ export const replayDeadLetter = ({ log, gate, devices, telemetry, deadLetters }:
     }
     const { accepted, queued, duplicates, rejected } = await telemetry.replay(device, {
       id,
-      body: decodeJson(letter.payload),
+      ...decodePayload(letter.payload),
       indexes,
       receivedAt,
       messageId,
@@ -48,7 +75,7 @@ export const replayDeadLetter = ({ log, gate, devices, telemetry, deadLetters }:
           `${rejected.length} readings were refused again; [${first.index}] ${first.message}`,
         )
       : await deadLetters.discard(id)
-    // Of two replays at once only one finds the letter as it was.
+    // When two replays run at once, only one of them finds the dead letter unchanged.
     if (left) await telemetry.settleReplay(device.id, indexes === undefined ? 1 : accepted)
     else if (indexes === undefined) await telemetry.settleReplay(device.id, rejected.length)
     return reply(c, 200, {
@@ -62,12 +89,8 @@ export const replayDeadLetter = ({ log, gate, devices, telemetry, deadLetters }:
     })
   })
 
-export const handler = lambda(async () =>
-  replayDeadLetter({
-    log: runtime.log(),
-    gate: await runtime.gate(),
-    devices: await runtime.devices(),
-    telemetry: await runtime.telemetry(),
-    deadLetters: await runtime.deadLetters(),
-  }),
-)
+export const handler = serve(replayDeadLetter, {
+  devices: runtime.devices,
+  telemetry: runtime.telemetry,
+  deadLetters: runtime.deadLetters,
+})

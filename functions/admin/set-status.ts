@@ -1,27 +1,56 @@
-/** PUT /api/v1/admin/devices/{id}/status: lets a device work, takes it into maintenance, or shuts it out. */
+/** PUT /api/v1/admin/devices/{id}/status: makes a device active, puts it into maintenance, or makes it inactive. */
+
 import * as z from 'zod'
-import type { Sessions } from '../../lib/commands/sessions.ts'
-import type { Device } from '../../lib/devices/device.ts'
+import type { Sessions } from '../../lib/broker/sessions.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { deviceStatus, notAnObject } from '../../lib/devices/fields.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+import * as deviceResponses from '../../lib/devices/responses.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { idOf, jsonBody } from '../../lib/http/validate.ts'
-import type { Log } from '../../lib/log.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 
-export const Body = z.object({ status: deviceStatus }, notAnObject)
+const Body = z.object({ status: deviceStatus }, notAnObject)
 
-interface Deps {
-  log: Log
-  gate: Gate<Device>
+export const documentation = () =>
+  describeRoute({
+    summary: 'Sets the status of a device',
+    description: 'It takes effect on HTTP and MQTT; a device that becomes inactive is cut off.',
+    body: {
+      schema: Body,
+      required: true,
+      examples: { maintenance: { status: 'maintenance' } },
+    },
+    responses: {
+      200: json(
+        'The status before and now.',
+        z.strictObject({
+          status: fields.success,
+          message: z.string(),
+          device_id: fields.deviceId,
+          old_status: deviceResponses.status,
+          new_status: deviceResponses.status,
+          sessions_ended: deviceResponses.sessionsEnded,
+        }),
+      ),
+    },
+  })
+
+export const route = defineRoute({
+  addresses: ['PUT /api/v1/admin/devices/:id/status'],
+  access: 'admin',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
   devices: Devices
   sessions: Sessions
 }
 
-export const setDeviceStatus = ({ log, gate, devices, sessions }: Deps) =>
-  endpoint(log, 'PUT /api/v1/admin/devices/:id/status', gate.admin(), async (c) => {
+export const setDeviceStatus = ({ devices, sessions, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply) => {
     const id = idOf(c)
     const { status } = await jsonBody(c, Body)
     const { before } = await devices.update(id, { status }, 'admin')
@@ -36,11 +65,4 @@ export const setDeviceStatus = ({ log, gate, devices, sessions }: Deps) =>
     })
   })
 
-export const handler = lambda(async () =>
-  setDeviceStatus({
-    log: runtime.log(),
-    gate: await runtime.gate(),
-    devices: await runtime.devices(),
-    sessions: await runtime.sessions(),
-  }),
-)
+export const handler = serve(setDeviceStatus, { devices: runtime.devices, sessions: runtime.sessions })

@@ -1,19 +1,49 @@
-/** GET /api/v1/admin/devices/{id}: all that is known of one device. */
-import { type ConfigurationStore, configurationView } from '../../lib/commands/configuration.ts'
-import { type Device, deviceDetails } from '../../lib/devices/device.ts'
-import { credentialView, type Devices } from '../../lib/devices/devices.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+/** GET /api/v1/admin/devices/{id}: a device with its keys, configuration and accounting. */
+import * as z from 'zod'
+import {
+  type ConfigurationStore,
+  configurationView,
+  versionsView,
+} from '../../lib/configuration/configurations.ts'
+import * as configurationResponses from '../../lib/configuration/responses.ts'
+import { credentialView } from '../../lib/devices/credentials.ts'
+import { deviceDetails } from '../../lib/devices/device.ts'
+import type { Devices } from '../../lib/devices/devices.ts'
+import * as deviceResponses from '../../lib/devices/responses.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { idOf } from '../../lib/http/validate.ts'
-import type { Log } from '../../lib/log.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
-import { accountView } from '../../lib/telemetry/intake.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import { accountView } from '../../lib/telemetry/account.ts'
+import * as telemetryResponses from '../../lib/telemetry/responses.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 
-interface Deps {
-  log: Log
-  gate: Gate<Device>
+export const documentation = () =>
+  describeRoute({
+    summary: 'Shows all that is known of a device',
+    responses: {
+      200: json(
+        'The device, its keys and its configuration.',
+        z.strictObject({
+          status: fields.success,
+          device: deviceResponses.shownDevice,
+          auth_records: z.array(deviceResponses.authRecord).describe('Newest first.'),
+          configurations: z.strictObject(configurationResponses.configuration),
+          accounting: telemetryResponses.account.describe('Readings of the device, since it was registered.'),
+        }),
+      ),
+    },
+  })
+
+export const route = defineRoute({
+  addresses: ['GET /api/v1/admin/devices/:id'],
+  access: 'admin',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
   devices: Devices
   configurations: Pick<ConfigurationStore, 'read'>
   telemetry: Pick<Telemetry, 'count' | 'account'>
@@ -21,10 +51,10 @@ interface Deps {
   exact: boolean
 }
 
-export const showDevice = ({ log, gate, devices, configurations, telemetry, exact }: Deps) =>
-  endpoint(log, 'GET /api/v1/admin/devices/:id', gate.admin(), async (c) => {
+export const showDevice = ({ devices, configurations, telemetry, exact, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply) => {
     const device = await devices.get(idOf(c))
-    const [credentials, configuration, stored, account] = await Promise.all([
+    const [credentials, configuration, telemetryCount, account] = await Promise.all([
       devices.credentials(device.id),
       configurations.read(device.id),
       telemetry.count(device.id),
@@ -32,20 +62,20 @@ export const showDevice = ({ log, gate, devices, configurations, telemetry, exac
     ])
     return reply(c, 200, {
       status: 'success',
-      device: { ...deviceDetails(device, Date.now()), telemetry_count: stored },
+      device: {
+        ...deviceDetails(device, Date.now()),
+        telemetry_count: telemetryCount,
+        ...versionsView(configuration),
+      },
       auth_records: credentials.map((credential) => credentialView(credential, Date.now())),
       configurations: configurationView(configuration),
       accounting: accountView(account, exact),
     })
   })
 
-export const handler = lambda(async () =>
-  showDevice({
-    log: runtime.log(),
-    gate: await runtime.gate(),
-    devices: await runtime.devices(),
-    configurations: await runtime.configurationStore(),
-    telemetry: await runtime.telemetry(),
-    exact: runtime.config().queue === undefined,
-  }),
-)
+export const handler = serve(showDevice, {
+  devices: runtime.devices,
+  configurations: runtime.configurationStore,
+  telemetry: runtime.telemetry,
+  exact: () => runtime.config().queue === undefined,
+})

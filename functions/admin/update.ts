@@ -1,7 +1,8 @@
-/** PUT /api/v1/admin/devices/{id}: changes what is registered of a device. */
+/** PUT /api/v1/admin/devices/{id}: changes the registered fields of a device. */
+
 import * as z from 'zod'
-import type { Sessions } from '../../lib/commands/sessions.ts'
-import { type Device, deviceDetails } from '../../lib/devices/device.ts'
+import type { Sessions } from '../../lib/broker/sessions.ts'
+import { deviceDetails } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import {
   description,
@@ -11,14 +12,15 @@ import {
   offlineAfter,
   toDescription,
 } from '../../lib/devices/fields.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+import * as deviceResponses from '../../lib/devices/responses.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { idOf, jsonBody } from '../../lib/http/validate.ts'
-import type { Log } from '../../lib/log.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 
-export const Body = z.object(
+const Body = z.object(
   {
     name: identity.name.optional(),
     device_type: identity.device_type.optional(),
@@ -29,15 +31,42 @@ export const Body = z.object(
   notAnObject,
 )
 
-interface Deps {
-  log: Log
-  gate: Gate<Device>
+export const documentation = () =>
+  describeRoute({
+    summary: 'Changes the registered fields of a device',
+    description: 'What is left out stays as it is. A device that becomes inactive is cut off.',
+    body: {
+      schema: Body,
+      required: true,
+      examples: { place: { location: 'Greenhouse, north', offline_after_s: 600 } },
+    },
+    fieldDescriptions: { offline_after_s: 'Seconds; null takes the default of the settings.' },
+    responses: {
+      200: json(
+        'The device as it is now.',
+        z.strictObject({
+          status: fields.success,
+          message: z.string(),
+          device: deviceResponses.deviceDetails,
+        }),
+      ),
+    },
+    errors: [409],
+  })
+
+export const route = defineRoute({
+  addresses: ['PUT /api/v1/admin/devices/:id'],
+  access: 'admin',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
   devices: Devices
   sessions: Sessions
 }
 
-export const updateDevice = ({ log, gate, devices, sessions }: Deps) =>
-  endpoint(log, 'PUT /api/v1/admin/devices/:id', gate.admin(), async (c) => {
+export const updateDevice = ({ devices, sessions, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply) => {
     const id = idOf(c)
     const body = await jsonBody(c, Body)
     const change = {
@@ -56,11 +85,4 @@ export const updateDevice = ({ log, gate, devices, sessions }: Deps) =>
     })
   })
 
-export const handler = lambda(async () =>
-  updateDevice({
-    log: runtime.log(),
-    gate: await runtime.gate(),
-    devices: await runtime.devices(),
-    sessions: await runtime.sessions(),
-  }),
-)
+export const handler = serve(updateDevice, { devices: runtime.devices, sessions: runtime.sessions })

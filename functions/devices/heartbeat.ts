@@ -1,16 +1,43 @@
-/** POST /api/v1/devices/heartbeat: a sign of life; a body is not needed and not read. */
-import type { Device } from '../../lib/devices/device.ts'
+/** POST /api/v1/devices/heartbeat: updates when the calling device was last seen; the body is not read. */
+import * as z from 'zod'
 import type { Devices } from '../../lib/devices/devices.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
-import type { Log } from '../../lib/log.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
+import { formatMillis } from '../../lib/iso-time.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
-import { formatMillis } from '../../lib/telemetry/time.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 
-export const sendHeartbeat = ({ log, gate, devices }: { log: Log; gate: Gate<Device>; devices: Devices }) =>
-  endpoint(log, 'POST /api/v1/devices/heartbeat', gate.device('requests'), (c, { id }) => {
-    devices.seen(id)
+export const documentation = () =>
+  describeRoute({
+    summary: 'Tells that the device is there',
+    description: 'A body is not needed and not read.',
+    responses: {
+      200: json(
+        'It was noted.',
+        z.strictObject({
+          message: z.string(),
+          device_id: fields.deviceId,
+          timestamp: fields.time,
+          status: z.literal('online'),
+        }),
+      ),
+    },
+  })
+
+export const route = defineRoute({
+  addresses: ['POST /api/v1/devices/heartbeat'],
+  access: 'device',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
+  devices: Devices
+}
+
+export const sendHeartbeat = ({ devices, ...shared }: Deps) =>
+  endpoint(route, shared, (c, reply, { id }) => {
+    devices.touch(id)
     return reply(c, 200, {
       message: 'Heartbeat received',
       device_id: id,
@@ -19,6 +46,4 @@ export const sendHeartbeat = ({ log, gate, devices }: { log: Log; gate: Gate<Dev
     })
   })
 
-export const handler = lambda(async () =>
-  sendHeartbeat({ log: runtime.log(), gate: await runtime.gate(), devices: await runtime.devices() }),
-)
+export const handler = serve(sendHeartbeat, { devices: runtime.devices })

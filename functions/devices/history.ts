@@ -1,36 +1,62 @@
-/** GET /api/v1/devices/telemetry: the device's own readings, newest first. */
-import type { Device } from '../../lib/devices/device.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+/** GET /api/v1/devices/telemetry: readings of the calling device, newest first. */
+import * as z from 'zod'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { queryOf } from '../../lib/http/validate.ts'
-import type { Log } from '../../lib/log.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
-import { HistoryParameters, maxAnswerBytes, nowNs, openEnd, readingView } from '../../lib/telemetry/query.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import { HistoryParameters, maxAnswerBytes, nowNs, readingView, zoneOf } from '../../lib/telemetry/query.ts'
+import * as telemetryResponses from '../../lib/telemetry/responses.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
-import { formatTime } from '../../lib/telemetry/time.ts'
+import { formatTime, hourNs } from '../../lib/telemetry/time.ts'
 
-const hourNs = 3_600_000_000_000n
+const Query = HistoryParameters.omit({ format: true })
 
-export const Parameters = HistoryParameters.omit({ format: true })
+export const documentation = () =>
+  describeRoute({
+    summary: 'Reads the readings of the device itself',
+    query: Query,
+    exampleQuery: { start_time: '-1h', limit: 100 },
+    fieldDescriptions: {
+      start_time: 'Left out: a day back.',
+      end_time: 'Left out: now, and the few minutes that clocks may be ahead.',
+    },
+    responses: {
+      200: json(
+        'Readings, newest first unless asked otherwise.',
+        z.strictObject({
+          status: fields.success,
+          telemetry: z.array(telemetryResponses.reading),
+          count: fields.count,
+          limit: z.int().min(1),
+          start_time: fields.time,
+          next_cursor: fields.nextCursor,
+        }),
+      ),
+    },
+  })
 
-export const ownHistory = ({
-  log,
-  gate,
-  telemetry,
-}: {
-  log: Log
-  gate: Gate<Device>
+export const route = defineRoute({
+  addresses: ['GET /api/v1/devices/telemetry'],
+  access: 'device',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
   telemetry: Telemetry
-}) =>
-  endpoint(log, 'GET /api/v1/devices/telemetry', gate.device('requests'), async (c, device) => {
-    const asked = queryOf(c, Parameters)
-    const from = asked.start_time ?? nowNs() - hourNs
+}
+
+export const ownHistory = ({ telemetry, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply, device) => {
+    const asked = queryOf(c, Query)
+    const zone = zoneOf(asked, device)
+    const from = asked.start_time?.(zone) ?? nowNs() - 24n * hourNs
     const limit = asked.limit ?? 1000
     const { readings, cursor } = await telemetry.history({
       deviceId: device.id,
       from,
-      to: asked.end_time ?? openEnd(),
+      to: asked.end_time?.(zone) ?? telemetry.openEnd(),
       fields: asked.fields,
       limit,
       order: asked.order ?? 'desc',
@@ -47,6 +73,4 @@ export const ownHistory = ({
     })
   })
 
-export const handler = lambda(async () =>
-  ownHistory({ log: runtime.log(), gate: await runtime.gate(), telemetry: await runtime.telemetry() }),
-)
+export const handler = serve(ownHistory, { telemetry: runtime.telemetry })

@@ -1,23 +1,60 @@
-/** POST /api/v1/devices/register: a new device and its first API key, shown here only. */
+/** POST /api/v1/devices/register: registers a device and shows its first API key, here only. */
+
 import * as z from 'zod'
-import { type Device, deviceView } from '../../lib/devices/device.ts'
+import { deviceView } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { description, identity, notAnObject, toDescription } from '../../lib/devices/fields.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+import * as deviceResponses from '../../lib/devices/responses.ts'
+import { AppError } from '../../lib/errors.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { jsonBody } from '../../lib/http/validate.ts'
-import type { Log } from '../../lib/log.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 
-export const Body = z.object({ ...identity, ...description }, notAnObject)
+const Body = z.object({ ...identity, ...description }, notAnObject)
 
-export const registerDevice = ({ log, gate, devices }: { log: Log; gate: Gate<Device>; devices: Devices }) =>
-  endpoint(log, 'POST /api/v1/devices/register', gate.enrol(), async (c) => {
+export const documentation = () =>
+  describeRoute({
+    summary: 'Registers a device',
+    description: 'Answers with the API key of the device: it is shown here and by a rotation only.',
+    body: {
+      schema: Body,
+      required: true,
+      examples: {
+        sensor: { name: 'greenhouse-1', device_type: 'temperature_sensor', location: 'Greenhouse' },
+      },
+    },
+    fieldDescriptions: { name: 'Taken names are refused.' },
+    responses: {
+      201: json(
+        'The device, with its key.',
+        z.strictObject({ message: z.string(), device: deviceResponses.newDevice }),
+      ),
+    },
+    errors: [409],
+  })
+
+export const route = defineRoute({
+  addresses: ['POST /api/v1/devices/register'],
+  access: 'enrol',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
+  devices: Devices
+}
+
+export const registerDevice = ({ devices, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply, enrollment) => {
     const body = await jsonBody(c, Body)
+    const { keyId: enrollmentKeyId, deviceType = null } = enrollment ?? {}
+    if (deviceType !== null && body.device_type !== deviceType)
+      throw new AppError('FORBIDDEN', `The enrolment key registers devices of the type ${deviceType} only.`)
     const { device, apiKey } = await devices.register({
       name: body.name,
       deviceType: body.device_type,
+      enrollmentKeyId,
       ...toDescription(body),
     })
     const { id, name, ...rest } = deviceView(device)
@@ -27,6 +64,4 @@ export const registerDevice = ({ log, gate, devices }: { log: Log; gate: Gate<De
     })
   })
 
-export const handler = lambda(async () =>
-  registerDevice({ log: runtime.log(), gate: await runtime.gate(), devices: await runtime.devices() }),
-)
+export const handler = serve(registerDevice, { devices: runtime.devices })

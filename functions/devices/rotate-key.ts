@@ -1,49 +1,67 @@
-/** POST /api/v1/devices/rotate-key: a new key for the device that asks; the key it used stays valid for a while. */
+/** POST /api/v1/devices/rotate-key: makes a new key for the calling device; the key that it used stays valid for a while. */
+
 import * as z from 'zod'
-import type { Sessions } from '../../lib/commands/sessions.ts'
-import type { Device } from '../../lib/devices/device.ts'
+import type { Sessions } from '../../lib/broker/sessions.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { grace, notAnObject } from '../../lib/devices/fields.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, headerOf, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+import * as deviceResponses from '../../lib/devices/responses.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { optionalBody } from '../../lib/http/validate.ts'
-import type { Log } from '../../lib/log.ts'
+import { formatMillis } from '../../lib/iso-time.ts'
 import * as runtime from '../../lib/runtime.ts'
-import { formatMillis } from '../../lib/telemetry/time.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 
-export const Body = z.object({ grace_s: grace }, notAnObject)
+const Body = z.object({ grace_s: grace }, notAnObject)
 
-interface Deps {
-  log: Log
-  gate: Gate<Device>
+export const documentation = () =>
+  describeRoute({
+    summary: 'Makes a new key for the device',
+    description:
+      'The key that was used stays valid until the grace ends; any other ends at once. The new key lives as long as the used one was to live.',
+    body: { schema: Body, required: false, examples: { 'an hour': { grace_s: 3600 } } },
+    fieldDescriptions: { grace_s: 'Seconds that the previous key stays valid.' },
+    responses: {
+      200: json(
+        'The new key.',
+        z.strictObject({
+          message: z.string(),
+          api_key: deviceResponses.apiKey,
+          previous_key_expires_at: deviceResponses.previousKeyExpiresAt,
+          expires_at: deviceResponses.keyExpiresAt,
+        }),
+      ),
+    },
+  })
+
+export const route = defineRoute({
+  addresses: ['POST /api/v1/devices/rotate-key'],
+  access: 'device',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
   devices: Devices
   sessions: Sessions
 }
 
-export const rotateOwnKey = ({ log, gate, devices, sessions }: Deps) =>
-  endpoint(log, 'POST /api/v1/devices/rotate-key', gate.device('requests'), async (c, { id }) => {
+export const rotateOwnKey = ({ devices, sessions, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply, { id }) => {
     const { grace_s: graceS } = await optionalBody(c, Body)
-    const usedKey = headerOf(c, 'x-api-key') ?? ''
-    const { apiKey, previousKeyExpiresAt, ended } = await devices.rotateKey(id, {
+    const usedKey = c.req.header('x-api-key') ?? ''
+    const { apiKey, previousKeyExpiresAt, expiresAt, ended } = await devices.rotateKey(id, {
       graceS,
       usedKey,
       by: 'device',
     })
-    // Which key a connection used is not known: the device connects again with the new one.
+    // End all sessions, since a session does not tell its key; the device connects again with the new key.
     if (ended) await sessions.end(id)
     return reply(c, 200, {
       message: 'API key rotated successfully',
       api_key: apiKey,
       previous_key_expires_at: previousKeyExpiresAt === null ? null : formatMillis(previousKeyExpiresAt),
+      expires_at: expiresAt === null ? null : formatMillis(expiresAt),
     })
   })
 
-export const handler = lambda(async () =>
-  rotateOwnKey({
-    log: runtime.log(),
-    gate: await runtime.gate(),
-    devices: await runtime.devices(),
-    sessions: await runtime.sessions(),
-  }),
-)
+export const handler = serve(rotateOwnKey, { devices: runtime.devices, sessions: runtime.sessions })

@@ -1,28 +1,41 @@
-/** GET /api/v1/devices/status: what the layer knows of the device that asks. */
-import { type Device, deviceDetails } from '../../lib/devices/device.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
-import type { Log } from '../../lib/log.ts'
+/** GET /api/v1/devices/status: the registered fields and the reading count of the calling device. */
+import * as z from 'zod'
+import { deviceDetails } from '../../lib/devices/device.ts'
+import * as deviceResponses from '../../lib/devices/responses.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 
-export const deviceStatus = ({
-  log,
-  gate,
-  telemetry,
-}: {
-  log: Log
-  gate: Gate<Device>
+export const documentation = () =>
+  describeRoute({
+    summary: 'Shows the device itself',
+    responses: {
+      200: json(
+        'What is known of it.',
+        z.strictObject({ status: fields.success, device: deviceResponses.countedDevice }),
+      ),
+    },
+  })
+
+export const route = defineRoute({
+  addresses: ['GET /api/v1/devices/status'],
+  access: 'device',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
   telemetry: Telemetry
-}) =>
-  endpoint(log, 'GET /api/v1/devices/status', gate.device('requests'), async (c, device) => {
+}
+
+export const showOwnDevice = ({ telemetry, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply, device) => {
     return reply(c, 200, {
       status: 'success',
       device: { ...deviceDetails(device, Date.now()), telemetry_count: await telemetry.count(device.id) },
     })
   })
 
-export const handler = lambda(async () =>
-  deviceStatus({ log: runtime.log(), gate: await runtime.gate(), telemetry: await runtime.telemetry() }),
-)
+export const handler = serve(showOwnDevice, { telemetry: runtime.telemetry })

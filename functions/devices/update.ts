@@ -1,16 +1,19 @@
-/** PUT /api/v1/devices/config: the device says what it is. */
+/**
+ * PUT /api/v1/devices/config: changes the description and status of the calling device. In spite of its path it does not change
+ * the desired configuration: POST does.
+ */
 import * as z from 'zod'
-import { type Device, deviceView } from '../../lib/devices/device.ts'
+import { deviceView } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { description, notAnObject, toDescription } from '../../lib/devices/fields.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+import * as deviceResponses from '../../lib/devices/responses.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { jsonBody } from '../../lib/http/validate.ts'
-import type { Log } from '../../lib/log.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 
-export const Body = z.object(
+const Body = z.object(
   {
     ...description,
     status: z
@@ -23,14 +26,39 @@ export const Body = z.object(
   notAnObject,
 )
 
-export const updateOwnDevice = ({ log, gate, devices }: { log: Log; gate: Gate<Device>; devices: Devices }) =>
-  endpoint(log, 'PUT /api/v1/devices/config', gate.device('requests'), async (c, { id }) => {
+export const documentation = () =>
+  describeRoute({
+    summary: 'Changes the description and status of the device itself',
+    description: 'What is left out stays as it is.',
+    body: {
+      schema: Body,
+      required: true,
+      examples: { firmware: { firmware_version: '1.4.2', status: 'maintenance' } },
+    },
+    responses: {
+      200: json(
+        'The device as it is now.',
+        z.strictObject({ message: z.string(), device: deviceResponses.device }),
+      ),
+    },
+  })
+
+export const route = defineRoute({
+  addresses: ['PUT /api/v1/devices/config'],
+  access: 'device',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
+  devices: Devices
+}
+
+export const updateOwnDevice = ({ devices, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply, { id }) => {
     const body = await jsonBody(c, Body)
-    devices.seen(id)
+    devices.touch(id)
     const { device } = await devices.update(id, { ...toDescription(body), status: body.status }, 'device')
     return reply(c, 200, { message: 'Device updated successfully', device: deviceView(device) })
   })
 
-export const handler = lambda(async () =>
-  updateOwnDevice({ log: runtime.log(), gate: await runtime.gate(), devices: await runtime.devices() }),
-)
+export const handler = serve(updateOwnDevice, { devices: runtime.devices })

@@ -1,16 +1,21 @@
-/** By rule from the status topics and from the broker's lifecycle events: who is there. */
+/**
+ * Called by rules for the status topics and the broker's lifecycle events: records which devices are connected. A Mosquitto
+ * tells nobody of subscriptions, so that there the status of a device says that it takes commands.
+ */
 import * as z from 'zod'
-import { onEvent } from '../../lib/built.ts'
-import type { Sessions } from '../../lib/commands/sessions.ts'
+import type { BrokerKind } from '../../lib/broker/address.ts'
+import type { Sessions } from '../../lib/broker/sessions.ts'
+import type { Commands } from '../../lib/commands/commands.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import type { Presence } from '../../lib/devices/presence.ts'
 import { AppError } from '../../lib/errors.ts'
-import { decodeJson } from '../../lib/json.ts'
+import { decodeJson, decodeText, withoutPadding } from '../../lib/json.ts'
 import type { Log } from '../../lib/log.ts'
-import { parseDeviceTopic } from '../../lib/mqtt/topics.ts'
+import { deviceOfClientId, parseDeviceTopic } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { serveEvents } from '../../lib/serve.ts'
 
-/** What the rules select of a message. */
+/** The fields of a message that the rules select. */
 export interface PresenceEvent {
   /** Base64. */
   readonly payload: string
@@ -20,7 +25,7 @@ export interface PresenceEvent {
   readonly received_at: number
 }
 
-/** What AWS IoT Core publishes on `$aws/events/presence/…`; the user name is the device's id here. */
+/** The event that AWS IoT Core publishes on `$aws/events/presence/…`. */
 const Lifecycle = z.object({
   clientId: z.string(),
   timestamp: z.number(),
@@ -33,32 +38,40 @@ const Lifecycle = z.object({
 
 interface Deps {
   log: Log
-  devices: Pick<Devices, 'find' | 'seen' | 'credentials'>
+  devices: Pick<Devices, 'touch'>
   presence: Presence
   sessions: Sessions
+  commands: Pick<Commands, 'deliver'>
+  brokerKind: BrokerKind
 }
 
-const clientDevice = /^(?:iotflow-device-|device_)?([1-9]\d{0,14})(?:[-_].*)?$/s
+const Status = z.object({ status: z.string() })
+const words: ReadonlySet<string> = new Set(['online', 'offline', 'heartbeat'])
 
-export const recordPresence = ({ log, devices, presence, sessions }: Deps) => {
-  const isAllowed = async (deviceId: number): Promise<boolean> => {
-    const device = await devices.find(deviceId)
-    if (device === undefined || device.status === 'inactive') return false
-    const now = Date.now()
-    return (await devices.credentials(deviceId)).some(
-      ({ revokedAt, expiresAt }) => revokedAt === null && (expiresAt === null || expiresAt > now),
-    )
+/** The status that a payload tells, as `{"status":…}` or as the bare word; undefined when it tells none. */
+const statusOf = (payload: Buffer): string | undefined => {
+  // `trim` also takes off a byte order mark.
+  const text = decodeText(withoutPadding(payload)).trim()
+  let told: unknown = text
+  try {
+    told = JSON.parse(text)
+  } catch {
+    // A bare word is no JSON.
   }
+  const word = Status.safeParse(told).data?.status ?? (typeof told === 'string' ? told : '')
+  return words.has(word.trim().toLowerCase()) ? word.trim().toLowerCase() : undefined
+}
 
+export const recordPresence = ({ log, devices, presence, sessions, commands, brokerKind }: Deps) => {
   const lifecycle = async (payload: unknown) => {
     const parsed = Lifecycle.safeParse(payload)
-    const deviceId = Number(clientDevice.exec(parsed.data?.clientId ?? '')?.[1] ?? Number.NaN)
-    if (!parsed.success || Number.isNaN(deviceId)) return
+    const deviceId = deviceOfClientId(parsed.data?.clientId ?? '')
+    if (!parsed.success || deviceId === undefined) return
     const { clientId, eventType: kind, timestamp: at, sessionIdentifier: sessionId } = parsed.data
     const { versionNumber: version, disconnectReason: reason } = parsed.data
-    await presence.session({ deviceId, clientId, sessionId, version, kind, at, reason })
-    // It was let in, and then lost the right while it was being connected: nobody else would notice.
-    if (kind === 'connected' && !(await isAllowed(deviceId))) await sessions.end(deviceId, clientId)
+    const mayConnect = await presence.session({ deviceId, clientId, sessionId, version, kind, at, reason })
+    // A device may lose its rights while it connects: nothing else would end this session.
+    if (kind === 'connected' && !mayConnect) await sessions.end(deviceId, clientId)
   }
 
   return async (event: PresenceEvent): Promise<void> => {
@@ -68,23 +81,26 @@ export const recordPresence = ({ log, devices, presence, sessions }: Deps) => {
       if (topic.startsWith('$aws/events/presence/')) return await lifecycle(decodeJson(payload))
       const { deviceId, kind, subtopic } = parseDeviceTopic(topic) ?? {}
       if (deviceId === undefined || kind !== 'status') return
-      // A will of a client that is gone is no sign of life; everything else that it sends is.
-      if (subtopic !== 'offline') devices.seen(deviceId)
-      if (subtopic === 'heartbeat' || payload.length === 0) return
-      const status = subtopic === 'offline' ? 'offline' : 'online'
+      // Where payload and topic disagree the payload counts: some devices have one topic for both, also for the will.
+      const status = statusOf(payload) ?? subtopic
+      // `offline` may be the will of a client that is gone, so only other messages show that the device is there.
+      if (status !== 'offline') devices.touch(deviceId)
+      const isHeartbeat = status === 'heartbeat' || (subtopic === 'heartbeat' && status === 'online')
+      if (brokerKind === 'mosquitto' && (isHeartbeat || (status === 'online' && payload.length > 0)))
+        void commands.deliver([deviceId], { kind: isHeartbeat ? 'heartbeat' : 'online' })
+      if (isHeartbeat || payload.length === 0 || (status !== 'online' && status !== 'offline')) return
       await presence.report({ deviceId, clientId, status, at })
     } catch (error) {
       if (!(error instanceof AppError) || error.code !== 'MALFORMED_JSON') throw error
-      log.warn('presence event without JSON left out', { topic })
+      log.warn('presence event ignored: its payload is not JSON', { topic })
     }
   }
 }
 
-export const handler = onEvent(async () =>
-  recordPresence({
-    log: runtime.log(),
-    devices: await runtime.devices(),
-    presence: await runtime.presence(),
-    sessions: await runtime.sessions(),
-  }),
-)
+export const handler = serveEvents(recordPresence, {
+  devices: runtime.devices,
+  presence: runtime.presence,
+  sessions: runtime.sessions,
+  commands: runtime.commands,
+  brokerKind: runtime.brokerKind,
+})

@@ -1,14 +1,14 @@
-/** By rule from `iotflow/devices/+/config/reported`: the version of the configuration that a device runs. */
+/** Called by the rule for `iotflow/devices/+/config/reported`: records the configuration version that a device runs. */
 import * as z from 'zod'
-import { onEvent } from '../../lib/built.ts'
-import type { ConfigurationStore } from '../../lib/commands/configuration.ts'
+import type { ConfigurationStore } from '../../lib/configuration/configurations.ts'
 import { AppError } from '../../lib/errors.ts'
 import { decodeJson } from '../../lib/json.ts'
 import type { Log } from '../../lib/log.ts'
 import { parseDeviceTopic } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { serveEvents } from '../../lib/serve.ts'
 
-/** What the rule selects of a message. */
+/** The fields of a message that the rule selects. */
 export interface ReportEvent {
   /** Base64. */
   readonly payload: string
@@ -38,12 +38,7 @@ export const reportConfiguration =
     }
     const parsed = Report.safeParse(report)
     if (parsed.success) await configurations.report(deviceId, parsed.data.version, event.received_at)
-    else log.warn('a reported configuration without a version was left out', { device_id: deviceId })
+    else log.warn('reported configuration ignored: it has no version', { device_id: deviceId })
   }
 
-export const handler = onEvent(async () =>
-  reportConfiguration({
-    log: runtime.log(),
-    configurations: await runtime.configurationStore(),
-  }),
-)
+export const handler = serveEvents(reportConfiguration, { configurations: runtime.configurationStore })

@@ -1,34 +1,38 @@
-/** GET /docs: the same description as a page for people; it loads nothing and runs nothing. */
+/** GET /docs: the API for people, shown by Swagger UI from the files of this server. */
 import { hash } from 'node:crypto'
-import type { Device } from '../../lib/devices/device.ts'
-import { type ApiDocument, apiPage, pageStyle } from '../../lib/http/api-page.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+import * as z from 'zod'
+import { viewerPage, viewerPolicy } from '../../lib/http/api-viewer.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, ifNoneMatch, notModified, typedBy } from '../../lib/http/route.ts'
 import { entityTag, isUnchanged } from '../../lib/http/versions.ts'
-import type { Log } from '../../lib/log.ts'
-import document from '../../lib/openapi.json' with { type: 'json' }
-import * as runtime from '../../lib/runtime.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 
-export const showDocs = ({ log, gate }: { log: Log; gate: Gate<Device> }) => {
-  const styleHash = hash('sha256', pageStyle, 'base64')
-  let last = { origin: '', page: '', digest: '' }
-  const written = (origin: string) => {
-    if (last.origin === origin) return last
-    // The type of a literal of this size says more than anybody asks of it.
-    const page = apiPage(document as unknown as ApiDocument, origin)
-    last = { origin, page, digest: hash('sha256', page, 'hex').slice(0, 32) }
-    return last
-  }
-  return endpoint(log, 'GET /docs', gate.open(), (c) => {
-    const { page, digest } = written(new URL(c.req.url).origin)
+export const documentation = () =>
+  describeRoute({
+    summary: 'Describes this API for people',
+    otherParameters: ifNoneMatch,
+    responses: {
+      200: { description: 'A page.', content: { 'text/html': z.string() }, headers: ['ETag'] },
+      304: notModified,
+    },
+  })
+
+export const route = defineRoute({
+  addresses: ['GET /docs'],
+  access: 'none',
+  documentation: typedBy<typeof documentation>(),
+})
+
+export const showDocs = (shared: EndpointDeps) => {
+  const digest = hash('sha256', viewerPage, 'hex').slice(0, 32)
+  return endpoint(route, shared, (c, reply) => {
     Object.assign(c.get('headers'), {
       ETag: entityTag(digest),
-      'Cache-Control': 'public, max-age=60',
-      'Content-Security-Policy': `default-src 'none'; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+      'Cache-Control': 'no-cache',
+      'Content-Security-Policy': viewerPolicy,
     })
-    return isUnchanged(c, digest) ? reply(c, 304, undefined) : reply(c, 200, page, 'text/html; charset=utf-8')
+    return isUnchanged(c, digest) ? reply(c, 304) : reply(c, 200, viewerPage, 'text/html; charset=utf-8')
   })
 }
 
-export const handler = lambda(async () => showDocs({ log: runtime.log(), gate: await runtime.gate() }))
+export const handler = serve(showDocs, {})

@@ -1,22 +1,49 @@
-/** GET /openapi.json: what this API takes and answers, made from the schemas that check it. */
-import { hash } from 'node:crypto'
-import type { Device } from '../../lib/devices/device.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
-import { entityTag, isUnchanged } from '../../lib/http/versions.ts'
-import type { Log } from '../../lib/log.ts'
-import document from '../../lib/openapi.json' with { type: 'json' }
+/** GET /openapi.json: the requests and responses of this API, made from the schemas of the routes. */
+import * as z from 'zod'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import type { OpenApiDocument } from '../../lib/http/openapi.ts'
+import { defineRoute, describeRoute, ifNoneMatch, json, notModified, typedBy } from '../../lib/http/route.ts'
+import { entityTag, isUnchanged, textByOrigin } from '../../lib/http/versions.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 
-export const describeApi = ({ log, gate }: { log: Log; gate: Gate<Device> }) =>
-  endpoint(log, 'GET /openapi.json', gate.open(), (c) => {
-    const { openapi, info, ...rest } = document
-    const text = JSON.stringify({ openapi, info, servers: [{ url: new URL(c.req.url).origin }], ...rest })
-    const digest = hash('sha256', text, 'hex').slice(0, 32)
-    c.get('headers').ETag = entityTag(digest)
-    c.get('headers')['Cache-Control'] = 'public, max-age=60'
-    return isUnchanged(c, digest) ? reply(c, 304, undefined) : reply(c, 200, text)
+export const documentation = () => {
+  // Without its type: the response is sent as text.
+  const openApi: z.ZodType = z.looseObject({
+    openapi: z.literal('3.1.1'),
+    info: z.looseObject({ title: z.string(), version: z.string() }),
+    servers: z.array(z.strictObject({ url: z.url() })).length(1),
+    paths: z.record(z.string(), z.looseObject({})),
+    components: z.looseObject({}),
   })
+  return describeRoute({
+    summary: 'Describes this API',
+    otherParameters: ifNoneMatch,
+    responses: {
+      200: json('OpenAPI 3.1.', openApi, 'ETag'),
+      304: notModified,
+    },
+  })
+}
 
-export const handler = lambda(async () => describeApi({ log: runtime.log(), gate: await runtime.gate() }))
+export const route = defineRoute({
+  addresses: ['GET /openapi.json'],
+  access: 'none',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
+  document: OpenApiDocument
+}
+
+export const describeApi = ({ document, ...shared }: Deps) => {
+  const { openapi, info, ...rest } = document
+  const written = textByOrigin((url) => JSON.stringify({ openapi, info, servers: [{ url }], ...rest }))
+  return endpoint(route, shared, (c, reply) => {
+    const { text, digest } = written(c)
+    Object.assign(c.get('headers'), { ETag: entityTag(digest), 'Cache-Control': 'public, max-age=60' })
+    return isUnchanged(c, digest) ? reply(c, 304) : reply(c, 200, text)
+  })
+}
+
+export const handler = serve(describeApi, { document: runtime.openApi })

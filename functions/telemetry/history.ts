@@ -1,44 +1,82 @@
 /** GET /api/v1/telemetry/{id}: readings of a device, newest first, as JSON, CSV or NDJSON. */
-import type { Device } from '../../lib/devices/device.ts'
+import * as z from 'zod'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { visibleDevice } from '../../lib/devices/reader.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+import * as deviceResponses from '../../lib/devices/responses.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, typedBy } from '../../lib/http/route.ts'
 import { idOf, queryOf } from '../../lib/http/validate.ts'
-import type { Log } from '../../lib/log.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
 import {
   csvBytes,
   HistoryParameters,
   maxAnswerBytes,
   nowNs,
-  openEnd,
   readingView,
   toCsv,
   toNdjson,
+  zoneOf,
 } from '../../lib/telemetry/query.ts'
+import * as telemetryResponses from '../../lib/telemetry/responses.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
-import { formatTime } from '../../lib/telemetry/time.ts'
+import { formatTime, hourNs } from '../../lib/telemetry/time.ts'
 
-interface Deps {
-  log: Log
-  gate: Gate<Device>
+export const documentation = () =>
+  describeRoute({
+    summary: 'Reads the readings of a device',
+    description: 'An answer ends at 4 MB, with a cursor.',
+    query: HistoryParameters,
+    exampleQuery: { start_time: '-1h', limit: 100 },
+    fieldDescriptions: {
+      start_time: 'Left out: an hour back.',
+      end_time: 'Left out: now, and the few minutes that clocks may be ahead.',
+    },
+    responses: {
+      200: {
+        description: 'Readings, newest first unless asked otherwise.',
+        content: {
+          'application/json': z.strictObject({
+            ...deviceResponses.ofDevice,
+            start_time: fields.time,
+            data: z.array(telemetryResponses.reading),
+            count: fields.count,
+            next_cursor: fields.nextCursor,
+          }),
+          'text/csv': z
+            .string()
+            .describe(
+              'A header line, then one line a reading, a column for every field that one of them has.',
+            ),
+          'application/x-ndjson': z.string().describe('One JSON object a line.'),
+        },
+        headers: ['X-Next-Cursor'],
+      },
+    },
+  })
+
+export const route = defineRoute({
+  addresses: ['GET /api/v1/telemetry/:id'],
+  access: 'read',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
   devices: Devices
   telemetry: Telemetry
 }
 
-const hourNs = 3_600_000_000_000n
-
-export const telemetryHistory = ({ log, gate, devices, telemetry }: Deps) =>
-  endpoint(log, 'GET /api/v1/telemetry/:id', gate.read(), async (c, reader) => {
+export const telemetryHistory = ({ devices, telemetry, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply, reader) => {
     const device = await visibleDevice(devices, reader, idOf(c))
     const asked = queryOf(c, HistoryParameters)
-    const from = asked.start_time ?? nowNs() - hourNs
+    const zone = zoneOf(asked, device)
+    const from = asked.start_time?.(zone) ?? nowNs() - hourNs
     const { readings, cursor } = await telemetry.history({
       deviceId: device.id,
       from,
-      to: asked.end_time ?? openEnd(),
+      to: asked.end_time?.(zone) ?? telemetry.openEnd(),
       fields: asked.fields,
       limit: asked.limit ?? 1000,
       order: asked.order ?? 'desc',
@@ -63,11 +101,4 @@ export const telemetryHistory = ({ log, gate, devices, telemetry }: Deps) =>
     })
   })
 
-export const handler = lambda(async () =>
-  telemetryHistory({
-    log: runtime.log(),
-    gate: await runtime.gate(),
-    devices: await runtime.devices(),
-    telemetry: await runtime.telemetry(),
-  }),
-)
+export const handler = serve(telemetryHistory, { devices: runtime.devices, telemetry: runtime.telemetry })

@@ -1,21 +1,25 @@
 /**
- * By rule from `iotflow/devices/+/telemetry/#`: what devices publish over MQTT; and from the queue what could not be taken
- * at once, a message at a time.
+ * Called by the rule for `iotflow/devices/+/telemetry/#` with each message that a device publishes, and by the SQS queue with
+ * batches of messages that could not be stored at once.
  */
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
-import { onEvent } from '../../lib/built.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
+import { formatMillis } from '../../lib/iso-time.ts'
 import { decodeJson } from '../../lib/json.ts'
+import { eventHandler } from '../../lib/lambda/handler.ts'
 import type { Log } from '../../lib/log.ts'
 import { parseDeviceTopic } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import type { DeadLetters } from '../../lib/telemetry/dead-letters.ts'
-import type { Delivery } from '../../lib/telemetry/intake.ts'
-import { decodeSpooled } from '../../lib/telemetry/queue.ts'
-import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
+import type { Delivery, Door } from '../../lib/telemetry/delivery.ts'
+import type { Intake } from '../../lib/telemetry/intake/intake.ts'
+import { decodeQueuedDelivery } from '../../lib/telemetry/intake/sqs.ts'
+import { type Decoded, decodePayload } from '../../lib/telemetry/payload/parse.ts'
+import type { Warning } from '../../lib/telemetry/reading.ts'
+import { summarizeWarnings } from '../../lib/telemetry/warnings.ts'
 
-/** What the rule selects of a message. */
+/** The fields of a message that the rule selects. */
 export interface TelemetryEvent {
   /** Base64: the bytes as they were published, JSON or not. */
   readonly payload: string
@@ -27,7 +31,7 @@ export interface TelemetryEvent {
   readonly message_id: string
 }
 
-/** What is kept of a message that comes to nothing. */
+/** The parts of a message that a dead letter keeps. */
 interface Message {
   readonly deviceId: number | undefined
   readonly topic: string
@@ -39,55 +43,72 @@ interface Message {
 interface Deps {
   log: Log
   devices: Devices
-  telemetry: Telemetry
+  intake: Intake
   deadLetters: DeadLetters
+  /** How messages come that come out of no queue. */
+  door?: Door
+}
+
+/** Counts warnings in events of the device, one for each code and day: over MQTT there is no answer that could show them. */
+const noteWarnings = (
+  devices: Pick<Devices, 'noteRepeated'>,
+  deviceId: number,
+  warnings: readonly Warning[],
+  receivedAt: number,
+): void => {
+  const day = formatMillis(receivedAt).slice(0, 10)
+  for (const { code, count, paths } of summarizeWarnings(warnings))
+    devices.noteRepeated({ deviceId, kind: 'warning', key: `${code} ${day}`, count, detail: { code, paths } })
 }
 
 /**
  * Resolves when the message is durable: as readings, or with the reason among the dead letters.
  * @throws {AppError} UNAVAILABLE when neither could be done: the message is to be sent again.
  */
-export const ingestTelemetry = ({ log, devices, telemetry, deadLetters }: Deps) => {
-  const bury = async (message: Message, reason: string, indexes?: readonly number[]) => {
+export const ingestTelemetry = ({ log, devices, intake, deadLetters, door }: Deps) => {
+  const deadLetter = async (message: Message, reason: string, indexes?: readonly number[]) => {
     await deadLetters.keep({ ...message, reason, indexes })
     const { deviceId, messageId } = message
     log.warn('message kept among the dead letters', { device_id: deviceId, message_id: messageId, reason })
   }
-  /** Nothing of it was counted yet. */
-  const buryWhole = async (message: Message, reason: string) => {
-    await bury(message, reason)
-    await telemetry.countRefused(message.deviceId ?? 0, message.receivedAt)
+  /** Keeps a message of which nothing was counted yet, and counts it. */
+  const deadLetterAndCount = async (message: Message, reason: string) => {
+    await deadLetter(message, reason)
+    await intake.countRejected(message.deviceId ?? 0, message.receivedAt, 1, door)
   }
 
-  return async (event: TelemetryEvent, spooled = false): Promise<void> => {
+  return async (event: TelemetryEvent, redelivered = false): Promise<void> => {
     const { topic, received_at: receivedAt, message_id: messageId } = event
     const payload = Buffer.from(event.payload, 'base64')
     const { deviceId, kind, subtopic } = parseDeviceTopic(topic) ?? {}
     const message = { deviceId, topic, payload, receivedAt, messageId }
     if (deviceId === undefined || kind !== 'telemetry')
-      return buryWhole(message, 'The topic is not one of telemetry.')
+      return deadLetterAndCount(message, 'The topic is not one of telemetry.')
     const device = await devices.find(deviceId)
-    if (device === undefined) return buryWhole(message, 'There is no such device.')
-    if (device.status === 'inactive') return buryWhole(message, 'The device is inactive.')
-    let body: unknown
+    if (device === undefined) return deadLetterAndCount(message, 'There is no such device.')
+    if (device.status === 'inactive') return deadLetterAndCount(message, 'The device is inactive.')
+    let decoded: Decoded
     try {
-      body = decodeJson(payload)
+      decoded = decodePayload(payload)
     } catch (error) {
       if (!(error instanceof AppError)) throw error
-      devices.seen(deviceId)
-      return buryWhole(message, error.message)
+      devices.touch(deviceId)
+      return deadLetterAndCount(message, error.message)
     }
     try {
-      const { accepted, rejected } = await telemetry.ingest(device, body, {
+      const { accepted, rejected, warnings } = await intake.accept(device, decoded.body, {
         receivedAt,
         messageId,
         subtopic,
-        spooled,
+        redelivered,
+        door,
+        invalidUtf8: decoded.invalidUtf8,
       })
-      devices.seen(deviceId)
+      devices.touch(deviceId)
+      if (warnings.length > 0) noteWarnings(devices, deviceId, warnings, receivedAt)
       if (rejected.length > 0) {
         const [first] = rejected
-        await bury(
+        await deadLetter(
           message,
           `${rejected.length} of ${accepted + rejected.length} readings were refused; [${first?.index}] ${first?.message}`,
           rejected.map(({ index }) => index),
@@ -96,48 +117,48 @@ export const ingestTelemetry = ({ log, devices, telemetry, deadLetters }: Deps) 
     } catch (error) {
       if (!(error instanceof AppError) || error.code === 'UNAVAILABLE' || error.code === 'INTERNAL')
         throw error
-      devices.seen(deviceId)
-      await bury(message, error.message)
+      devices.touch(deviceId)
+      await deadLetter(message, error.message)
     }
   }
 }
 
-/** What AWS IoT puts into the queue when it could not hand a message to the function. */
+/** The message that AWS IoT puts into the queue when it could not call the function. */
 interface RuleFailure {
   readonly topic: string
   readonly clientId: string
   readonly base64OriginalPayload: string
 }
 
-const isEvent = (said: Partial<TelemetryEvent>): said is TelemetryEvent =>
-  typeof said.payload === 'string' &&
-  typeof said.topic === 'string' &&
-  typeof said.message_id === 'string' &&
-  Number.isSafeInteger(said.received_at)
+const isEvent = (content: Partial<TelemetryEvent>): content is TelemetryEvent =>
+  typeof content.payload === 'string' &&
+  typeof content.topic === 'string' &&
+  typeof content.message_id === 'string' &&
+  Number.isSafeInteger(content.received_at)
 
-/** The message in a record of the queue, whoever put it there; undefined for one that nobody of ours did. */
+/** The event in a record of the queue; undefined when nothing of this system put the record there. */
 const eventOf = ({ body, messageId, attributes }: SQSRecord): TelemetryEvent | undefined => {
-  const said = decodeJson(Buffer.from(body)) as Partial<
+  const content = decodeJson(Buffer.from(body)) as Partial<
     TelemetryEvent & RuleFailure & { requestPayload: TelemetryEvent }
   >
-  // The rule's own words, by the rule or, after the function failed, by Lambda.
-  const event = said.requestPayload ?? said
+  // The rule puts its event into the queue itself; Lambda wraps it after the function failed.
+  const event = content.requestPayload ?? content
   if (isEvent(event)) return event
-  if (typeof said.base64OriginalPayload !== 'string' || typeof said.topic !== 'string') return undefined
+  if (typeof content.base64OriginalPayload !== 'string' || typeof content.topic !== 'string') return undefined
   return {
-    payload: said.base64OriginalPayload,
-    topic: said.topic,
-    client_id: said.clientId ?? '',
-    // Of the record: the same at every try of it.
+    payload: content.base64OriginalPayload,
+    topic: content.topic,
+    client_id: content.clientId ?? '',
+    // The time of the record is the same at every try.
     received_at: Number(attributes.SentTimestamp),
     message_id: messageId,
   }
 }
 
-/** What there is to store in a record; undefined where nobody of ours wrote it, JSON or not: no further try would change that. */
+/** The content of a record; undefined when nothing of this system wrote it, JSON or not: no further try would change that. */
 const contentOf = (record: SQSRecord): { delivery?: Delivery; event?: TelemetryEvent } | undefined => {
   try {
-    const delivery = decodeSpooled(JSON.parse(record.body))
+    const delivery = decodeQueuedDelivery(JSON.parse(record.body))
     if (delivery !== undefined) return { delivery }
     const event = eventOf(record)
     return event && { event }
@@ -146,14 +167,14 @@ const contentOf = (record: SQSRecord): { delivery?: Delivery; event?: TelemetryE
   }
 }
 
-/** Takes each record for itself: only those that could not be stored come again. */
+/** Handles each record by itself: only the records that could not be stored come again. */
 export const ingestQueue =
-  ({ log, telemetry, deadLetters, ...others }: Deps) =>
+  ({ log, intake, deadLetters, ...others }: Deps) =>
   async ({ Records }: SQSEvent): Promise<SQSBatchResponse> => {
-    const ingest = ingestTelemetry({ log, telemetry, deadLetters, ...others })
-    const take = async (record: SQSRecord) => {
+    const ingest = ingestTelemetry({ log, intake, deadLetters, ...others })
+    const handleRecord = async (record: SQSRecord) => {
       const { delivery, event } = contentOf(record) ?? {}
-      if (delivery !== undefined) return telemetry.restore(delivery)
+      if (delivery !== undefined) return intake.redeliver(delivery)
       if (event !== undefined) return ingest(event, true)
       await deadLetters.keep({
         deviceId: undefined,
@@ -164,20 +185,21 @@ export const ingestQueue =
         messageId: record.messageId,
       })
     }
-    const results = await Promise.allSettled(Records.map(take))
+    const results = await Promise.allSettled(Records.map(handleRecord))
     const failed = Records.filter((_, at) => results[at]?.status === 'rejected')
     if (failed.length > 0)
       log.warn('messages of the queue come again', { failed: failed.length, of: Records.length })
     return { batchItemFailures: failed.map(({ messageId }) => ({ itemIdentifier: messageId })) }
   }
 
-export const handler = onEvent(async () => {
+export const handler = eventHandler(async () => {
   const deps = {
     log: runtime.log(),
     devices: await runtime.devices(),
-    telemetry: await runtime.telemetry(),
+    intake: await runtime.intake(),
     deadLetters: await runtime.deadLetters(),
-  }
+    door: runtime.brokerKind() === 'embedded' ? 'mqtt' : 'bridge',
+  } as const
   const [ingest, queue] = [ingestTelemetry(deps), ingestQueue(deps)]
   return (event: TelemetryEvent | SQSEvent): Promise<unknown> =>
     'Records' in event ? queue(event) : ingest(event)

@@ -1,28 +1,62 @@
-/** DELETE /api/v1/telemetry/{id}: deletes the readings of a range; both of its ends have to be named. */
-import type { Device } from '../../lib/devices/device.ts'
+/** DELETE /api/v1/telemetry/{id}: deletes the readings of a time range; both ends are required. */
+import * as z from 'zod'
 import type { Devices } from '../../lib/devices/devices.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
+import { visibleDevice } from '../../lib/devices/reader.ts'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { bodyOrQuery, idOf } from '../../lib/http/validate.ts'
-import type { Log } from '../../lib/log.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
-import { RemovalRange } from '../../lib/telemetry/query.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import { RemovalRange, zoneOf } from '../../lib/telemetry/query.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 import { formatTime } from '../../lib/telemetry/time.ts'
 
-interface Deps {
-  log: Log
-  gate: Gate<Device>
-  devices: Pick<Devices, 'get'>
-  telemetry: Pick<Telemetry, 'remove'>
+export const documentation = () =>
+  describeRoute({
+    summary: 'Deletes the readings of a range',
+    description:
+      'Both ends have to be named, in the body or in the query; the body counts where there is one.',
+    query: RemovalRange,
+    body: {
+      schema: RemovalRange,
+      required: false,
+      examples: { 'a day': { start_time: '2026-01-30T00:00:00Z', stop_time: '2026-01-31T00:00:00Z' } },
+    },
+    fieldDescriptions: { start_time: 'Belongs to the range.', stop_time: 'Does not belong to it.' },
+    responses: {
+      200: json(
+        'They are deleted.',
+        z.strictObject({
+          message: z.string(),
+          device_id: fields.deviceId,
+          start_time: fields.time,
+          stop_time: fields.time,
+        }),
+      ),
+    },
+  })
+
+export const route = defineRoute({
+  addresses: ['DELETE /api/v1/telemetry/:id'],
+  access: 'admin',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
+  devices: Pick<Devices, 'find' | 'findDeleted' | 'forgetDeleted'>
+  telemetry: Pick<Telemetry, 'remove' | 'count'>
 }
 
-export const removeTelemetry = ({ log, gate, devices, telemetry }: Deps) =>
-  endpoint(log, 'DELETE /api/v1/telemetry/:id', gate.admin(), async (c) => {
-    const { id } = await devices.get(idOf(c))
-    const { start_time: from, stop_time: to } = await bodyOrQuery(c, RemovalRange)
+export const removeTelemetry = ({ devices, telemetry, ...shared }: Deps) =>
+  endpoint(route, shared, async (c, reply) => {
+    const device = await visibleDevice(devices, { kind: 'admin' }, idOf(c))
+    const { id } = device
+    const asked = await bodyOrQuery(c, RemovalRange)
+    const zone = zoneOf(asked, device)
+    const [from, to] = [asked.start_time(zone), asked.stop_time(zone)]
     await telemetry.remove(id, { from, to })
+    if ('deletedAt' in device && (await telemetry.count(id)) === 0) await devices.forgetDeleted(id)
     return reply(c, 200, {
       message: 'Telemetry deleted successfully',
       device_id: id,
@@ -31,11 +65,4 @@ export const removeTelemetry = ({ log, gate, devices, telemetry }: Deps) =>
     })
   })
 
-export const handler = lambda(async () =>
-  removeTelemetry({
-    log: runtime.log(),
-    gate: await runtime.gate(),
-    devices: await runtime.devices(),
-    telemetry: await runtime.telemetry(),
-  }),
-)
+export const handler = serve(removeTelemetry, { devices: runtime.devices, telemetry: runtime.telemetry })

@@ -1,19 +1,51 @@
-/** GET /api/v1/telemetry/status: whether readings can be stored and asked for, and of how many devices there are some. */
-import type { Device } from '../../lib/devices/device.ts'
-import type { Gate } from '../../lib/http/auth.ts'
-import { endpoint, reply } from '../../lib/http/endpoint.ts'
-import { lambda } from '../../lib/http/lambda.ts'
-import { kept } from '../../lib/kept.ts'
-import type { Log } from '../../lib/log.ts'
+/** GET /api/v1/telemetry/status: whether readings can be stored and queried, and how many devices have some. */
+import * as z from 'zod'
+import { endpoint } from '../../lib/http/endpoint.ts'
+import { namesLoopback } from '../../lib/http/host.ts'
+import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
+import { memoizeFor } from '../../lib/memoize-for.ts'
+import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
-import { accountView, type SpoolState } from '../../lib/telemetry/intake.ts'
+import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import { accountView } from '../../lib/telemetry/account.ts'
+import * as telemetryResponses from '../../lib/telemetry/responses.ts'
+import { type SpoolState, spoolAgeS, spoolView } from '../../lib/telemetry/spool.ts'
 import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 
-interface Deps {
-  log: Log
-  gate: Gate<Device>
+export const documentation = () =>
+  describeRoute({
+    summary: 'Tells whether telemetry can be stored and read',
+    responses: {
+      200: json(
+        'The state of the store, checked at most every 15 s.',
+        z.strictObject({
+          status: z.enum(['healthy', 'degraded', 'unavailable']),
+          backend: telemetryResponses.backend,
+          influxdb_available: z.boolean(),
+          bucket: z.string().optional(),
+          organization: z.string().optional(),
+          devices_with_telemetry: fields.count.nullable().describe('Null while it is unavailable.'),
+          accounting: telemetryResponses.account
+            .optional()
+            .describe('Readings since the first start; for admins.'),
+          spool: z
+            .strictObject({ depth: fields.count, oldest_age_s: fields.count.nullable() })
+            .optional()
+            .describe('Readings that wait for the time-series database; for admins.'),
+        }),
+      ),
+    },
+  })
+
+export const route = defineRoute({
+  addresses: ['GET /api/v1/telemetry/status'],
+  access: 'none',
+  documentation: typedBy<typeof documentation>(),
+})
+
+interface Deps extends EndpointDeps {
   telemetry: Pick<Telemetry, 'backend' | 'check' | 'countDevices' | 'account' | 'spool'>
-  /** Where InfluxDB keeps it. */
+  /** Bucket and organization of InfluxDB; undefined with the embedded store. */
   influx: { readonly bucket: string; readonly org: string } | undefined
   /** See {@link accountView}. */
   exact: boolean
@@ -24,65 +56,58 @@ interface Deps {
 /** The store is asked at most this often, ms. */
 const askEveryMs = 15_000
 
-/** Of the oldest message, s; 0 when nothing waits. */
-const ageOf = ({ oldestAt }: SpoolState): number =>
-  oldestAt === undefined ? 0 : Math.max(0, Math.round((Date.now() - oldestAt) / 1000))
+const askStore = async (telemetry: Deps['telemetry']) => {
+  try {
+    await telemetry.check()
+    return { available: true, devices: await telemetry.countDevices() }
+  } catch {
+    return { available: false, devices: null }
+  }
+}
 
-export const telemetryStatus = ({ log, gate, telemetry, influx, exact, showAccounts }: Deps) => {
-  /** What was counted, as it is now; undefined when that cannot be told. */
-  const accounts = async () => {
-    const [account, spool] = await Promise.all([telemetry.account(), telemetry.spool()])
-    return {
-      accounting: accountView(account, exact),
-      ...(spool && {
-        spool: {
-          depth: spool.depth,
-          oldest_age_s: spool.oldestAt === undefined ? null : ageOf(spool),
-        },
-      }),
-    }
+const statusOf = (available: boolean, spool: SpoolState | undefined) => {
+  // Devices can go on sending as long as readings can be spooled.
+  const waits = spool !== undefined && (!available || spoolAgeS(spool) > 1)
+  if (waits) return 'degraded'
+  return available ? 'healthy' : 'unavailable'
+}
+
+/** Accounting and spool as they are now. */
+const accountsOf = async (telemetry: Deps['telemetry'], exact: boolean) => {
+  const [account, spool] = await Promise.all([telemetry.account(), telemetry.spool()])
+  return {
+    accounting: accountView(account, exact),
+    ...(spool && { spool: spoolView(spool) }),
   }
-  const stored = async () => {
-    try {
-      await telemetry.check()
-      return { available: true, devices: await telemetry.countDevices() } as const
-    } catch {
-      return { available: false, devices: null } as const
-    }
-  }
-  const ask = kept(askEveryMs, async () => {
+}
+
+export const telemetryStatus = ({ log, access, telemetry, influx, exact, showAccounts }: Deps) => {
+  const askedStatus = memoizeFor(askEveryMs, async () => {
     const [{ available, devices }, spool] = await Promise.all([
-      stored(),
+      askStore(telemetry),
       telemetry.spool().catch(() => undefined),
     ])
-    // Readings are taken as long as they can be spooled.
-    const waits = spool !== undefined && (!available || ageOf(spool) > 1)
-    return { available, devices, status: waits ? 'degraded' : available ? 'healthy' : 'unavailable' } as const
+    return { available, devices, status: statusOf(available, spool) } as const
   })
-  return endpoint(log, 'GET /api/v1/telemetry/status', gate.open(), async (c) => {
-    const { available, devices, status } = await ask()
-    const shown = showAccounts || (await gate.isAdmin(c))
-    // What anybody may ask for is asked of the stores now and then; the accounts of an operator are those of now.
-    const counted = shown ? await accounts().catch(() => undefined) : undefined
+  return endpoint(route, { log, access }, async (c, reply) => {
+    const { available, devices, status } = await askedStatus()
+    const isShown = (showAccounts && namesLoopback(c)) || (await access.isAdmin(c))
+    // Operators get current accounts; the rest of the answer may be some seconds old, since anybody may ask for it.
+    const accounts = isShown ? await accountsOf(telemetry, exact).catch(() => undefined) : undefined
     return reply(c, 200, {
       status,
       backend: telemetry.backend,
       influxdb_available: telemetry.backend === 'influxdb' && available,
       ...(influx && { bucket: influx.bucket, organization: influx.org }),
       devices_with_telemetry: devices,
-      ...counted,
+      ...accounts,
     })
   })
 }
 
-export const handler = lambda(async () => {
-  const { stage, loopback, influx, queue } = runtime.config()
-  return telemetryStatus({
-    log: runtime.log(),
-    gate: await runtime.gate(),
-    telemetry: await runtime.telemetry(),
-    influx,
-    exact: queue === undefined,
-    showAccounts: stage === 'local' && loopback,
-  })
+export const handler = serve(telemetryStatus, {
+  telemetry: runtime.telemetry,
+  influx: () => runtime.config().influx,
+  exact: () => runtime.config().queue === undefined,
+  showAccounts: () => runtime.config().stage === 'local' && runtime.config().loopback,
 })

@@ -1,41 +1,47 @@
-/** What a device is, and how it is shown. A device in `maintenance` may still send; an `inactive` one may do nothing. */
+/** The device, and its form in answers. A device in `maintenance` may still send; an `inactive` one may do nothing. */
+import { formatMillis } from '../iso-time.ts'
 
 export type DeviceStatus = 'active' | 'inactive' | 'maintenance'
 
 export interface Device {
-  /** From 1; never given twice. */
+  /** From 1; no id is used twice. */
   readonly id: number
   readonly name: string
   readonly description: string | null
   readonly deviceType: string
   readonly status: DeviceStatus
   readonly location: string | null
+  /** IANA name of the zone of its local times; null means UTC. */
+  readonly timezone: string | null
   readonly firmwareVersion: string | null
   readonly hardwareVersion: string | null
-  /** Seconds without a sign of life after which the device counts as offline. */
+  /** Seconds after which a device that was not seen counts as offline. */
   readonly offlineAfterS: number
   /** Milliseconds since the epoch, as all times here. */
   readonly createdAt: number
   readonly updatedAt: number
   readonly lastSeenAt: number | null
-  /** When the device, or its will, last said that it goes offline. */
+  /** Time of the last offline message of the device or of its will. */
   readonly offlineAt: number | null
-  /** When the newest MQTT session that is still open began. */
+  /** Begin of the newest MQTT session that is open. */
   readonly connectedAt: number | null
 }
 
-/** What describes a device. In a change, what is left out stays as it is. */
+/** The describing fields of a device. A change leaves absent fields as they are. */
 export interface Description {
   readonly description?: string | null | undefined
   readonly location?: string | null | undefined
+  readonly timezone?: string | null | undefined
   readonly firmwareVersion?: string | null | undefined
   readonly hardwareVersion?: string | null | undefined
 }
 
-/** What a new device says of itself. */
+/** The fields of a device at its registration. */
 export interface NewDevice extends Description {
   readonly name: string
   readonly deviceType: string
+  /** The enrolment key with which it registers, where the registry has that. */
+  readonly enrollmentKeyId?: number | undefined
 }
 
 /** A change to a device. */
@@ -43,12 +49,9 @@ export interface DeviceChange extends Description {
   readonly name?: string | undefined
   readonly deviceType?: string | undefined
   readonly status?: DeviceStatus | undefined
-  /** Seconds, 1 or more; null takes the default of the settings. */
+  /** Seconds, 1 or more; null means the default of the settings. */
   readonly offlineAfterS?: number | null | undefined
 }
-
-/** @param ms milliseconds since the epoch. */
-export const iso = (ms: number) => new Date(ms).toISOString().replace('.000Z', 'Z')
 
 /** The device as every answer shows it. */
 export const deviceView = (device: Device) => ({
@@ -58,19 +61,20 @@ export const deviceView = (device: Device) => ({
   device_type: device.deviceType,
   status: device.status,
   location: device.location,
+  timezone: device.timezone,
   firmware_version: device.firmwareVersion,
   hardware_version: device.hardwareVersion,
-  created_at: iso(device.createdAt),
-  updated_at: iso(device.updatedAt),
-  last_seen: device.lastSeenAt === null ? null : iso(device.lastSeenAt),
+  created_at: formatMillis(device.createdAt),
+  updated_at: formatMillis(device.updatedAt),
+  last_seen: device.lastSeenAt === null ? null : formatMillis(device.lastSeenAt),
 })
 
-/** An authorizer lets no connection live longer, ms: a session that began before has ended, told or not. */
+/** The longest life of an MQTT connection, ms: the authorizer ends it then, even if no event reports the end. */
 export const maxSessionMs = 86_400_000
 
 /**
- * Online is a device with an MQTT session that is open, or with a sign of life that is younger than its own limit; what it
- * last said of going offline counts until the next sign.
+ * A device is online while an MQTT session is open, and for `offlineAfterS` after it was last seen. An offline message ends
+ * that until the device connects or is seen again.
  * @param now milliseconds since the epoch.
  */
 export function isOnline(device: Device, now: number): boolean {
@@ -81,7 +85,7 @@ export function isOnline(device: Device, now: number): boolean {
   return lastSeenAt !== null && lastSeenAt >= since && now - lastSeenAt < offlineAfterS * 1000
 }
 
-/** The device as its owner and operators see it. @param now milliseconds since the epoch. */
+/** The device as itself and operators see it. @param now milliseconds since the epoch. */
 export const deviceDetails = (device: Device, now: number) => ({
   ...deviceView(device),
   is_online: isOnline(device, now),

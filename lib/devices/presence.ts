@@ -1,23 +1,34 @@
 /**
- * Presence over MQTT: what devices and their wills say of themselves, and the sessions the broker tells of. Events may come
- * twice, late and in any order; each is one conditional write that leaves the newest state.
+ * Presence over MQTT: status messages of devices and their wills, and session events of the broker. Events may arrive twice,
+ * late and in any order. A fleet that comes back connects at once, so that events are written in groups: one transaction takes
+ * those of hundreds of devices.
  */
 import { sql } from 'drizzle-orm'
+import { GroupCommit } from '../group-commit.ts'
 import type { RegistryDb } from '../registry/db.ts'
-import type { DeviceEvent } from './devices.ts'
+import type { Device } from './device.ts'
+import {
+  maxClients,
+  newestFirst,
+  type PresenceRow,
+  type PresenceState,
+  presenceStatements,
+  presenceStates,
+  pruneSessions,
+} from './presence-statements.ts'
 
-/** A broker's lifecycle event of one connection. */
+/** A lifecycle event of the broker about one connection. */
 export interface SessionEvent {
   readonly deviceId: number
   readonly clientId: string
-  /** Given by the broker to one connection: its begin and its end share it. */
+  /** The broker gives it to one connection: the events of its begin and its end share it. */
   readonly sessionId: string
-  /** Higher for each connection of the same client id; it begins anew when the client was away for about an hour. */
+  /** Rises with each connection of a client id; starts again when the client was not connected for about an hour. */
   readonly version: number
   readonly kind: 'connected' | 'disconnected'
-  /** Milliseconds since the epoch, by the broker's clock. */
+  /** Milliseconds since the epoch, by the clock of the broker. */
   readonly at: number
-  /** Why it ended, in the broker's words. */
+  /** The reason of a disconnect, in the broker's words. */
   readonly reason?: string | undefined
 }
 
@@ -26,122 +37,129 @@ export interface StatusReport {
   readonly deviceId: number
   readonly clientId: string
   readonly status: 'online' | 'offline'
-  /** Milliseconds since the epoch: its arrival. */
+  /** Time of arrival, milliseconds since the epoch. */
   readonly at: number
 }
 
 export interface Presence {
-  session(event: SessionEvent): Promise<void>
+  /**
+   * Records a session event of the broker.
+   * @returns whether the device may be connected: it exists, is not inactive and has a valid key.
+   */
+  session(event: SessionEvent): Promise<boolean>
+  /** Records a status message of a device. */
   report(report: StatusReport): Promise<void>
-  /** The last client ids of a device, each with whether its session is open as far as is known. */
+  /** The last 200 client ids of a device, which are all that is kept, each with whether its session is open as far as is known. */
   clients(deviceId: number): Promise<Map<string, boolean>>
-  /** The broker has started anew: no session from before is open. */
+  /**
+   * Ends every session, because the broker has started again. A device stays online for a while, as after any message: one that
+   * connects again meanwhile was never offline.
+   * @param at milliseconds since the epoch.
+   */
   reset(at: number): Promise<void>
 }
 
-/** Versions begin anew after about an hour without a connection: what comes so much later is newer, whatever its version. */
-const versionResetMs = 50 * 60_000
-/** A will that is published when its client comes back over another connection says nothing of the new one. */
-const takeoverMs = 5000
-/** Of a device, that are ended together. */
-const maxClients = 200
+/** What a presence event changes of a device. */
+export type PresenceChange = Pick<Device, 'offlineAt' | 'lastSeenAt' | 'connectedAt'>
 
-export function createPresence(options: {
-  db: RegistryDb
-  /** Called after a change, with the device's id. */
-  changed: (deviceId: number) => void
-}): Presence {
-  const { db, changed } = options
+export interface PresenceOptions {
+  readonly db: RegistryDb
+  /** Seconds; for devices without a value of their own. */
+  readonly offlineAfterS: number
+  /** Called after each write with what a device's row has now. */
+  readonly onChange?: (deviceId: number, change: PresenceChange) => void
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number
+}
 
-  /** Notes an event only when the newest one of its kind says something else. @param when by default: after a change. */
-  const note = (
-    deviceId: number,
-    kind: DeviceEvent['kind'],
-    at: number,
-    detail: object,
-    when = sql`changes() > 0`,
-  ) =>
-    db.run(sql`insert into events (device_id, kind, detail, at)
-      select ${deviceId}, ${kind}, ${JSON.stringify(detail)}, ${at}
-      where ${when} and exists (select 1 from devices where id = ${deviceId})
-        and coalesce((select kind from events where device_id = ${deviceId} and kind in ('online', 'offline')
-                      order by id desc limit 1), '') <> ${kind}`)
+/** Events of one transaction. 500 take about 15 ms on a file. */
+const maxGroup = 500
+/** Events that may wait: the broker tries those that are refused again. */
+const maxWaiting = 50_000
 
-  return {
-    async session({ deviceId, clientId, sessionId, version, kind, at, reason }) {
-      const why = { by: 'broker', client_id: clientId, ...(reason === undefined ? {} : { reason }) }
-      const endedAt = kind === 'connected' ? null : at
-      const insert = sql`insert into sessions (device_id, client_id, session_id, version, since, ended_at)
-        select ${deviceId}, ${clientId}, ${sessionId}, ${version}, ${at}, ${endedAt}
-        where exists (select 1 from devices where id = ${deviceId})
-        on conflict do update set session_id = excluded.session_id, version = excluded.version,
-          ended_at = excluded.ended_at,
-          since = iif(excluded.session_id = sessions.session_id, sessions.since, excluded.since)`
-      const isNewer = sql`excluded.session_id <> sessions.session_id and (
-        excluded.version > sessions.version and excluded.since > sessions.since - ${versionResetMs}
-        or excluded.since > coalesce(sessions.ended_at, sessions.since) + ${versionResetMs})`
-      if (kind === 'connected') {
-        await db.batch([
-          db.run(sql`${insert} where ${isNewer}`),
-          note(deviceId, 'online', at, why),
-          // What was told of the session before, and told first, says nothing of this one.
-          db.run(sql`update devices set offline_at = ${at - 1}
-            where id = ${deviceId} and offline_at between ${at} and ${at + takeoverMs}
-              and exists (select 1 from sessions where device_id = ${deviceId} and session_id = ${sessionId}
-                          and ended_at is null)`),
-        ])
-      } else {
-        await db.batch([
-          // The end may come before the begin: it is kept, so that the begin cannot open the session again.
-          db.run(sql`${insert} where ${isNewer}
-            or (excluded.session_id = sessions.session_id and sessions.ended_at is null)`),
-          db.run(sql`update devices set offline_at = ${at}
-            where id = ${deviceId} and changes() > 0 and coalesce(offline_at, 0) < ${at}
-              and not exists (select 1 from sessions where device_id = ${deviceId} and ended_at is null)`),
-          note(deviceId, 'offline', at, why),
-        ])
-      }
-      changed(deviceId)
-    },
+const rowOfSession = (event: SessionEvent): PresenceRow => ({
+  device: event.deviceId,
+  client: event.clientId,
+  kind: event.kind,
+  at: event.at,
+  online: event.kind === 'connected' ? 1 : 0,
+  detail: JSON.stringify({ by: 'broker', client_id: event.clientId, reason: event.reason }),
+  session: event.sessionId,
+  version: event.version,
+})
 
-    async report({ deviceId, clientId, status, at }) {
-      const why = { by: 'device', client_id: clientId }
-      if (status === 'online') {
-        await db.batch([
-          db.run(sql`update devices set last_seen_at = ${at}
-            where id = ${deviceId} and coalesce(last_seen_at, 0) < ${at}`),
-          // Other signs of life may have been written before; only a report from before its end is out of date.
-          note(
-            deviceId,
-            'online',
-            at,
-            why,
-            sql`exists (select 1 from devices where id = ${deviceId} and coalesce(offline_at, 0) < ${at})`,
-          ),
-        ])
-      } else {
-        await db.batch([
-          db.run(sql`update devices set offline_at = ${at}
-            where id = ${deviceId} and coalesce(offline_at, 0) < ${at}
-              and not exists (select 1 from sessions where device_id = ${deviceId} and client_id = ${clientId}
-                              and ended_at is null and since > ${at - takeoverMs})`),
-          note(deviceId, 'offline', at, why),
-        ])
-      }
-      changed(deviceId)
-    },
+const rowOfReport = ({ deviceId, clientId, status, at }: StatusReport): PresenceRow => ({
+  device: deviceId,
+  client: clientId,
+  kind: status,
+  at,
+  online: status === 'online' ? 1 : 0,
+  detail: JSON.stringify({ by: 'device', client_id: clientId }),
+})
 
-    async clients(deviceId) {
-      const { rows } = await db.run(
-        sql`select client_id, ended_at is null as open from sessions where device_id = ${deviceId}
-          order by ended_at is not null, ended_at desc limit ${maxClients}`,
-      )
-      return new Map(rows.map((row) => [String(row.client_id), Number(row.open) === 1]))
-    },
+/** The n-th round has the n-th event of each device, so that the events of a device stay in their order. */
+const roundsOf = (rows: readonly PresenceRow[]): PresenceRow[][] => {
+  const rounds: PresenceRow[][] = []
+  const taken = new Map<number, number>()
+  for (const row of rows) {
+    const round = taken.get(row.device) ?? 0
+    taken.set(row.device, round + 1)
+    rounds[round] ??= []
+    rounds[round].push(row)
+  }
+  return rounds
+}
 
-    async reset(at) {
-      // The broker counts its connections anew, too: any version that it gives is newer.
-      await db.run(sql`update sessions set ended_at = coalesce(ended_at, ${at}), version = -1`)
-    },
+export function createPresence(options: PresenceOptions): Presence {
+  return new GroupedPresence(options)
+}
+
+class GroupedPresence implements Presence {
+  readonly #options: PresenceOptions
+  readonly #group: GroupCommit<PresenceRow, PresenceState | undefined>
+
+  constructor(options: PresenceOptions) {
+    this.#options = options
+    this.#group = new GroupCommit({ write: (rows) => this.#write(rows), maxGroup, maxWaiting })
+  }
+
+  async session(event: SessionEvent): Promise<boolean> {
+    return (await this.#group.add(rowOfSession(event)))?.mayConnect === 1
+  }
+
+  async report(report: StatusReport): Promise<void> {
+    await this.#group.add(rowOfReport(report))
+  }
+
+  async clients(deviceId: number): Promise<Map<string, boolean>> {
+    const rows = await this.#options.db.all<{ client_id: string; open: number }>(
+      sql`select client_id, ended_at is null as open from sessions where device_id = ${deviceId}
+        order by ${newestFirst} limit ${maxClients}`,
+    )
+    return new Map(rows.map(({ client_id, open }) => [client_id, open === 1]))
+  }
+
+  async reset(at: number): Promise<void> {
+    await this.#group.settled()
+    // The broker also starts its versions again: with -1 every version is newer.
+    await this.#options.db.run(sql`update sessions set ended_at = coalesce(ended_at, ${at}), version = -1`)
+  }
+
+  async #write(rows: readonly PresenceRow[]): Promise<(PresenceState | undefined)[]> {
+    const { db, offlineAfterS, onChange, now = Date.now } = this.#options
+    const at = now()
+    const ids = JSON.stringify([...new Set(rows.map(({ device }) => device))])
+    const statements = roundsOf(rows).flatMap((round) =>
+      presenceStatements(round, { now: at, offlineAfterS }),
+    )
+    const all = [...statements, pruneSessions(ids), presenceStates(ids, at)]
+    const queries = all.map((statement) => db.all<PresenceState>(statement))
+    // Only the last statement has rows.
+    const results = await db.batch(queries as [(typeof queries)[number], ...typeof queries])
+    const states = results.at(-1) ?? []
+    for (const { id, offlineAt, lastSeenAt, connectedAt } of states)
+      onChange?.(id, { offlineAt, lastSeenAt, connectedAt })
+    const stateOf = new Map(states.map((state) => [state.id, state]))
+    return rows.map(({ device }) => stateOf.get(device))
   }
 }

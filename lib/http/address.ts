@@ -1,13 +1,13 @@
-/** Where a request comes from, for limits per address. */
+/** The network address of a caller, for request limits per address. */
 import { BlockList, isIPv4, isIPv6 } from 'node:net'
-import { type Call, headerOf } from './endpoint.ts'
+import type { RequestContext } from './context.ts'
 
-export type AddressOf = (c: Call) => string
+export type AddressOf = (c: RequestContext) => string
 
 const unmapped = (address: string) => (address.startsWith('::ffff:') ? address.slice(7) : address)
 
-/** An IPv6 client owns its whole /64: counting single addresses would count nothing. */
-const subject = (address: string): string => {
+/** An IPv6 client owns a whole /64, so a limit per single address would never be reached. */
+const countedAddress = (address: string): string => {
   if (!isIPv6(address)) return address
   const [head = '', tail] = address.split('::')
   const groups = head === '' ? [] : head.split(':')
@@ -17,8 +17,9 @@ const subject = (address: string): string => {
 }
 
 /**
- * @param trusted addresses or CIDR ranges of proxies. X-Forwarded-For is read from its right end as long as the hop
- * is one of them; without any the header counts for nothing. In the cloud the gateway tells the address.
+ * Makes a function that tells the address of a caller: an IPv4 address, or the /64 of an IPv6 address.
+ * @param trusted addresses or CIDR ranges of our proxies. X-Forwarded-For is read from right to left while the hop is one
+ * of them, and ignored where the list is empty. In the cloud the gateway tells the address.
  */
 export function addressOf(trusted: readonly string[]): AddressOf {
   const proxies = new BlockList()
@@ -31,16 +32,16 @@ export function addressOf(trusted: readonly string[]): AddressOf {
   const isProxy = (address: string) => proxies.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
   return (c) => {
     const fromGateway = c.env?.requestContext?.http?.sourceIp
-    if (fromGateway !== undefined) return subject(fromGateway)
+    if (fromGateway !== undefined) return countedAddress(fromGateway)
     let address = unmapped(c.env?.incoming?.socket.remoteAddress ?? '')
     if (trusted.length > 0 && address !== '') {
-      const hops = (headerOf(c, 'x-forwarded-for') ?? '').split(',').map((hop) => unmapped(hop.trim()))
+      const hops = (c.req.header('x-forwarded-for') ?? '').split(',').map((hop) => unmapped(hop.trim()))
       while (isProxy(address)) {
         const hop = hops.pop()
         if (hop === undefined || !(isIPv4(hop) || isIPv6(hop))) break
         address = hop
       }
     }
-    return subject(address)
+    return countedAddress(address)
   }
 }

@@ -1,5 +1,5 @@
-/** AWS IoT policies: what a device may do, as documents, and an evaluator that decides as AWS IoT Core does. */
-import { clientIdPatterns, deviceTopics, isTopicFilter, isTopicName } from './topics.ts'
+/** AWS IoT policies: the documents that give a device its rights, and an evaluator that decides as AWS IoT Core does. */
+import { deviceTopics, isTopicFilter, isTopicName } from './topics.ts'
 
 export interface PolicyStatement {
   readonly Sid?: string
@@ -14,96 +14,106 @@ export interface PolicyDocument {
   readonly Statement: readonly PolicyStatement[]
 }
 
-/** Decisions about one client. Every method is pure and cheap enough for each message. */
+/** Decisions about one client. The methods are pure, and cheap enough to be called for each message. */
 export interface Policy {
-  /** @param features `will`: the CONNECT carries one; `persistent`: clean session is off. */
+  /** @param features `will`: the CONNECT has a will; `persistent`: it asks for a persistent session. */
   connect(clientId: string, features: { will: boolean; persistent: boolean }): boolean
-  /** False too for what is no topic name, whatever the policy says. */
+  /** Always false for text that is not a topic name. */
   publish(topic: string): boolean
-  /** Whether a publish to this topic may be retained; `publish` is asked as well. */
+  /** Whether a message on this topic may be retained. The caller asks `publish` as well. */
   retain(topic: string): boolean
-  /** False too for what is no topic filter. The filter is compared as text, its wildcards are literal. */
+  /** Always false for text that is not a topic filter. The filter is compared as text: its wildcards mean themselves. */
   subscribe(filter: string): boolean
-  /** Whether a message on this topic may be delivered. */
+  /** Whether a message on this topic may be delivered to the client. */
   receive(topic: string): boolean
 }
 
-/** `arn:<partition>:iot:<region>:<account>:` of the broker on one machine. */
+/** `arn:<partition>:iot:<region>:<account>:` of the embedded broker. */
 export const localArnPrefix = 'arn:aws:iot:local:0:'
 
 const version = '2012-10-17'
 
 /**
- * What a device may do, in documents that stay under AWS IoT's 2048 characters each and 10 in all.
+ * The rights of a device, as documents within the limits of AWS IoT: 2048 characters each, and 10 documents.
+ * @param clientId the only client id that may connect; a caller has checked that it names the device.
  * @param arnPrefix `arn:<partition>:iot:<region>:<account>:` of the broker, up to 64 characters.
  */
-export function devicePolicies(deviceId: number, arnPrefix = localArnPrefix): PolicyDocument[] {
+export function devicePolicies(
+  deviceId: number,
+  clientId: string,
+  arnPrefix = localArnPrefix,
+): PolicyDocument[] {
   const topics = deviceTopics(deviceId)
-  const arn = (kind: string) => (name: string) => `${arnPrefix}${kind}/${name}`
-  const status = [topics.statusOnline, topics.statusOffline, topics.statusHeartbeat]
-  const allow = (action: string, kind: string, names: string[]): PolicyStatement => ({
-    Effect: 'Allow',
-    Action: action,
-    Resource: names.map(arn(kind)),
+  const status = [topics.statusPublish, topics.statusOnline, topics.statusOffline, topics.statusHeartbeat]
+  const commands = topics.commandsSubscribe
+  const statement = (Effect: 'Allow' | 'Deny', action: string, kind: string, names: string[]) => ({
+    Effect,
+    Action: `iot:${action}`,
+    Resource: names.map((name) => `${arnPrefix}${kind}/${name}`),
   })
-  return [
-    {
-      Version: version,
-      Statement: [
-        {
-          ...allow('iot:Connect', 'client', clientIdPatterns(deviceId)),
-          Condition: {
-            'ForAllValues:StringEquals': { 'iot:ConnectAttributes': ['LastWill', 'PersistentConnect'] },
-          },
-        },
-      ],
+  const connect = {
+    ...statement('Allow', 'Connect', 'client', [clientId]),
+    Condition: {
+      'ForAllValues:StringEquals': { 'iot:ConnectAttributes': ['LastWill', 'PersistentConnect'] },
     },
-    {
-      Version: version,
-      Statement: [
-        allow('iot:Publish', 'topic', [
-          topics.telemetryPublish,
-          `${topics.telemetryPublish}/*`,
-          ...status,
-          topics.commandsResponsePublish,
-          topics.configReportedPublish,
-        ]),
-        allow('iot:RetainPublish', 'topic', status),
-      ],
-    },
-    {
-      Version: version,
-      Statement: [
-        allow('iot:Subscribe', 'topicfilter', [
-          topics.commandsSubscribe,
-          `${topics.commandsSubscribe}/#`,
-          topics.configSubscribe,
-          topics.fleetNoticesSubscribe,
-        ]),
-        allow('iot:Receive', 'topic', [
-          topics.commandsSubscribe,
-          `${topics.commandsSubscribe}/*`,
-          topics.configSubscribe,
-          topics.fleetNoticesSubscribe.replace('#', '*'),
-        ]),
-      ],
-    },
+  }
+  const publish = statement('Allow', 'Publish', 'topic', [
+    topics.telemetryPublish,
+    `${topics.telemetryPublish}/*`,
+    ...status,
+    topics.commandsResponsePublish,
+    `${commands}/*/response`,
+    topics.configReportedPublish,
+  ])
+  // A filter is compared as text, so each one that begins like this matches topics below `commands/` only.
+  const subscribe = statement('Allow', 'Subscribe', 'topicfilter', [
+    commands,
+    `${commands}/*`,
+    topics.configSubscribe,
+    topics.fleetNoticesSubscribe.replace('#', '*'),
+  ])
+  const receive = statement('Allow', 'Receive', 'topic', [
+    commands,
+    `${commands}/*`,
+    topics.configSubscribe,
+    topics.fleetNoticesSubscribe.replace('#', '*'),
+  ])
+  const documents: PolicyStatement[][] = [
+    [connect],
+    [
+      publish,
+      // `*` spans levels, and a command id is one level.
+      statement('Deny', 'Publish', 'topic', [`${commands}/*/*/response`]),
+      statement('Allow', 'RetainPublish', 'topic', status),
+    ],
+    [
+      subscribe,
+      receive,
+      // `commands/#` matches the device's own answers, too.
+      statement('Deny', 'Receive', 'topic', [topics.commandsResponsePublish, `${commands}/*/response`]),
+    ],
   ]
+  return documents.map((Statement) => ({ Version: version, Statement }))
 }
+
+/** The documents of a client whose key is right and whose client id is not that of its device: it may not connect. */
+export const refusedClientPolicies: readonly PolicyDocument[] = [
+  { Version: version, Statement: [{ Effect: 'Deny', Action: 'iot:Connect', Resource: '*' }] },
+]
 
 const actions = ['Connect', 'Publish', 'RetainPublish', 'Subscribe', 'Receive'] as const
 type Action = (typeof actions)[number]
 
-interface Rule {
+interface StatementRule {
   allow: boolean
-  /** Undefined: applies to every resource. */
+  /** Undefined when the rule applies to every resource. */
   resources: readonly string[] | undefined
-  /** ConnectAttributes the condition names; undefined without a condition. */
+  /** ConnectAttributes that the condition names; undefined without a condition. */
   attributes: ReadonlySet<string> | undefined
 }
 
 const known: ReadonlySet<string> = new Set(['Sid', 'Effect', 'Action', 'Resource', 'Condition'])
-const denyAll: Rule = { allow: false, resources: undefined, attributes: undefined }
+const denyAll: StatementRule = { allow: false, resources: undefined, attributes: undefined }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -113,7 +123,7 @@ const texts = (value: unknown): string[] | undefined => {
   return list.length > 0 && list.every((item) => typeof item === 'string') ? (list as string[]) : undefined
 }
 
-/** `*` is any text, `?` any one character; everything else stands for itself. */
+/** A pattern as a regular expression: `*` is any text, `?` one character, all else is literal. */
 const patternSource = (pattern: string): string =>
   pattern
     .replaceAll(/\*+/g, '*')
@@ -124,7 +134,7 @@ const patternSource = (pattern: string): string =>
 const anyOf = (patterns: readonly string[], flags = 'su'): RegExp | undefined =>
   patterns.length === 0 ? undefined : new RegExp(`^(?:${patterns.map(patternSource).join('|')})$`, flags)
 
-/** The one condition that is understood; `false` for any other. */
+/** The values of the one supported condition; undefined without a condition, `false` for every other condition. */
 const connectAttributes = (condition: unknown): Set<string> | undefined | false => {
   if (condition === undefined) return undefined
   if (!isRecord(condition)) return false
@@ -137,15 +147,15 @@ const connectAttributes = (condition: unknown): Set<string> | undefined | false 
   return values === undefined ? false : new Set(values)
 }
 
-/** What a statement says for one action; undefined when it says nothing. What is not understood never allows. */
-const ruleOf = (statement: unknown, action: Action): Rule | undefined => {
+/** The rule of a statement for one action; undefined when the statement is not about it. Unsupported elements never allow. */
+const ruleOf = (statement: unknown, action: Action): StatementRule | undefined => {
   if (!isRecord(statement)) return denyAll
   const { Effect, Action: named, Resource, Condition } = statement
   if (Effect !== 'Allow' && Effect !== 'Deny') return denyAll
   const allow = Effect === 'Allow'
-  const unclear = allow ? undefined : denyAll
+  const ifUnsupported = allow ? undefined : denyAll
   const wantedActions = texts(named)
-  if (wantedActions === undefined) return unclear
+  if (wantedActions === undefined) return ifUnsupported
   if (!anyOf(wantedActions, 'sui')?.test(`iot:${action}`)) return undefined
   const resources = texts(Resource)
   const attributes = connectAttributes(Condition)
@@ -156,21 +166,20 @@ const ruleOf = (statement: unknown, action: Action): Rule | undefined => {
     (attributes !== undefined && action !== 'Connect') ||
     Object.keys(statement).some((key) => !known.has(key))
   ) {
-    return unclear
+    return ifUnsupported
   }
   return { allow, resources, attributes }
 }
 
-/** `ForAllValues`: everything the client asks for is among the values; true when it asks for nothing. */
-const covers = (attributes: ReadonlySet<string>, asked: readonly string[]): boolean =>
-  asked.every((name) => attributes.has(name))
+/** `ForAllValues`: true when every attribute of the CONNECT is among the values, also when it has none. */
+const covers = (attributes: ReadonlySet<string>, requested: readonly string[]): boolean =>
+  requested.every((name) => attributes.has(name))
 
 /**
- * Prepares the decisions: an explicit Deny wins over an Allow, and without an Allow the answer is no. Conditions other
- * than `ForAllValues:StringEquals` on `iot:ConnectAttributes`, policy variables and unknown elements make an Allow
- * not apply and a Deny apply. Never throws.
- * @param docs policy documents, or their JSON, as an authorizer returns them.
- * @param arnPrefix `arn:<partition>:iot:<region>:<account>:` that resources are compared with.
+ * Compiles policies. An explicit Deny wins over an Allow, and without an Allow everything is denied. A statement with an
+ * unsupported element (another condition, a policy variable, an unknown key) does not allow, but still denies. Never throws.
+ * @param docs policy documents or their JSON, as an authorizer returns them.
+ * @param arnPrefix `arn:<partition>:iot:<region>:<account>:` of the broker, which the resources must name.
  */
 export function compilePolicies(
   docs: readonly (PolicyDocument | string)[],
@@ -185,7 +194,7 @@ export function compilePolicies(
       return [undefined]
     }
   })
-  const rulesFor = (action: Action): Rule[] =>
+  const rulesFor = (action: Action): StatementRule[] =>
     statements.map((statement) => ruleOf(statement, action)).filter((rule) => rule !== undefined)
 
   const deciderFor = (action: Action, kind: string) => {
@@ -211,12 +220,13 @@ export function compilePolicies(
 
   return {
     connect(clientId, { will, persistent }) {
-      const asked = [...(will ? ['LastWill'] : []), ...(persistent ? ['PersistentConnect'] : [])]
+      const requested = [...(will ? ['LastWill'] : []), ...(persistent ? ['PersistentConnect'] : [])]
       const arn = `${arnPrefix}client/${clientId}`
       let allowed = false
       for (const { allow, attributes, pattern } of connectRules) {
-        // Without a condition an Allow covers a plain connection only, while a Deny covers every one.
-        const applies = attributes === undefined ? !allow || asked.length === 0 : covers(attributes, asked)
+        // Without a condition an Allow covers connections without attributes only, and a Deny covers all.
+        const applies =
+          attributes === undefined ? !allow || requested.length === 0 : covers(attributes, requested)
         if (!applies || pattern?.test(arn) !== true) continue
         if (!allow) return false
         allowed = true

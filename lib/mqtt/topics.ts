@@ -1,9 +1,9 @@
-/** The topic tree: which topics a device has, how a topic is read, and MQTT's rules for names and filters. */
+/** The topic tree of devices, the parser of its topics, and MQTT's rules for topic names and filters. */
 
 export interface DeviceTopics {
-  /** `…/telemetry`; subtopics below it are allowed. */
+  /** `…/telemetry`; a device may also publish to subtopics of it. */
   readonly telemetryPublish: string
-  /** `…/status`: publish to one of its three subtopics, which follow. */
+  /** `…/status`; the payload says which. Its three subtopics say it by their names. */
   readonly statusPublish: string
   readonly statusOnline: string
   readonly statusOffline: string
@@ -12,22 +12,26 @@ export interface DeviceTopics {
   readonly commandsResponsePublish: string
   readonly configSubscribe: string
   readonly configReportedPublish: string
-  /** A filter, the same for every device. */
+  /** A filter that is the same for every device. */
   readonly fleetNoticesSubscribe: string
 }
 
-/** What a device may publish; `subtopic` is what follows `telemetry/` or `status/`. */
+/** A topic that a device may publish to. */
 export interface DeviceTopic {
   deviceId: number
   kind: 'telemetry' | 'status' | 'commands/response' | 'config/reported'
+  /** The part after `telemetry/` or `status/`. */
   subtopic?: string
+  /** The level between `commands/` and `/response`, where there is one. */
+  commandId?: string
 }
 
 const root = 'iotflow/devices/'
 const deviceTopic = /^iotflow\/devices\/([1-9]\d{0,14})\/(.+)$/s
+const commandResponse = /^commands\/([^/]+)\/response$/
 const statuses: ReadonlySet<string> = new Set(['online', 'offline', 'heartbeat'])
 
-/** @param id a device's id, 1–999999999999999. */
+/** @param id id of a device, 1–999999999999999. */
 export function deviceTopics(id: number): DeviceTopics {
   const base = `${root}${id}`
   return {
@@ -44,24 +48,27 @@ export function deviceTopics(id: number): DeviceTopics {
   }
 }
 
-/** Undefined for every topic that is none a device may publish to. An empty subtopic counts as none. */
+/** Undefined for a topic that no device may publish to. An empty subtopic counts as no subtopic. */
 export function parseDeviceTopic(topic: string): DeviceTopic | undefined {
   const match = deviceTopic.exec(topic)
   if (match === null) return undefined
   const deviceId = Number(match[1])
   const rest = match[2] ?? ''
   if (rest === 'commands/response' || rest === 'config/reported') return { deviceId, kind: rest }
+  const commandId = commandResponse.exec(rest)?.[1]
+  if (commandId !== undefined) return { deviceId, kind: 'commands/response', commandId }
   const slash = rest.indexOf('/')
   const kind = slash < 0 ? rest : rest.slice(0, slash)
   const subtopic = slash < 0 ? '' : rest.slice(slash + 1)
   if (kind === 'telemetry') return subtopic === '' ? { deviceId, kind } : { deviceId, kind, subtopic }
+  if (rest === 'status') return { deviceId, kind: rest }
   if (kind === 'status' && statuses.has(subtopic)) return { deviceId, kind, subtopic }
   return undefined
 }
 
 /**
- * MQTT strings are 1–65535 bytes of UTF-8 here; a UTF-16 unit makes at most three of them. Bytes that are no UTF-8
- * arrive as U+FFFD, and nobody means that character (MQTT-1.5.3-1).
+ * MQTT strings have 1–65535 bytes of UTF-8, and one UTF-16 unit makes at most three bytes. Invalid UTF-8 arrives as U+FFFD,
+ * so that character is refused (MQTT-1.5.3-1).
  */
 const isMqttString = (text: string): boolean =>
   text.length > 0 &&
@@ -69,12 +76,12 @@ const isMqttString = (text: string): boolean =>
   !text.includes('\0') &&
   !text.includes('\uFFFD')
 
-/** A topic one can publish to: no wildcards, no NUL, 1–65535 bytes. */
+/** True for a topic to publish to: no wildcards, no NUL, 1–65535 bytes. */
 export function isTopicName(topic: string): boolean {
   return isMqttString(topic) && !topic.includes('+') && !topic.includes('#')
 }
 
-/** A topic filter: `+` and `#` only as whole levels, `#` only as the last. */
+/** True for a topic filter: `+` and `#` stand for whole levels only, and `#` for the last ones. */
 export function isTopicFilter(filter: string): boolean {
   if (!isMqttString(filter)) return false
   const levels = filter.split('/')
@@ -85,16 +92,19 @@ export function isTopicFilter(filter: string): boolean {
   })
 }
 
-/** A matcher of one filter, for callers that test many topics. */
+/**
+ * A matcher for one filter, for callers that test many topics. MQTT 3.1.1 §4.7: `a/#` matches `a` too, and a leading wildcard
+ * matches no topic that starts with `$`.
+ */
 export function topicMatcher(filter: string): (topic: string) => boolean {
   const wanted = filter.split('/')
   const wildFirst = wanted[0] === '+' || wanted[0] === '#'
-  const open = wanted.at(-1) === '#'
-  if (open) wanted.pop()
+  const endsWithHash = wanted.at(-1) === '#'
+  if (endsWithHash) wanted.pop()
   return (topic) => {
     if (wildFirst && topic.startsWith('$')) return false
     const levels = topic.split('/')
-    if (open ? levels.length < wanted.length : levels.length !== wanted.length) return false
+    if (endsWithHash ? levels.length < wanted.length : levels.length !== wanted.length) return false
     for (let index = 0; index < wanted.length; index++) {
       if (wanted[index] !== '+' && wanted[index] !== levels[index]) return false
     }
@@ -102,15 +112,16 @@ export function topicMatcher(filter: string): (topic: string) => boolean {
   }
 }
 
-/** MQTT 3.1.1 §4.7: `a/#` matches `a` too, and a leading wildcard matches no topic that starts with `$`. */
-export function topicMatches(filter: string, topic: string): boolean {
-  return topicMatcher(filter)(topic)
-}
+/** Characters of a client id, as on AWS IoT Core. */
+export const maxClientIdLength = 128
+const clientIdCharacters = /^[A-Za-z0-9_.:-]+$/
 
 /**
- * The client ids a device may use, with `*` for any ending: its id, `iotflow-device-{id}` and `device_{id}`, each
- * alone or followed by `-…` or `_…`.
+ * The device that a client id names: its first part of digits only, where `-` and `_` end a part. `7`, `esp32_7` and
+ * `iotflow-device-7-boot3` name device 7. Undefined for a client id that no device may use.
  */
-export function clientIdPatterns(id: number): string[] {
-  return [`${id}`, `iotflow-device-${id}`, `device_${id}`].flatMap((name) => [name, `${name}-*`, `${name}_*`])
+export function deviceOfClientId(clientId: string): number | undefined {
+  if (clientId.length > maxClientIdLength || !clientIdCharacters.test(clientId)) return undefined
+  const digits = clientId.split(/[-_]/).find((part) => /^\d+$/.test(part))
+  return digits !== undefined && /^[1-9]\d{0,14}$/.test(digits) ? Number(digits) : undefined
 }

@@ -1,69 +1,61 @@
 /** The registry: drizzle on libSQL, by file or by URL. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { type Client, createClient } from '@libsql/client'
+import type { Client } from '@libsql/client'
+import { sql } from 'drizzle-orm'
 import { drizzle, type LibSQLDatabase } from 'drizzle-orm/libsql'
 import { migrate } from 'drizzle-orm/libsql/migrator'
-import { AppError } from '../errors.ts'
+import pRetry from 'p-retry'
+import { knownError } from '../errors.ts'
+import { openDatabase } from '../libsql/client.ts'
+import { isBusy } from '../libsql/errors.ts'
+import { root } from '../root.ts'
+import { foldExistingTexts } from './folded-texts.ts'
 import * as schema from './schema.ts'
-import { openServer } from './server.ts'
 
 export type RegistryDb = LibSQLDatabase<typeof schema> & { $client: Client }
 
 export interface Registry {
   readonly db: RegistryDb
-  /** Brings the schema up to date, also when several processes begin at once. A step of start and deploy, not of a cold start. */
+  /** Brings the schema up to date; several processes may do so at once. A step of start and deploy, not of a cold start. */
   migrate(): Promise<void>
   close(): void
 }
 
-const migrationsFolder = fileURLToPath(new URL('./migrations', import.meta.url))
+const migrationsFolder = fileURLToPath(new URL('lib/registry/migrations', root))
 
-/** A migration is one transaction: of several at once one is carried out, and the others find it done on their next try. */
-async function bringUpToDate(db: RegistryDb): Promise<void> {
-  for (let tries = 5; ; tries -= 1) {
-    try {
-      return await migrate(db, { migrationsFolder })
-    } catch (error) {
-      // A server that is away has been waited for already.
-      if (tries === 1 || isUnavailable(error)) throw error
-      await sleep(100 + 200 * Math.random())
-    }
-  }
-}
-
-const isUnavailable = (error: unknown): boolean =>
-  error instanceof AppError || (error instanceof Error && isUnavailable(error.cause))
+/** Devices that earlier versions wrote get the presence that their newest event tells: else the next one would come twice. */
+const fillPresence = (db: RegistryDb) =>
+  db.run(sql`update devices set presence = coalesce((select kind from events
+      where device_id = devices.id and kind in ('online', 'offline') order by id desc limit 1), 'offline')
+    where presence is null`)
 
 /**
- * One connection on a file: libSQL runs it on the calling thread, and settings such as `synchronous` hold for the
- * connection that made them.
+ * Retries, because a migration is one transaction: of several processes one carries it out, and the others find it done on
+ * their next attempt. A server that does not answer is not retried: each request has waited for it already.
  */
+const migrateWithRetries = (db: RegistryDb): Promise<void> =>
+  pRetry(
+    async () => {
+      await migrate(db, { migrationsFolder })
+      await foldExistingTexts(db)
+      await fillPresence(db)
+    },
+    {
+      retries: 4,
+      minTimeout: 150,
+      factor: 1,
+      randomize: true,
+      shouldRetry: ({ error }) => isBusy(error) || knownError(error) === undefined,
+    },
+  )
+
+/** Opens the registry and leaves its schema as it is. */
 export async function openRegistry(at: { url: string; authToken?: string | undefined }): Promise<Registry> {
-  const isFile = at.url.startsWith('file:')
-  const client = isFile
-    ? createClient({ url: at.url, concurrency: 1, timeout: 5000 })
-    : openServer({ url: at.url, ...(at.authToken === undefined ? {} : { authToken: at.authToken }) })
-  if (isFile) {
-    await client.execute('PRAGMA journal_mode = WAL')
-    await client.execute('PRAGMA synchronous = FULL')
-    await client.execute('PRAGMA foreign_keys = ON')
-  }
+  const client = await openDatabase(at)
   const db = drizzle(client, { schema })
   return {
     db,
-    migrate: () => bringUpToDate(db),
+    migrate: () => migrateWithRetries(db),
     close: () => client.close(),
   }
-}
-
-/** True for a write that the database refused because the value must be unique. */
-export function isUniqueViolation(error: unknown): boolean {
-  for (let e = error; e instanceof Error; e = e.cause) {
-    const { code, extendedCode } = e as { code?: string; extendedCode?: string }
-    if (extendedCode === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_UNIQUE') return true
-    // Remote databases answer with the base code and the words of SQLite.
-    if (code?.startsWith('SQLITE_CONSTRAINT') && e.message.includes('UNIQUE constraint failed')) return true
-  }
-  return false
 }

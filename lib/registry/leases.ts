@@ -1,15 +1,18 @@
-/** Leases: of all processes on one registry, one does a piece of work at a time. */
+/** Leases: of all processes on one registry, one at a time does a piece of work. */
 import { sql } from 'drizzle-orm'
 import type { RegistryDb } from './db.ts'
 
 export interface Leases {
-  /** Takes the lease, or keeps it. @returns whether this holder has it for the next `ttlMs`. */
+  /** Takes or renews a lease. @returns whether this process holds it for the next `ttlMs` milliseconds. */
   take(name: string, ttlMs: number): Promise<boolean>
-  /** Gives it to whoever asks next. */
+  /** Gives the lease up, so that any process may take it at once. */
   release(name: string): Promise<void>
 }
 
-/** @param holder unlike every other process. */
+/**
+ * @param holder names this process; no other process on the registry may have the same name.
+ * @param now milliseconds since the epoch.
+ */
 export function createLeases(options: { db: RegistryDb; holder: string; now?: () => number }): Leases {
   const { db, holder, now = Date.now } = options
   return {

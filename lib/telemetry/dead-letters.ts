@@ -1,10 +1,13 @@
-/** Messages that could not become readings, kept with the reason; bounded per device, so that none pushes out another's. */
+/**
+ * Dead letters: messages that could not become readings, with the reason. Their number is limited per device, so that no device
+ * pushes out letters of another.
+ */
 import { and, desc, eq, lt, sql } from 'drizzle-orm'
 import { AppError } from '../errors.ts'
+import { formatMillis } from '../iso-time.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { deadLetters } from '../registry/schema.ts'
-import { isSecretName } from './payload.ts'
-import { formatMillis } from './time.ts'
+import { isSecretName } from './payload/names.ts'
 
 export interface NewDeadLetter {
   /** Undefined for a message whose topic names no device. */
@@ -15,11 +18,11 @@ export interface NewDeadLetter {
   readonly reason: string
   /** Milliseconds since the epoch. */
   readonly receivedAt: number
-  /** Of the message, as at its first try. */
+  /** The id of the message at its first try. */
   readonly messageId: string
-  /** Places of the readings that were refused, where others of the message were taken; undefined for all of it. */
+  /** Places of the refused readings when others of the message were accepted; undefined for the whole message. */
   readonly indexes?: readonly number[] | undefined
-  /** Keeps one letter of this message id, however many processes ask for it. */
+  /** Keeps one letter for this message id, however many processes ask for it. */
   readonly once?: boolean
 }
 
@@ -30,7 +33,7 @@ export interface DeadLetter extends NewDeadLetter {
 }
 
 export interface DeadLetters {
-  /** Resolves when the message is durable; the oldest of the same device go when its bound is reached. */
+  /** Resolves when the message is durable. Deletes the oldest letters of the device beyond its bound. */
   keep(letter: NewDeadLetter): Promise<void>
   /** Newest first. @param options.before an id. */
   list(options: {
@@ -38,31 +41,33 @@ export interface DeadLetters {
     before?: number | undefined
     deviceId?: number | undefined
   }): Promise<{ letters: DeadLetter[]; total: number }>
+  /** How many there are, of all devices. */
+  count(): Promise<number>
   /** @throws {AppError} NOT_FOUND */
   get(id: number): Promise<DeadLetter>
-  /** Leaves only these readings in it. @returns false when it was gone or changed meanwhile. */
+  /** Leaves only these readings in a letter. @returns false when the letter was gone or changed meanwhile. */
   narrow(letter: DeadLetter, indexes: readonly number[], reason: string): Promise<boolean>
-  /** @returns false when it was gone. */
+  /** @returns false when the letter was gone. */
   discard(id: number): Promise<boolean>
 }
 
 const maxMessages = 1000
 const maxBytes = 1_000_000
 
-/** Of an `api_key` in something that was meant to be JSON; what is nested goes to the end. Linear in the length. */
+/** Finds the value of an `api_key` in broken JSON; a nested value reaches to the end. Linear in the length. */
 const looseValue =
   /(api(?:_|\\u005f)key["']?\s*[:=]\s*)("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[[{][\s\S]*$|[^,}\]\s]+)/gi
 const token = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g
 
-/** The same JSON with every value of `api_key` empty, wherever it stands and whatever it is. */
+/** Empties every value of `api_key` in a JSON text, at any depth and of any type. */
 const withoutKeys = (json: string): string => {
   const tokens = [...json.matchAll(token)]
   let [text, from] = ['', 0]
   for (let at = 0; at < tokens.length; at += 1) {
     const [name = ''] = tokens[at] ?? []
-    if (tokens[at + 1]?.[0] !== ':' || !isSecretName((JSON.parse(name) as string).toLowerCase())) continue
+    if (tokens[at + 1]?.[0] !== ':' || !isSecretName(JSON.parse(name) as string)) continue
     at += 2
-    // Nothing that had to be blanked; an empty text in its place would be refused at a replay.
+    // A null holds no secret, and an empty text in its place would be refused at a replay.
     if (tokens[at]?.[0] === 'null') continue
     const start = tokens[at]?.index ?? json.length
     for (let depth = 0; ; at += 1) {
@@ -87,7 +92,7 @@ const isJson = (text: string) => {
 }
 
 const blanked = (payload: Uint8Array): Buffer => {
-  // Byte by byte: what is no UTF-8 is kept as it came.
+  // Latin-1 maps every byte to one character, so that bytes that are no UTF-8 stay as they came.
   const text = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString('latin1')
   return Buffer.from(isJson(text) ? withoutKeys(text) : text.replace(looseValue, '$1""'), 'latin1')
 }
@@ -141,6 +146,11 @@ export function createDeadLetters({ db }: { db: RegistryDb }): DeadLetters {
       return { letters: rows.map(toLetter), total: total[0]?.count ?? 0 }
     },
 
+    async count() {
+      const [row] = await db.select({ count: sql<number>`count(*)` }).from(deadLetters)
+      return row?.count ?? 0
+    },
+
     async get(id) {
       const [row] = await db.select().from(deadLetters).where(eq(deadLetters.id, id))
       if (row === undefined) throw new AppError('NOT_FOUND', 'There is no such dead letter.')
@@ -170,7 +180,7 @@ export function createDeadLetters({ db }: { db: RegistryDb }): DeadLetters {
   }
 }
 
-/** Of the payload, characters that a list shows. */
+/** Bytes of the payload that a list shows. */
 const shownPayload = 500
 
 /** A letter as operators see it; the payload as text, as far as a list shows it. */

@@ -1,104 +1,125 @@
-/** The parameters and answers that the endpoints of telemetry share. */
+/** Parameters and answers that the endpoints of telemetry share. */
 import * as z from 'zod'
-import { given, pageLimit } from '../parameters.ts'
-import { durationPattern, instantPattern } from './patterns.ts'
+import { csvCell } from '../csv.ts'
+import { optionalParameter, pageLimit, timeZoneName } from '../parameters.ts'
+import { parseInstant, parseWindow } from './duration.ts'
+import { fills } from './fill.ts'
+import { cursorPattern } from './pages.ts'
+import { isFieldName, maxNameLength } from './payload/names.ts'
+import { instantPattern, windowPattern } from './payload/patterns.ts'
 import type { Reading } from './reading.ts'
 import { aggregations } from './store.ts'
-import { cursorPattern } from './telemetry.ts'
-import { formatTime, parseDuration, parseInstant } from './time.ts'
+import { formatTime } from './time.ts'
 
 /** Readings of one answer; a larger `limit` is lowered to it. */
 export const maxLimit = 10_000
 /** JSON of one answer, bytes: a Lambda's answer ends at 6 MB. */
 export const maxAnswerBytes = 4 * 1024 * 1024
 
-const maxFields = 64
-const fieldName = /^[A-Za-z0-9.:-][A-Za-z0-9_.:-]{0,127}$/
+const maxFieldsOfQuery = 64
 
 /** Now, in nanoseconds since the epoch. */
 export const nowNs = (): bigint => BigInt(Date.now()) * 1_000_000n
 
+/** The instant that a parameter names, ns since the epoch. @param zone IANA name, of local times and of the calendar. */
+export type InstantIn = (zone: string) => bigint
+
 const writtenInstant = z.string().meta({
   id: 'Instant',
   description:
-    'ISO 8601 (UTC where it names no offset), an epoch in s, ms, µs or ns by its magnitude, or a time back from now such as `-1h`.',
+    'ISO 8601 (in `timezone` where it names no offset), an epoch in s, ms, µs or ns by its magnitude, or a time back from now such as `-1h30m` or `-1mo`.',
   pattern: `^(?:${instantPattern})$`,
   examples: ['-1h', '2026-01-31T12:00:00Z', '1769860800'],
 })
 
-const instant = writtenInstant.transform((text, issue) => {
-  const time = parseInstant(text, nowNs())
-  if (time !== undefined) return time
+const instant = writtenInstant.transform((text, issue): InstantIn => {
+  const now = nowNs()
+  const inUtc = parseInstant(text, now)
+  if (inUtc !== undefined) return (zone) => parseInstant(text, now, zone) ?? inUtc
   issue.addIssue('must be ISO 8601, an epoch, or a time back from now such as -1h')
   return z.NEVER
 })
 
+const timezone = optionalParameter(
+  timeZoneName.meta({
+    description:
+      'IANA name of the zone of local times, and of windows with a unit of the calendar. Left out: the zone of the device, else UTC.',
+    examples: ['Europe/Berlin'],
+  }),
+)
+
+/** The zone of a query. @param device with the zone that counts where the query names none. */
+export const zoneOf = (
+  asked: { timezone?: string | undefined },
+  device: { timezone: string | null },
+): string => asked.timezone ?? device.timezone ?? 'UTC'
+
+/** Names in the form in which they are stored. */
+const composed = (text: string) => text.normalize('NFC')
+
 const field = z
   .string()
-  .regex(fieldName, 'must be the name of a field')
+  .transform(composed)
+  .refine(isFieldName, 'must be the name of a field')
   .meta({ examples: ['temperature'] })
-const fieldPattern = fieldName.source.slice(1, -1)
 
 export const HistoryParameters = z.object({
-  start_time: given(instant),
-  end_time: given(instant),
-  fields: given(
+  start_time: optionalParameter(instant),
+  end_time: optionalParameter(instant),
+  timezone,
+  fields: optionalParameter(
     z
       .string()
       .meta({
-        description: `Only these fields, at most ${maxFields} names with commas between them.`,
-        pattern: `^${fieldPattern}(?:,${fieldPattern}){0,${maxFields - 1}}$`,
+        description: `Only these fields, at most ${maxFieldsOfQuery} names of up to ${maxNameLength} characters, with commas between them.`,
         examples: ['temperature,humidity'],
       })
       .transform((text) => text.split(','))
-      .pipe(z.array(field).max(maxFields, `must name at most ${maxFields} fields`)),
+      .pipe(z.array(field).max(maxFieldsOfQuery, `must name at most ${maxFieldsOfQuery} fields`)),
   ),
-  limit: given(pageLimit(maxLimit)),
-  order: given(z.enum(['asc', 'desc'], 'must be asc or desc')),
-  cursor: given(
+  limit: optionalParameter(pageLimit(maxLimit)),
+  order: optionalParameter(z.enum(['asc', 'desc'], 'must be asc or desc')),
+  cursor: optionalParameter(
     z.string().max(64).meta({
-      description: 'Continues behind the page before: its `next_cursor`, or the `X-Next-Cursor` header.',
+      description: 'Continues after the previous page: its `next_cursor`, or the `X-Next-Cursor` header.',
       pattern: cursorPattern.source,
       maxLength: undefined,
     }),
   ),
-  format: given(z.enum(['json', 'csv', 'ndjson'], 'must be json, csv or ndjson')),
+  format: optionalParameter(z.enum(['json', 'csv', 'ndjson'], 'must be json, csv or ndjson')),
 })
 
-const writtenDuration = z.string().meta({
-  id: 'Duration',
-  description: 'How long a window is: a number and `s`, `m`, `h`, `d` or `w`, at most 36,500 days.',
-  pattern: `^(?:${durationPattern})$`,
-  examples: ['1h', '5m'],
+const writtenWindow = z.string().meta({
+  id: 'Window',
+  description:
+    'How long a window is: numbers with `s`, `m` or `h` (`90m`, `1h30m`), aligned to 1970-01-01 UTC, or one number with `d`, `w`, `mo` or `y`, counted from 1970-01-01 in `timezone`, weeks from Monday.',
+  pattern: `^(?:${windowPattern})$`,
+  examples: ['1h', '5m', '1d', '1mo'],
 })
 
 export const AggregateParameters = z.object({
-  start_time: given(instant),
-  end_time: given(instant),
-  field: given(z.union([z.literal('*'), field], 'must be the name of a field, or *')),
-  aggregation: given(z.enum(aggregations, `must be one of ${aggregations.join(', ')}`)),
-  window: given(
-    writtenDuration.transform((text, issue) => {
-      const duration = parseDuration(text)
-      if (duration !== undefined) return duration
-      issue.addIssue('must be a duration such as 30s, 5m, 1h, 1d or 1w')
+  start_time: optionalParameter(instant),
+  end_time: optionalParameter(instant),
+  timezone,
+  field: optionalParameter(z.union([z.literal('*'), field], 'must be the name of a field, or *')),
+  aggregation: optionalParameter(z.enum(aggregations, `must be one of ${aggregations.join(', ')}`)),
+  window: optionalParameter(
+    writtenWindow.transform((text, issue) => {
+      const window = parseWindow(text)
+      if (window !== undefined) return window
+      issue.addIssue(
+        'must be a duration such as 30s, 1h30m, 1d, 1w or 1mo, with at most one of d, w, mo and y',
+      )
       return z.NEVER
     }),
   ),
+  fill: optionalParameter(z.enum(fills, `must be one of ${fills.join(', ')}`)),
 })
 
-/** The range a reading can lie in, the end after the last. */
-export const allTime = { from: 0n, to: 2n ** 63n - 1n } as const
-
-export const RemovalRange = z.object({ start_time: instant, stop_time: instant }, 'must be a JSON object')
-
-const dayNs = 86_400_000_000_000n
-
-/** Readings may be a day ahead of our clock; a list shows them too. */
-export const openEnd = (): bigint => nowNs() + 2n * dayNs
-
-/** Windows up to now; the millisecond that is running belongs to it. */
-export const presentEnd = (): bigint => nowNs() + 1_000_000n
+export const RemovalRange = z.object(
+  { start_time: instant, stop_time: instant, timezone },
+  'must be a JSON object',
+)
 
 /** A reading as answers show it. */
 export const readingView = ({ time, fields, metadata }: Reading) => ({
@@ -106,11 +127,6 @@ export const readingView = ({ time, fields, metadata }: Reading) => ({
   ...fields,
   ...(metadata === undefined ? {} : { metadata }),
 })
-
-const csvCell = (value: unknown): string => {
-  const text = typeof value === 'object' ? JSON.stringify(value) : String(value)
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
-}
 
 /** RFC 4180: a header line, one line a reading, a column for every field that one of them has. */
 export function toCsv(readings: readonly Reading[]): string {
@@ -127,7 +143,7 @@ export function toCsv(readings: readonly Reading[]): string {
   return [columns.map(csvCell).join(','), ...lines, ''].join('\r\n')
 }
 
-/** Bytes of {@link toCsv}, reading by reading: a name that is new widens every line before. */
+/** Bytes that each reading adds to {@link toCsv}: a new name widens every line before it. */
 export function csvBytes(): (reading: Reading) => number {
   const names = new Set<string>()
   let lines = 1

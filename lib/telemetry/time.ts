@@ -1,12 +1,15 @@
-/** Instants as nanoseconds since the epoch: from everything devices and people write, to ISO 8601. */
+/** Instants as nanoseconds since the epoch: parsed from the forms that devices and people write, formatted as ISO 8601. */
 
 const nsPerMs = 1_000_000n
 const nsPerS = 1_000_000_000n
 
-/** The last instant a signed 64-bit number of nanoseconds can hold, in the year 2262. */
-const lastInstant = 2n ** 63n - 1n
+/** Nanoseconds of an hour. */
+export const hourNs = 3600n * nsPerS
 
-/** The last second that was written: most times are of the same one as the time before. */
+/** The last instant that a signed 64-bit number of nanoseconds can hold, in the year 2262. */
+export const endOfTime = 2n ** 63n - 1n
+
+/** The last formatted second: most times are within the same second as the time before. */
 let lastSecond = { at: Number.NaN, text: '' }
 
 /** ISO 8601 in UTC with 0, 3, 6 or 9 fraction digits, the fewest that are exact. */
@@ -25,16 +28,16 @@ export function formatTime(ns: bigint): string {
   return `${lastSecond.text}.${digits.slice(0, exact)}Z`
 }
 
-/** @param ms milliseconds since the epoch. */
-export const formatMillis = (ms: number): string => formatTime(BigInt(ms) * nsPerMs)
-
 const iso =
   /^(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(?:([Zz])|([+-])(\d\d):?(\d\d)?)?)?$/
 
-const parseIso = (text: string): bigint | undefined => {
+/** Turns a local time, as ms since the epoch at which UTC shows it, into ms since the epoch. */
+export type OfLocalTime = (wallClockMs: number) => number
+
+const parseIso = (text: string, ofLocal: OfLocalTime | undefined): bigint | undefined => {
   const match = iso.exec(text)
   if (match === null) return undefined
-  const [, year, month, day, hour = '0', minute = '0', second = '0', fraction = '', , sign] = match
+  const [, year, month, day, hour = '0', minute = '0', second = '0', fraction = '', utc, sign] = match
   const midnight = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)))
   // Date.UTC takes the years 0 to 99 for 1900 to 1999, and 31 June for 1 July.
   const exists =
@@ -45,8 +48,10 @@ const parseIso = (text: string): bigint | undefined => {
   const [offsetHours, offsetMinutes] = [Number(match[10] ?? 0), Number(match[11] ?? 0)]
   if (offsetHours > 23 || offsetMinutes > 59) return undefined
   const offsetMs = (offsetHours * 60 + offsetMinutes) * 60_000 * (sign === '-' ? -1 : 1)
-  const ms =
-    midnight.getTime() + Number(hour) * 3_600_000 + Number(minute) * 60_000 + Number(second) * 1000 - offsetMs
+  const wallClockMs =
+    midnight.getTime() + Number(hour) * 3_600_000 + Number(minute) * 60_000 + Number(second) * 1000
+  const isLocal = ofLocal !== undefined && utc === undefined && sign === undefined
+  const ms = isLocal ? ofLocal(wallClockMs) : wallClockMs - offsetMs
   return BigInt(ms) * nsPerMs + BigInt(fraction.padEnd(9, '0'))
 }
 
@@ -71,42 +76,12 @@ const parseEpochText = (text: string): bigint | undefined => {
 }
 
 /**
- * The instant that a value of JSON names, in nanoseconds since the epoch; undefined when it names none. ISO 8601
- * (without an offset it is UTC), an epoch in seconds, ms or µs by its magnitude, as a string in ns too.
+ * The instant that a value of JSON names, in nanoseconds since the epoch; undefined when it names none. ISO 8601, an epoch in
+ * seconds, ms or µs by its magnitude, as a string in ns too.
+ * @param ofLocal reads an ISO time that names no offset; without it such a time is UTC.
  */
-export function parseTime(value: unknown): bigint | undefined {
+export function parseTime(value: unknown, ofLocal?: OfLocalTime): bigint | undefined {
   if (typeof value === 'number') return parseEpoch(value)
   if (typeof value !== 'string' || value.length > 40) return undefined
-  return parseIso(value) ?? parseEpochText(value)
-}
-
-const unitNs: Readonly<Record<string, bigint>> = {
-  s: nsPerS,
-  m: 60n * nsPerS,
-  h: 3600n * nsPerS,
-  d: 86_400n * nsPerS,
-  w: 604_800n * nsPerS,
-}
-const longestDuration = 36_500n * 86_400n * nsPerS
-
-/** Nanoseconds of `30s`, `5m`, `1h`, `7d` or `2w`; undefined for anything else and for more than 36,500 days. */
-export function parseDuration(text: string): bigint | undefined {
-  const match = /^([1-9]\d{0,9})([smhdw])$/.exec(text)
-  if (match === null) return undefined
-  const duration = BigInt(match[1] ?? '') * (unitNs[match[2] ?? ''] ?? 0n)
-  return duration <= longestDuration ? duration : undefined
-}
-
-/**
- * The instant that a query's parameter names: what {@link parseTime} takes, or `-<duration>` before `now`. What lies
- * outside 1970–2262 is moved to its edge.
- */
-export function parseInstant(text: string, now: bigint): bigint | undefined {
-  // A plus sign that was not escaped in a URL arrives as a blank.
-  const written = /^\d{4}-.*T/.test(text) ? text.replace(/ (?=\d\d:?\d\d$)/, '+') : text
-  const back = text.startsWith('-') ? parseDuration(text.slice(1)) : undefined
-  const time = back === undefined ? parseTime(written) : now - back
-  if (time === undefined) return undefined
-  if (time < 0n) return 0n
-  return time > lastInstant ? lastInstant : time
+  return parseIso(value, ofLocal) ?? parseEpochText(value)
 }

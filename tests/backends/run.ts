@@ -1,4 +1,4 @@
-/** `npm run test:backends`: every contract suite on every backend that is there, and one table of them. */
+/** `npm run test:backends` runs every contract suite on every backend that it finds, and prints one table. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -23,14 +23,14 @@ const inTests = readdirSync('tests', { recursive: true, withFileTypes: true })
   .filter((file) => file.endsWith('.ts') && !file.startsWith('tests/backends/'))
 const source = new Map(inTests.map((file) => [file, readFileSync(file, 'utf8')]))
 
-/** Suites that are named as a contract, in the test itself or in what it imports from tests/support/. */
+/** True when a describe block is named as a contract, in the test file or in a file of tests/support/ that it imports. */
 const hasContract = (file: string): boolean => {
   const text = source.get(file) ?? ''
   const suites = [...text.matchAll(/from '[./]*\/(support\/[\w-]+\.ts)'/g)].map(([, one]) => `tests/${one}`)
   return [file, ...suites].some((one) => / contract: /.test(source.get(one) ?? ''))
 }
 
-/** Test files that hold something to a contract. */
+/** The test files that contain contract suites. */
 const filesWith = (words: readonly string[]): string[] =>
   inTests
     .filter((file) => file.endsWith('.test.ts') && words.every((word) => file.includes(word)))
@@ -39,7 +39,7 @@ const filesWith = (words: readonly string[]): string[] =>
 
 const readReport = async (file: string) => JSON.parse(await readFile(file, 'utf8')) as Report
 
-/** Runs the files. @returns the report, and whether the run itself went well. */
+/** Runs the files. @returns the report, and whether vitest itself succeeded. */
 const runFiles = async (files: readonly string[]): Promise<{ report: Report; well: boolean }> => {
   const folder = await temporaryFolder()
   try {

@@ -38,7 +38,7 @@ describe('the table of the backends', () => {
     )
   })
 
-  it('tells every failure, also of a server that may not be missing and of a file that cannot be run', () => {
+  it('lists every failure, also of a required server that is missing and of a file that cannot run', () => {
     const broken = {
       name: '/tests/b.test.ts',
       status: 'failed',
@@ -54,7 +54,7 @@ describe('the table of the backends', () => {
 })
 
 describe('REQUIRE_BACKENDS', () => {
-  it('takes none, all, or names', () => {
+  it('accepts nothing, 1 for all, or names', () => {
     expect([...requiredBackends('')]).toEqual([])
     expect([...requiredBackends('1')]).toEqual(
       expect.arrayContaining(['influxdb', 'mosquitto', 'redis', 'sqld', 'strace']),
@@ -62,7 +62,7 @@ describe('REQUIRE_BACKENDS', () => {
     expect([...requiredBackends('redis, sqld')]).toEqual(['redis', 'sqld'])
   })
 
-  it('refuses a name that is none', () => {
+  it('refuses an unknown name', () => {
     expect(() => requiredBackends('redis,postgres')).toThrow(
       'REQUIRE_BACKENDS knows no postgres: it takes 1 or',
     )

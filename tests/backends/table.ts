@@ -1,11 +1,11 @@
-/** What the contract suites said of each backend, as one table, out of the report of a test run. */
+/** Makes one table from the report of a test run: the results of the contract suites on each backend. */
 import { columns } from '../../simulators/report.ts'
 
-/** The part of vitest's JSON report that is read here. */
+/** The part of vitest's JSON report that this file reads. */
 export interface Report {
   readonly testResults: readonly {
     readonly name: string
-    /** Why the file could not be run. */
+    /** The reason why the file could not run. */
     readonly message?: string
     readonly status: string
     readonly assertionResults: readonly {
@@ -18,14 +18,14 @@ export interface Report {
 }
 
 export interface Row {
-  /** `telemetry store`, from a suite that is called `telemetry store contract: influxdb`. */
+  /** The name of the contract: `telemetry store` for a suite named `telemetry store contract: influxdb`. */
   readonly contract: string
   readonly backend: string
-  /** The describe blocks within the suite; empty for the tests that are in none. */
+  /** The describe blocks inside the suite; empty for tests directly in the suite. */
   readonly group: string
   readonly passed: number
   readonly failed: number
-  /** Of a server that is not there. */
+  /** Tests that were skipped because their server is missing. */
   readonly leftOut: number
 }
 
@@ -54,7 +54,7 @@ const outcome = ({ passed, failed, leftOut }: Row): string => {
   return passed === passed + failed + leftOut ? `${passed} passed` : `${passed} passed, ${failed} FAILED`
 }
 
-/** The rows as lines, the same name under itself left out. */
+/** The rows as lines of text. A name that repeats the one above it is left out. */
 export function tableOf(rows: readonly Row[]): string {
   const cells = rows.map((row, n) => {
     const before = rows[n - 1]
@@ -65,7 +65,7 @@ export function tableOf(rows: readonly Row[]): string {
   return `${columns([['contract', 'backend', 'group', 'tests'], ...cells]).join('\n')}\n`
 }
 
-/** One line for everything that failed, in a contract or not: a server that may not be missing is said by a test of its own. */
+/** One line for each failed test, in a contract suite or not. A required server that is missing is a failed test, too. */
 export function failuresOf({ testResults }: Report): string[] {
   return testResults.flatMap(({ name, message, status, assertionResults }) => {
     const failed = assertionResults.filter((test) => test.status === 'failed')

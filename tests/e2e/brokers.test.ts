@@ -1,38 +1,38 @@
-/** What devices may do at a broker, and what becomes of what they send: the same on every broker the layer works with. */
+/** Every broker that IoTFlow works with gives devices the same rights and handles their messages in the same way. */
 import { eq } from 'drizzle-orm'
 import { connectAsync, type IClientOptions, type MqttClient, connect as open } from 'mqtt'
 import { generate } from 'mqtt-packet'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { deadLetters } from '../../lib/registry/schema.ts'
 import { describeWith } from '../support/backends.ts'
-import { adminToken } from '../support/doors.ts'
-import { type Device, type Machine, startMachine } from '../support/machine.ts'
+import { adminToken } from '../support/deployments.ts'
 import { hasMosquitto, startMosquitto } from '../support/mosquitto.ts'
+import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 import { openWire } from './wire.ts'
 
-/** The other side of a broker: hears everything but what begins with `$`. */
+/** A client with all rights: it receives every message except those whose topic begins with `$`. */
 interface Observer {
-  /** Payloads until now, each under its topic. */
+  /** The payloads received so far, by topic. */
   readonly heard: ReadonlySet<string>
-  /** Everything that was published before has been heard. */
+  /** Resolves when every message that was published before has been received. */
   settled(): Promise<void>
 }
 
 interface Place {
   readonly settings: Readonly<Record<string, string>>
-  /** Undefined: where the layer says. */
+  /** Undefined: the address that the server tells. */
   readonly mqttUrl?: string
   readonly wsUrl?: string
-  /** Undefined where the answers of the broker tell everything. */
+  /** Undefined where the answers of the broker say which requests it refuses. */
   readonly observer?: Observer
   end(): Promise<void>
 }
 
 interface Kind {
   open(): Promise<Place>
-  /** The newest version it speaks. */
+  /** The newest MQTT version that it speaks. */
   readonly protocolVersion: 4 | 5
-  /** Whether a right to publish is one without the right to retain. */
+  /** True: a right to publish does not include the right to retain. */
   readonly tellsRetained: boolean
 }
 
@@ -44,16 +44,16 @@ const kinds: Record<'embedded' | 'Mosquitto', Kind> = {
   },
   Mosquitto: {
     async open() {
-      const { layer, url, wsUrl, end } = await startMosquitto()
-      const { username, password } = layer
-      const client = await connectAsync(layer.url, { username, password })
+      const { serverLogin, url, wsUrl, end } = await startMosquitto()
+      const { username, password } = serverLogin
+      const client = await connectAsync(serverLogin.url, { username, password })
       const heard = new Set<string>()
       client.on('message', (topic, payload) => void heard.add(`${topic} ${payload.toString()}`))
       await client.subscribeAsync('#', { qos: 1 })
       let ends = 0
       return {
         settings: {
-          MQTT_URL: layer.url,
+          MQTT_URL: serverLogin.url,
           MQTT_USERNAME: username,
           MQTT_PASSWORD: password,
           MQTT_PORT: new URL(url).port,
@@ -82,13 +82,13 @@ const kinds: Record<'embedded' | 'Mosquitto', Kind> = {
 const suite = (name: string, kind: Kind) => {
   const { protocolVersion, tellsRetained } = kind
   let place: Place
-  let machine: Machine
+  let server: StandaloneServer
   let [url, wsUrl] = ['', '']
   let [own, other] = [] as unknown as [Device, Device]
   let made = 0
   beforeAll(async () => {
     place = await kind.open()
-    machine = await startMachine({
+    server = await startStandaloneServer({
       settings: {
         ADMIN_TOKEN: adminToken,
         RATE_LIMIT_PER_MINUTE: '0',
@@ -98,13 +98,13 @@ const suite = (name: string, kind: Kind) => {
         ...place.settings,
       },
     })
-    url = place.mqttUrl ?? machine.mqttUrl
-    wsUrl = place.wsUrl ?? machine.wsUrl
-    own = await machine.register()
-    other = await machine.register()
+    url = place.mqttUrl ?? server.mqttUrl
+    wsUrl = place.wsUrl ?? server.wsUrl
+    own = await server.register()
+    other = await server.register()
   })
   afterAll(async () => {
-    await machine?.stop()
+    await server?.stop()
     await place?.end()
   })
 
@@ -130,7 +130,7 @@ const suite = (name: string, kind: Kind) => {
       },
       () => false,
     )
-  /** Undefined when the broker said yes, also where it cuts the connection off. */
+  /** Undefined when the broker accepted, also if it closed the connection afterwards. */
   const refusal = (client: MqttClient, topic: string, payload: string, retain = false) =>
     new Promise<unknown>((resolve) => {
       client.once('close', () => resolve('closed'))
@@ -140,16 +140,26 @@ const suite = (name: string, kind: Kind) => {
       )
     })
   const asAdmin = (method: string, path: string, body?: unknown) =>
-    machine.request(method, path, { headers: { Authorization: `Bearer ${adminToken}` }, body })
+    server.request(method, path, { headers: { Authorization: `Bearer ${adminToken}` }, body })
   const telemetryOf = ({ id }: Device) => `iotflow/devices/${id}/telemetry`
   const readingsOf = async ({ id, key }: Device): Promise<Record<string, unknown>[]> => {
-    const { body } = await machine.request('GET', `/api/v1/telemetry/${id}?limit=1000`, { key })
+    const { body } = await server.request('GET', `/api/v1/telemetry/${id}?limit=1000`, { key })
     return body.data
   }
 
   describe('rights', () => {
-    const rest = ['telemetry', 'telemetry/sensors', 'status/online', 'status/offline', 'status/heartbeat']
-    rest.push('status/other', 'commands', 'commands/response', 'commands/#', 'config', 'config/reported')
+    const statusTopics = ['status', 'status/online', 'status/offline', 'status/heartbeat']
+    const answers = ['commands/response', 'commands/c1/response']
+    const filters = [
+      'commands',
+      ...answers,
+      'commands/a/b/response',
+      'commands/control',
+      'commands/+',
+      'commands/#',
+    ]
+    const rest = ['telemetry', 'telemetry/sensors', ...statusTopics, 'status/other', ...filters]
+    rest.push('config', 'config/reported')
     rest.push('anything', '+', '#')
     const topicsOf = (id: string) => rest.map((topic) => `iotflow/devices/${id}/${topic}`)
     const groups: Record<string, string[]> = {
@@ -176,20 +186,25 @@ const suite = (name: string, kind: Kind) => {
       ],
     }
     const mine = (topic: string) => `iotflow/devices/OWN/${topic}`
-    const statuses = ['status/online', 'status/offline', 'status/heartbeat'].map(mine)
+    const statuses = statusTopics.map(mine)
     const mayPublish = [
       ...statuses,
-      ...['telemetry', 'telemetry/sensors', 'commands/response', 'config/reported'].map(mine),
+      ...['telemetry', 'telemetry/sensors', 'config/reported', ...answers].map(mine),
     ]
     const mayRetain = tellsRetained ? statuses : mayPublish
     const allowed: Record<string, string[]> = {
       publish: mayPublish,
       retain: mayRetain,
-      subscribe: [...['commands', 'commands/#', 'config'].map(mine), 'iotflow/fleet/notices/#'],
+      // Filters within `commands/#` are granted; a device gets none of its own answers through them.
+      subscribe: [
+        ...[...filters, 'config'].map(mine),
+        'iotflow/fleet/notices/all',
+        'iotflow/fleet/notices/#',
+      ],
       will: mayPublish,
       'retained will': mayRetain,
     }
-    /** The library refuses some topics by itself; a broken device would not. */
+    /** The client library refuses some topics itself; a faulty device would send them. */
     const isName = (topic: string) => !/[+#]/.test(topic)
 
     const arrives = async (topic: string, payload: string) => {
@@ -212,12 +227,12 @@ const suite = (name: string, kind: Kind) => {
       const will = { topic, payload: Buffer.from(payload), qos: 1 as const, retain }
       const client = await connect(own, { will }).catch(() => undefined)
       if (client === undefined || place.observer === undefined) {
-        // An orderly end: a will that is allowed is not published either.
+        // The client disconnects properly, so that the broker does not publish an allowed will.
         await client?.endAsync()
         return client !== undefined
       }
       client.stream.destroy()
-      // The same device again: by then the broker has done with the one before.
+      // When the same device is connected again, the broker has handled all earlier packets.
       await (await connect(own)).endAsync()
       return arrives(topic, payload)
     }
@@ -259,7 +274,7 @@ const suite = (name: string, kind: Kind) => {
       })
     })
 
-    it('what is heard is what one has a right to, whatever was subscribed to', async () => {
+    it('deliver only messages that a device may receive, whatever it subscribed to', async () => {
       const client = await connect(own)
       const heard: string[] = []
       client.on('message', (topic) => void heard.push(topic))
@@ -283,8 +298,8 @@ const suite = (name: string, kind: Kind) => {
     })
   })
 
-  describe('lets in', () => {
-    it('a device with its key, in every version it speaks and over a WebSocket', async () => {
+  describe('at the connection', () => {
+    it('accepts a device with its key, in every MQTT version and over a WebSocket', async () => {
       for (const version of [4, protocolVersion] as const)
         for (const at of [url, wsUrl]) expect(await letsIn(own, { protocolVersion: version }, at)).toBe(true)
     })
@@ -294,14 +309,14 @@ const suite = (name: string, kind: Kind) => {
       ['an empty key', () => ({ password: '' })],
       ["another's key", () => ({ password: other.key })],
       ["another's name", () => ({ username: String(other.id) })],
-      ['an unknown name', () => ({ username: '999999' })],
-      ['no name', () => ({ username: '' })],
-    ])('nobody with %s', async (_what, options) => {
+      ['an unknown user name', () => ({ username: '999999' })],
+      ['no user name', () => ({ username: '' })],
+    ])('refuses a client with %s', async (_what, options) => {
       expect(await letsIn(own, options(own))).toBe(false)
       expect(await letsIn(own)).toBe(true)
     })
 
-    it('nobody into the session of another', async () => {
+    it('does not let a device into the session of another device', async () => {
       const theirs = await connect(other, { clientId: String(other.id) })
       await letsIn(own, { clientId: String(other.id) })
       expect(await refusal(theirs, telemetryOf(other), '{"mine":1}')).toBeUndefined()
@@ -312,27 +327,27 @@ const suite = (name: string, kind: Kind) => {
         'was made inactive',
         ({ id }) => asAdmin('PUT', `/api/v1/admin/devices/${id}/status`, { status: 'inactive' }),
       ],
-      ['has its keys revoked', ({ id }) => asAdmin('POST', `/api/v1/admin/devices/${id}/revoke-key`, {})],
+      ['had its keys revoked', ({ id }) => asAdmin('POST', `/api/v1/admin/devices/${id}/revoke-key`, {})],
       [
-        'rotated twice, which ended the key it had connected with',
+        'rotated its key twice, which ended the key of its connection',
         async ({ key }) => {
           const rotate = (key: string) =>
-            machine.request('POST', '/api/v1/devices/rotate-key', { key, body: {} })
+            server.request('POST', '/api/v1/devices/rotate-key', { key, body: {} })
           return rotate((await rotate(key)).body.api_key)
         },
       ],
       ['was deleted', ({ id }) => asAdmin('DELETE', `/api/v1/admin/devices/${id}`)],
     ]
-    it.each(offline)('no device that %s, and ends its connection', async (_what, act) => {
-      const device = await machine.register()
+    it.each(offline)('refuses a device that %s, and ends its connection', async (_what, act) => {
+      const device = await server.register()
       const client = await connect(device)
       expect(await act(device)).toMatchObject({ status: 200 })
       await vi.waitFor(() => expect(client.connected).toBe(false), 60_000)
       expect(await letsIn(device)).toBe(false)
     })
 
-    it('no device back into the session it left before it lost its right', async () => {
-      const device = await machine.register()
+    it('does not give a device its old session back after it lost and regained its rights', async () => {
+      const device = await server.register()
       const returns = () =>
         new Promise<boolean>((resolve, reject) => {
           const client = open(url, {
@@ -358,9 +373,9 @@ const suite = (name: string, kind: Kind) => {
       expect(await returns()).toBe(false)
     })
 
-    it('a device with the key that a rotation gave it', async () => {
-      const device = await machine.register()
-      const { body } = await machine.request('POST', '/api/v1/devices/rotate-key', {
+    it('accepts a device with the new key of a rotation', async () => {
+      const device = await server.register()
+      const { body } = await server.request('POST', '/api/v1/devices/rotate-key', {
         key: device.key,
         body: {},
       })
@@ -368,14 +383,14 @@ const suite = (name: string, kind: Kind) => {
     })
   })
 
-  describe('takes', () => {
+  describe('a message', () => {
     const arrived = async (device: Device, count: number) => {
       await vi.waitFor(async () => expect(await readingsOf(device)).toHaveLength(count), 10_000)
       return readingsOf(device)
     }
 
-    it('what is acknowledged, once, with its values and its time', async () => {
-      const device = await machine.register()
+    it('that was acknowledged is stored once, with its values and its time', async () => {
+      const device = await server.register()
       const client = await connect(device)
       const start = Date.now() - 10_000
       const sent = Array.from({ length: 50 }, (_, at) => ({ at, label: `é"${at}`, on: at % 2 === 0 }))
@@ -396,8 +411,8 @@ const suite = (name: string, kind: Kind) => {
       expect(readings[0]).toMatchObject({ label: expect.stringMatching(/^é"\d+$/) })
     })
 
-    it('more than the store has room for at once, at the pace of the store and each reading once', async () => {
-      const device = await machine.register()
+    it('waits while the store is full; each reading is stored once', async () => {
+      const device = await server.register()
       const client = await connect(device)
       const batches = Array.from({ length: 60 }, (_, n) =>
         JSON.stringify(Array.from({ length: 1000 }, (_, at) => ({ n, at }))),
@@ -409,8 +424,8 @@ const suite = (name: string, kind: Kind) => {
       }, 30_000)
     })
 
-    it('a payload of 128 KiB', async () => {
-      const device = await machine.register()
+    it('may have a payload of 128 KiB', async () => {
+      const device = await server.register()
       const values = Object.fromEntries(
         Array.from({ length: 32 }, (_, index) => [`note${index}`, 'x'.repeat(4000)]),
       )
@@ -420,8 +435,8 @@ const suite = (name: string, kind: Kind) => {
       await arrived(device, 1)
     })
 
-    it('none that is longer', async () => {
-      const device = await machine.register()
+    it('is refused when it is longer', async () => {
+      const device = await server.register()
       const client = await connect(device)
       const payload = JSON.stringify({ a: 1 }).padEnd(128 * 1024 + 1)
       await refusal(client, telemetryOf(device), payload)
@@ -429,8 +444,8 @@ const suite = (name: string, kind: Kind) => {
       expect(Object.keys((await arrived(device, 1))[0] ?? {})).toContain('b')
     })
 
-    it('what is no reading as a dead letter, without the keys in it', async () => {
-      const device = await machine.register()
+    it('that is no reading becomes a dead letter, without the API keys in it', async () => {
+      const device = await server.register()
       const client = await connect(device)
       const secret = device.key
       const payloads = [
@@ -445,7 +460,7 @@ const suite = (name: string, kind: Kind) => {
           qos: 1,
         })
       const kept = await vi.waitFor(async () => {
-        const rows = await machine.withRegistry((db) =>
+        const rows = await server.withRegistry((db) =>
           db.select().from(deadLetters).where(eq(deadLetters.deviceId, device.id)).orderBy(deadLetters.id),
         )
         expect(rows).toHaveLength(payloads.length)
@@ -463,13 +478,13 @@ const suite = (name: string, kind: Kind) => {
         reason: 'The body is not valid JSON.',
       })
       expect(kept.map(({ reason }) => reason)).toMatchObject({
-        3: 'The body is not valid UTF-8.',
+        3: 'The body is not valid JSON.',
         4: expect.stringContaining('empty'),
       })
     })
 
-    it('nothing of a packet that is cut', async () => {
-      const device = await machine.register()
+    it('is not stored when its packet is incomplete', async () => {
+      const device = await server.register()
       const connectPacket = generate({
         cmd: 'connect',
         protocolId: 'MQTT',
@@ -502,8 +517,8 @@ const suite = (name: string, kind: Kind) => {
     })
   })
 
-  it('has let no key into the log', () => {
-    const log = JSON.stringify(machine.log())
+  it('writes no key to the log', () => {
+    const log = JSON.stringify(server.log())
     for (const { key } of [own, other]) expect(log).not.toContain(key)
   })
 }

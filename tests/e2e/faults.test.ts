@@ -1,4 +1,4 @@
-/** A small run of the faults; `npm run test:faults` does more of each. */
+/** A short run of every fault scenario; `npm run test:faults` runs them for longer. */
 import { afterAll, describe, expect, it } from 'vitest'
 import { scenarios, sizes } from '../faults/scenarios.ts'
 import { faultsOf, isLeftOut, type Outcome, tableOf } from '../faults/verdict.ts'
@@ -8,7 +8,7 @@ afterAll(() => {
   process.stdout.write(`\n${tableOf(outcomes)}`)
 })
 
-describe('what is acknowledged is there, once and exactly, after', () => {
+describe('every acknowledged reading is stored exactly once after the fault', () => {
   it.for([...scenarios])('%s', { timeout: 180_000 }, async ([name, scenario], { skip }) => {
     const said: string[] = []
     const came = await scenario(sizes.small, (text) => said.push(text)).finally(() => {

@@ -1,26 +1,26 @@
-/** Two instances on one registry and one Mosquitto: the bridge goes over when the one that has it dies. */
+/** Two instances share one registry and one Mosquitto. When the one that runs the bridge is killed, the other one takes it over. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { describeWith } from '../support/backends.ts'
-import { type Machine, startMachine } from '../support/machine.ts'
 import { hasMosquitto, type MosquittoServer, startMosquitto } from '../support/mosquitto.ts'
 import { findSqld, type Sqld, startSqld } from '../support/sqld.ts'
+import { type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 
-/** A lease, a round of those who wait for it, and what a machine that does much else adds. */
+/** The time of a lease and of one try to get it, with a margin for a busy machine, ms. */
 const takeover = { timeout: 40_000, interval: 250 }
 
 describeWith({ mosquitto: hasMosquitto, sqld: findSqld() !== undefined }, 'two instances', () => {
   let sqld: Sqld
   let mosquitto: MosquittoServer
   let client: MqttClient | undefined
-  const machines: Machine[] = []
+  const servers: StandaloneServer[] = []
   beforeAll(async () => {
     ;[sqld, mosquitto] = await Promise.all([startSqld(), startMosquitto()])
-    const { url, username, password } = mosquitto.layer
+    const { url, username, password } = mosquitto.serverLogin
     for (let n = 0; n < 2; n += 1)
-      machines.push(
-        await startMachine({
+      servers.push(
+        await startStandaloneServer({
           settings: {
             DATABASE_URL: sqld.url,
             MQTT_URL: url,
@@ -35,22 +35,22 @@ describeWith({ mosquitto: hasMosquitto, sqld: findSqld() !== undefined }, 'two i
   })
   afterAll(async () => {
     await client?.endAsync(true)
-    // Of the one that was killed only its folder is left.
-    for (const machine of machines) await machine.stop().catch(() => {})
+    // The killed instance left only its folder.
+    for (const server of servers) await server.stop().catch(() => {})
     await mosquitto?.end()
     await sqld?.stop()
   })
 
-  it('goes over to the other one, with what was acknowledged in between', async () => {
+  it('the second one takes the bridge over, and stores messages that were acknowledged meanwhile', async () => {
     const bridges = () =>
-      machines.filter((machine) => machine.log().some(({ msg }) => msg === 'connected to the broker'))
+      servers.filter((server) => server.log().some(({ msg }) => msg === 'connected to the broker'))
     const leader = await vi.waitFor(() => {
       const [first, ...others] = bridges()
-      if (first === undefined) throw new Error('nobody has the bridge')
+      if (first === undefined) throw new Error('no instance has the bridge')
       expect(others).toEqual([])
       return first
     }, takeover)
-    const standby = machines.find((machine) => machine !== leader) as Machine
+    const standby = servers.find((server) => server !== leader) as StandaloneServer
     const device = await standby.register()
     client = await connectAsync(mosquitto.url, {
       reconnectPeriod: 0,
@@ -68,7 +68,7 @@ describeWith({ mosquitto: hasMosquitto, sqld: findSqld() !== undefined }, 'two i
 
     await publish(1)
     await vi.waitFor(async () => expect(await stored()).toEqual([1]), takeover)
-    // Longer than several rounds: one that waits leaves the leader alone.
+    // After several tries of the waiting instance, the leader still has the bridge.
     await sleep(6000)
     expect(bridges()).toEqual([leader])
     leader.kill('SIGKILL')

@@ -1,23 +1,29 @@
-/** From start to end: what stops a start is said in one sentence, and what was acknowledged outlives every end. */
+/** Start and end of the server: a failed start says why in one sentence, and acknowledged readings survive every end. */
 import { chmod, mkdir, readFile, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Device, type Ended, type Machine, runMachine, startMachine } from '../support/machine.ts'
+import {
+  type Device,
+  type Ended,
+  runUntilEnd,
+  type StandaloneServer,
+  startStandaloneServer,
+} from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { openWire, until } from './wire.ts'
 
-let machine: Machine
+let server: StandaloneServer
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 beforeAll(async () => {
   folder = await temporaryFolder()
-  machine = await startMachine()
+  server = await startStandaloneServer()
 })
 afterAll(async () => {
-  await machine?.stop()
+  await server?.stop()
   await folder?.remove()
 })
 
-/** The sentences a start ended with, each on its line; nothing else may have been said. */
+/** The sentences that a failed start printed, one per line. Expects no other output. */
 const sentencesOf = ({ code, out, err }: Ended): string[] => {
   expect([code, out]).toEqual([1, ''])
   const sentences = err.trimEnd().split('\n')
@@ -32,16 +38,16 @@ let folders = 0
 const anotherFolder = () => `${folder.path}/${++folders}`
 
 describe.concurrent('a start is refused', () => {
-  it('when a port is taken, naming its setting', async () => {
+  it('when a port is in use, and names its setting', async () => {
     const portOf = (url: string) => new URL(url).port
     const taken = {
-      PORT: portOf(machine.httpUrl),
-      MQTT_PORT: portOf(machine.mqttUrl),
-      MQTT_WS_PORT: portOf(machine.wsUrl),
+      PORT: portOf(server.httpUrl),
+      MQTT_PORT: portOf(server.mqttUrl),
+      MQTT_WS_PORT: portOf(server.wsUrl),
     }
     const ends = await Promise.all(
       Object.entries(taken).map(([name, port]) =>
-        runMachine({ settings: { DATA_DIR: anotherFolder(), [name]: port } }),
+        runUntilEnd({ settings: { DATA_DIR: anotherFolder(), [name]: port } }),
       ),
     )
     expect(ends.map(sentencesOf)).toEqual(
@@ -51,8 +57,8 @@ describe.concurrent('a start is refused', () => {
     )
   })
 
-  it('when settings are bad, with one sentence for each and no secret', async () => {
-    const end = await runMachine({
+  it('when settings are wrong, with one sentence for each and without secrets', async () => {
+    const end = await runUntilEnd({
       settings: {
         DATA_DIR: anotherFolder(),
         PORT: 'eighty',
@@ -73,28 +79,28 @@ describe.concurrent('a start is refused', () => {
     expect(end.err).not.toContain('too-short-secret')
   })
 
-  it('when another one runs on its folder, which goes on undisturbed', async () => {
-    const device = await machine.register()
-    const end = await runMachine({ settings: { DATA_DIR: machine.dataDir } })
+  it('when another server uses its folder, and this one keeps running', async () => {
+    const device = await server.register()
+    const end = await runUntilEnd({ settings: { DATA_DIR: server.dataDir } })
     expect(sentencesOf(end)).toEqual([
-      `DATA_DIR ${machine.dataDir} is in use by another IoTFlow: end that one, or set DATA_DIR to another folder.`,
+      `DATA_DIR ${server.dataDir} is in use by another IoTFlow: end that one, or set DATA_DIR to another folder.`,
     ])
-    const { status } = await machine.request('POST', '/api/v1/devices/telemetry', {
+    const { status } = await server.request('POST', '/api/v1/devices/telemetry', {
       key: device.key,
       body: { a: 1 },
     })
     expect(status).toBe(201)
   })
 
-  it('when its folder cannot be written to, or cannot be made', async () => {
+  it('when its folder cannot be written or created', async () => {
     const closed = anotherFolder()
     await mkdir(closed)
     await chmod(closed, 0o555)
-    // Nothing is closed to root, unless it gives up that right.
+    // Root may write everywhere unless the test gives up that right.
     const prefix = process.getuid?.() === 0 ? ['setpriv', '--bounding-set', '-dac_override'] : []
     const [unwritable, unmakeable, noFolder] = await Promise.all(
       [closed, `${closed}/below`, '/etc/hostname'].map((DATA_DIR) =>
-        runMachine({ prefix, settings: { DATA_DIR } }),
+        runUntilEnd({ prefix, settings: { DATA_DIR } }),
       ),
     )
     expect(sentencesOf(unwritable as Ended)).toEqual([`DATA_DIR ${closed} cannot be written to (EACCES).`])
@@ -103,28 +109,28 @@ describe.concurrent('a start is refused', () => {
   })
 })
 
-it('keeps its admin token in a file for its owner, and says it nowhere else', async () => {
-  const file = `${machine.dataDir}/admin-token`
+it('writes its admin token to a file that only its owner may read, and shows it nowhere else', async () => {
+  const file = `${server.dataDir}/admin-token`
   const token = (await readFile(file, 'utf8')).trim()
   expect(token).toMatch(/^[A-Za-z0-9]{40}$/)
   expect((await stat(file)).mode & 0o777).toBe(0o600)
   const headers = { Authorization: `Bearer ${token}` }
-  const detailed = await machine.request('GET', '/health?detailed=true', { headers })
+  const detailed = await server.request('GET', '/health?detailed=true', { headers })
   expect(detailed.status).toBe(200)
-  expect(machine.out()).toContain(`the token is in ${file}`)
-  const { out, err } = { out: machine.out(), err: JSON.stringify(machine.log()) }
+  expect(server.out()).toContain(`the token is in ${file}`)
+  const { out, err } = { out: server.out(), err: JSON.stringify(server.log()) }
   expect(`${out}${err}`).not.toContain(token)
   for (const name of ['registry.db', 'telemetry.db'])
-    expect((await stat(`${machine.dataDir}/${name}`)).isFile()).toBe(true)
+    expect((await stat(`${server.dataDir}/${name}`)).isFile()).toBe(true)
 })
 
-it('cuts off a device that is made inactive, also when it was connected before a new start', async () => {
+it('disconnects a device that becomes inactive, also after a restart of the server', async () => {
   const settings = { DATA_DIR: anotherFolder(), ADMIN_TOKEN: 'an-admin-token-of-the-tests' }
-  const first = await startMachine({ settings })
+  const first = await startStandaloneServer({ settings })
   const device = await first.register()
   for (let times = 0; times < 3; times++) await (await first.mqtt(device)).endAsync()
   await first.stop()
-  const second = await startMachine({ settings })
+  const second = await startStandaloneServer({ settings })
   try {
     const client = await second.mqtt(device)
     const closed = new Promise<void>((resolve) => client.once('close', () => resolve()))
@@ -141,35 +147,35 @@ it('cuts off a device that is made inactive, also when it was connected before a
 
 describe.concurrent('a connection ends', () => {
   const rotate = async (device: Device, body?: object): Promise<Device> => {
-    const { body: answer } = await machine.request('POST', '/api/v1/devices/rotate-key', {
+    const { body: answer } = await server.request('POST', '/api/v1/devices/rotate-key', {
       key: device.key,
       body,
     })
     return { ...device, key: answer.api_key }
   }
   const connect = async (device: Device) => {
-    const client = await machine.mqtt(device)
+    const client = await server.mqtt(device)
     const closed = new Promise<boolean>((resolve) => client.once('close', () => resolve(true)))
     return { endsWithin: (ms: number) => Promise.race([closed, sleep(ms, false, { ref: false })]) }
   }
-  // The broker asks again for rights by itself, but not as soon as this.
+  // The broker asks the authorizer again by itself, but later than this.
   const atOnce = 10_000
 
-  it('when a rotation ends the key that it was made with', async () => {
-    const device = await machine.register()
+  it('when a rotation ends its key', async () => {
+    const device = await server.register()
     const connection = await connect(device)
     await rotate(await rotate(device))
     expect(await connection.endsWithin(atOnce)).toBe(true)
   })
 
-  it('when a rotation leaves no grace, by the device as well as by an operator', async () => {
-    const device = await machine.register()
+  it('when a rotation has no grace time, by the device or by the operator', async () => {
+    const device = await server.register()
     const connection = await connect(device)
     const next = await rotate(device, { grace_s: 0 })
     expect(await connection.endsWithin(atOnce)).toBe(true)
     const again = await connect(next)
-    const adminToken = (await readFile(`${machine.dataDir}/admin-token`, 'utf8')).trim()
-    const { status } = await machine.request('POST', `/api/v1/admin/devices/${device.id}/rotate-key`, {
+    const adminToken = (await readFile(`${server.dataDir}/admin-token`, 'utf8')).trim()
+    const { status } = await server.request('POST', `/api/v1/admin/devices/${device.id}/rotate-key`, {
       headers: { Authorization: `Bearer ${adminToken}` },
       body: { grace_s: 0 },
     })
@@ -177,8 +183,8 @@ describe.concurrent('a connection ends', () => {
     expect(await again.endsWithin(atOnce)).toBe(true)
   })
 
-  it('within a minute of the end of the grace of its key', async () => {
-    const device = await machine.register()
+  it('within a minute after the grace time of its key', async () => {
+    const device = await server.register()
     const connection = await connect(device)
     await rotate(device, { grace_s: 1 })
     expect(await connection.endsWithin(61_000)).toBe(true)
@@ -193,12 +199,12 @@ const unlimited = {
 
 interface Load {
   readonly device: Device
-  /** What was acknowledged, by its number. */
+  /** The numbers of the acknowledged readings. */
   readonly acknowledged: Set<number>
 }
 
-/** Posts one reading after the other until that fails. */
-const overHttp = (on: Machine, device: Device): Load => {
+/** Posts one reading after the other until a request fails. */
+const overHttp = (on: StandaloneServer, device: Device): Load => {
   const acknowledged = new Set<number>()
   const run = async () => {
     for (let n = 0; ; n++) {
@@ -213,8 +219,8 @@ const overHttp = (on: Machine, device: Device): Load => {
   return { device, acknowledged }
 }
 
-/** Keeps some messages under way as long as the connection lasts. */
-const overMqtt = async (on: Machine, device: Device): Promise<Load> => {
+/** Keeps several messages without acknowledgement on their way while the connection is open. */
+const overMqtt = async (on: StandaloneServer, device: Device): Promise<Load> => {
   const acknowledged = new Set<number>()
   const client = await on.mqtt(device)
   let next = 0
@@ -231,7 +237,7 @@ const overMqtt = async (on: Machine, device: Device): Promise<Load> => {
   return { device, acknowledged }
 }
 
-const storedOf = async (on: Machine, { id, key }: Device): Promise<Set<number>> => {
+const storedOf = async (on: StandaloneServer, { id, key }: Device): Promise<Set<number>> => {
   const found = new Set<number>()
   let cursor: string | undefined = ''
   while (cursor !== undefined) {
@@ -243,10 +249,10 @@ const storedOf = async (on: Machine, { id, key }: Device): Promise<Set<number>> 
   return found
 }
 
-describe('every reading that was acknowledged is there after', () => {
+describe('every acknowledged reading is stored after', () => {
   it.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s under load', async (signal) => {
     const settings = { ...unlimited, LOG_LEVEL: 'warn', DATA_DIR: anotherFolder() }
-    const first = await startMachine({ settings })
+    const first = await startStandaloneServer({ settings })
     const devices = await Promise.all(Array.from({ length: 6 }, () => first.register()))
     const loads = await Promise.all(
       devices.map((device, index) => (index % 2 === 0 ? overHttp(first, device) : overMqtt(first, device))),
@@ -262,7 +268,7 @@ describe('every reading that was acknowledged is there after', () => {
       expect(ms).toBeLessThan(5000)
     }
 
-    const second = await startMachine({ settings })
+    const second = await startStandaloneServer({ settings })
     let [acknowledged, stored] = [0, 0]
     for (const load of loads) {
       const found = await storedOf(second, load.device)
@@ -278,18 +284,18 @@ describe('every reading that was acknowledged is there after', () => {
 })
 
 describe.concurrent('Ctrl-C', () => {
-  /** Running, with a request under way that keeps it from ending at once. */
+  /** A running server with an unfinished request, so that it does not stop at once. */
   const busyMachine = async () => {
-    const busy = await startMachine({ settings: { DATA_DIR: anotherFolder() } })
+    const busy = await startStandaloneServer({ settings: { DATA_DIR: anotherFolder() } })
     const wire = await openWire(busy.httpUrl)
     wire.send(
-      'POST /api/v1/devices/register HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+      'POST /api/v1/devices/register HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
     )
     await busy.request('GET', '/health')
     return busy
   }
 
-  it('twice at once, as npm forwards it, counts as one', async () => {
+  it('counts once when it arrives twice at the same moment, as npm sends it', async () => {
     const busy = await busyMachine()
     busy.kill('SIGINT')
     await sleep(100)
@@ -297,7 +303,7 @@ describe.concurrent('Ctrl-C', () => {
     expect(await busy.ended).toMatchObject({ code: 0, signal: null })
   })
 
-  it('a second time, later, does not wait', async () => {
+  it('stops the server at once when it comes a second time, later', async () => {
     const busy = await busyMachine()
     busy.kill('SIGINT')
     await sleep(800)
@@ -306,8 +312,8 @@ describe.concurrent('Ctrl-C', () => {
   })
 })
 
-it('answers browsers from CORS_ORIGINS, before a call as well as in it, and none otherwise', async () => {
-  const ask = (at: Machine, origin: string, method: string) =>
+it('allows browser calls and their preflight requests only for the origins in CORS_ORIGINS', async () => {
+  const ask = (at: StandaloneServer, origin: string, method: string) =>
     at.request(method, '/api/v1/telemetry/status', {
       headers: {
         Origin: origin,
@@ -317,9 +323,9 @@ it('answers browsers from CORS_ORIGINS, before a call as well as in it, and none
     })
   for (const method of ['GET', 'OPTIONS'])
     expect(
-      (await ask(machine, 'https://app.example', method)).headers.get('access-control-allow-origin'),
+      (await ask(server, 'https://app.example', method)).headers.get('access-control-allow-origin'),
     ).toBeNull()
-  const opened = await startMachine({ settings: { CORS_ORIGINS: 'https://app.example' } })
+  const opened = await startStandaloneServer({ settings: { CORS_ORIGINS: 'https://app.example' } })
   try {
     for (const method of ['GET', 'OPTIONS']) {
       const { headers } = await ask(opened, 'https://app.example', method)

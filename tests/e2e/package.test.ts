@@ -4,10 +4,10 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { clientIdPatterns, deviceTopics } from '../../lib/mqtt/topics.ts'
-import { secretSettings } from '../../lib/secrets.ts'
-import { buildCloud } from '../../local/build.ts'
+import { secretSettings } from '../../lib/lambda/secrets.ts'
+import { deviceTopics } from '../../lib/mqtt/topics.ts'
 import { loadFunctions } from '../../local/functions.ts'
+import { buildCloud } from '../../scripts/build.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -15,7 +15,7 @@ const run = promisify(execFile)
 
 interface Resource {
   readonly Type: string
-  // biome-ignore lint/suspicious/noExplicitAny: CloudFormation describes each type elsewhere.
+  // biome-ignore lint/suspicious/noExplicitAny: the shape of each type is defined by CloudFormation.
   readonly Properties: any
 }
 
@@ -23,12 +23,12 @@ const functions = await loadFunctions()
 let sizes: ReadonlyMap<string, number>
 beforeAll(async () => {
   sizes = await buildCloud()
-}, 60_000)
+}, 300_000)
 
-/** `DevicesDashregister`: the name of a function in the template. */
+/** The name of a function in the template: `DevicesDashregister`. */
 const logicalId = (name: string) => name.replace(/^./, (first) => first.toUpperCase()).replaceAll('-', 'Dash')
 
-/** Packages a stage, with nothing of AWS: no credentials and no region. */
+/** Packages a stage without AWS credentials and without a region. */
 const packageStage = async (stage: string, settings: Record<string, string> = {}) => {
   const folder = await temporaryFolder()
   await run(
@@ -53,11 +53,14 @@ const packageStage = async (stage: string, settings: Record<string, string> = {}
       files.map(async (file) => [file.slice(0, -4), (await stat(`${folder.path}/${file}`)).size] as const),
     ),
   )
+  const contents = await Promise.all(files.map((file) => readFile(`${folder.path}/${file}`)))
+  // A zip names its files in clear.
+  const withViewer = files.filter((_, at) => contents[at]?.includes('/swagger-ui-bundle.js'))
   await folder.remove()
-  return { resources, zips }
+  return { resources, zips, withViewer: withViewer.map((file) => file.slice(0, -4)).sort() }
 }
 
-it('has the document of the API in the bundles that serve it only, and in none a native module', async () => {
+it('has the OpenAPI document only in the bundles that serve it, and no native module in any bundle', async () => {
   const [documented, native]: string[][] = [[], []]
   for (const name of functions.names) {
     const bundle = await readFile(`${root}dist/cloud/${name}.mjs`, 'utf8')
@@ -66,10 +69,11 @@ it('has the document of the API in the bundles that serve it only, and in none a
     if (/(?:\bfrom|\bimport|\brequire)\s*\(?\s*["'](?:libsql|@libsql\/[\w-]+)["']|\.node["'`]/.test(bundle))
       native?.push(name)
   }
-  expect([documented, native]).toEqual([['system-openapi', 'system-docs'], []])
+  // The last one answers every address whose spelling the gateway does not recognise.
+  expect([documented, native]).toEqual([['system-openapi', 'system-not-found'], []])
 })
 
-it('lets applications in a browser in from CORS_ORIGINS', async () => {
+it('allows browser calls from the origins in CORS_ORIGINS', async () => {
   const CORS_ORIGINS = 'https://a.example, http://localhost:3000'
   const { resources } = await packageStage('dev', { CORS_ORIGINS })
   expect(resources.HttpApi?.Properties.CorsConfiguration).toMatchObject({
@@ -84,16 +88,18 @@ it('lets applications in a browser in from CORS_ORIGINS', async () => {
 describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => {
   let resources: Record<string, Resource>
   let zips: Map<string, number>
+  let withViewer: string[]
 
   beforeAll(async () => {
     const packaged = await packageStage(stage)
     resources = packaged.resources
     zips = packaged.zips
+    withViewer = packaged.withViewer
   }, 90_000)
 
   const ofType = (type: string) => Object.values(resources).filter((resource) => resource.Type === type)
 
-  it('has every function with its own bundle, and stays far below the 500 resources of a stack', () => {
+  it('has one bundle for each function, and far fewer than the 500 resources that a stack may have', () => {
     const count = Object.keys(resources).length
     const table = functions.names.map((name) => {
       const properties = resources[`${logicalId(name)}LambdaFunction`]?.Properties
@@ -110,9 +116,10 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     expect(ofType('AWS::Lambda::Function')).toHaveLength(functions.names.length)
     expect(zips.size).toBe(functions.names.length)
     expect(count).toBeLessThan(400)
+    expect(withViewer).toEqual(['system-docs-file', 'system-not-found'])
   })
 
-  it('has every route, and one that takes the rest', () => {
+  it('has every route, and a default route for all other requests', () => {
     const keys = ofType('AWS::ApiGatewayV2::Route').map(({ Properties }) => Properties.RouteKey as string)
     const wanted = functions.routes.map(
       ({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`,
@@ -120,15 +127,15 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     expect(keys.sort()).toEqual([...wanted, '$default'].sort())
   })
 
-  it('lets no application in a browser in by itself', () => {
+  it('allows no browser calls by default', () => {
     expect(resources.HttpApi?.Properties).not.toHaveProperty('CorsConfiguration')
   })
 
-  it('has every rule of iot-rules, word for word, with its function', async () => {
+  it('has every rule of iot-rules with the same SQL and its function', async () => {
     const rules = ofType('AWS::IoT::TopicRule').map(({ Properties }) => Properties)
     const files = (await readdir(`${root}iot-rules`)).filter((file) => file.endsWith('.yml'))
-    // And the one that puts telemetry into the queue instead, where the stage asks for it.
-    expect(rules).toHaveLength(files.length + 1)
+    // Two more rules put telemetry into the queue, unless INGEST_MODE is `direct`.
+    expect(rules).toHaveLength(files.length + 2)
     for (const file of files) {
       const rule = parse(await readFile(`${root}iot-rules/${file}`, 'utf8')) as Record<string, string>
       const packaged = rules.find(({ RuleName }) => RuleName === `iotflow_${stage}_${rule.name}`)
@@ -146,31 +153,36 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     }
   })
 
-  it('loses no telemetry: what fails goes into the queue, which the same function empties', () => {
+  it('sends telemetry messages to the queue, which few containers of the ingest function empty in batches', () => {
     const queue = { 'Fn::GetAtt': ['SpoolQueue', 'Arn'] }
     const toQueue = { Sqs: { QueueUrl: { Ref: 'SpoolQueue' }, UseBase64: false } }
     const ruleOf = (name: string) =>
       ofType('AWS::IoT::TopicRule').find(
         ({ Properties }) => Properties.RuleName === `iotflow_${stage}_${name}`,
       )?.Properties.TopicRulePayload
-    const direct = ruleOf('telemetry_ingest')
-    expect(direct).toMatchObject({ RuleDisabled: false, ErrorAction: toQueue })
-    expect(ruleOf('telemetry_queue')).toMatchObject({
-      RuleDisabled: true,
-      Sql: direct.Sql,
-      Actions: [toQueue],
-    })
+    for (const which of ['', '_parent']) {
+      const direct = ruleOf(`telemetry_ingest${which}`)
+      expect(direct).toMatchObject({ RuleDisabled: true, ErrorAction: toQueue })
+      expect(ruleOf(`telemetry_queue${which}`)).toMatchObject({
+        RuleDisabled: false,
+        Sql: direct.Sql,
+        Actions: [toQueue],
+      })
+    }
     expect(ofType('AWS::Lambda::EventInvokeConfig')[0]?.Properties).toMatchObject({
       FunctionName: { Ref: 'TelemetryDashingestLambdaFunction' },
       DestinationConfig: { OnFailure: { Destination: queue } },
     })
     expect(ofType('AWS::Lambda::EventSourceMapping')[0]?.Properties).toMatchObject({
       EventSourceArn: queue,
+      BatchSize: 100,
+      MaximumBatchingWindowInSeconds: 1,
+      ScalingConfig: { MaximumConcurrency: 5 },
       FunctionResponseTypes: ['ReportBatchItemFailures'],
     })
   })
 
-  it('tries what waits in the queue again for as long as SQS keeps it, soon after each failure', () => {
+  it('delivers messages of the queue again soon after a failure, as long as SQS keeps them', () => {
     const queues = ofType('AWS::SQS::Queue').map(({ Properties }) => Properties)
     expect(queues).toHaveLength(1)
     const { MessageRetentionPeriod, VisibilityTimeout, RedrivePolicy, ...rest } = queues[0]
@@ -178,13 +190,13 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     expect(rest).toMatchObject({ SqsManagedSseEnabled: true })
     const receives = RedrivePolicy?.maxReceiveCount ?? Number.POSITIVE_INFINITY
     expect(VisibilityTimeout * receives).toBeGreaterThanOrEqual(MessageRetentionPeriod)
-    // AWS wants six times the time of the function.
+    // AWS recommends a visibility timeout of six times the timeout of the function.
     const { Timeout } = resources.TelemetryDashingestLambdaFunction?.Properties ?? {}
     expect(VisibilityTimeout).toBeGreaterThanOrEqual(6 * Timeout)
     expect(VisibilityTimeout).toBeLessThanOrEqual(120)
   })
 
-  it('lets AWS IoT Core ask the authorizer, and nobody else', () => {
+  it('allows only AWS IoT Core to call the authorizer', () => {
     const authorizer = { 'Fn::GetAtt': ['MqttDashauthorizeLambdaFunction', 'Arn'] }
     expect(ofType('AWS::IoT::Authorizer')[0]?.Properties).toMatchObject({
       AuthorizerFunctionArn: authorizer,
@@ -196,7 +208,7 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     expect(permissions.map(({ Properties }) => Properties.Principal)).toEqual(['iot.amazonaws.com'])
   })
 
-  it('allows the functions what they do, and nothing beside it', () => {
+  it('gives the functions only the rights that they need', () => {
     const [policy] = resources.IamRoleLambdaExecution?.Properties.Policies ?? []
     const statements: { Action: string | string[]; Resource: unknown }[] = policy.PolicyDocument.Statement
     const allowed = (action: string) =>
@@ -209,27 +221,27 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     expect(allowed('ssm:GetParameters')).toEqual(
       secretSettings.map((name) => `${arn('ssm')}parameter/iotflow/${stage}/${name}`),
     )
-    const { configSubscribe, statusOnline, statusOffline, statusHeartbeat } = deviceTopics(7)
-    const topics = [configSubscribe, statusOnline, statusOffline, statusHeartbeat]
-    const published = topics.map((topic) => `${arn('iot')}topic/${topic.replace('/7/', '/*/')}`)
-    expect(allowed('iot:Publish')).toEqual(published)
-    expect(allowed('iot:RetainPublish')).toEqual(published)
-    const clients = allowed('iot:DeleteConnection').map((of) => of.slice(`${arn('iot')}client/`.length))
-    expect(clients).toEqual(
-      ['iotflow-device-*', 'device_*', ...'123456789'].map((id) => id.replace(/^\d$/, '$&*')),
-    )
-    for (const id of [1, 20, 999_999_999_999_999].flatMap(clientIdPatterns))
-      expect(
-        clients.some((pattern) => id.startsWith(pattern.slice(0, -1))),
-        id,
-      ).toBe(true)
+    const {
+      commandsSubscribe,
+      configSubscribe,
+      statusPublish,
+      statusOnline,
+      statusOffline,
+      statusHeartbeat,
+    } = deviceTopics(7)
+    const topics = [configSubscribe, statusPublish, statusOnline, statusOffline, statusHeartbeat]
+    const resourceOf = (topic: string) => `${arn('iot')}topic/${topic.replace('/7/', '/*/')}`
+    const commands = [commandsSubscribe, `${commandsSubscribe}/*`]
+    expect(allowed('iot:Publish')).toEqual([...topics, ...commands].map(resourceOf))
+    expect(allowed('iot:RetainPublish')).toEqual(topics.map(resourceOf))
+    expect(allowed('iot:DeleteConnection')).toEqual([`${arn('iot')}client/*`])
     expect(statements.flatMap(({ Action }) => Action).filter((action) => /\*/.test(action))).toEqual([])
     expect(
       statements.filter(({ Resource: of }) => [of].flat().includes('*')).flatMap(({ Action }) => Action),
     ).toEqual(['iot:ListRetainedMessages'])
   })
 
-  it('carries no secret, only where the secrets are', () => {
+  it('contains no secret, only the path of the secrets', () => {
     for (const { Properties } of ofType('AWS::Lambda::Function')) {
       const { Variables } = Properties.Environment
       expect(Variables.SECRETS_PATH).toBe(`/iotflow/${stage}`)

@@ -1,23 +1,25 @@
-/** Events as AWS brings them to the ingest function: twice, at once, and from the queue, where one of a batch fails. */
+/** The ingest function gets events as AWS delivers them: twice, at the same time, and in batches of the queue of which one record fails. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { SQSBatchResponse } from 'aws-lambda'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { loadConfig } from '../../lib/config.ts'
 import { createLog } from '../../lib/log.ts'
-import { type EmbeddedStore, openEmbeddedStore } from '../../lib/telemetry/embedded.ts'
-import { type InfluxConnection, openInfluxStore } from '../../lib/telemetry/influx.ts'
+import type { Ledger } from '../../lib/telemetry/embedded/ledger.ts'
+import { openEmbedded } from '../../lib/telemetry/embedded/open.ts'
+import type { InfluxConnection } from '../../lib/telemetry/influx/connection.ts'
+import { openInfluxStore } from '../../lib/telemetry/influx/store.ts'
 import type { TelemetryStore } from '../../lib/telemetry/store.ts'
-import { buildCloud } from '../../local/build.ts'
 import { prepareDatabases } from '../../local/databases.ts'
 import { loadFunctions } from '../../local/functions.ts'
+import { buildCloud } from '../../scripts/build.ts'
 import { describeWith } from '../support/backends.ts'
 import { influxIsThere, ownBucket } from '../support/influxdb.ts'
 import { region, startGateway, startLambda } from '../support/lambda.ts'
 import { findSqld, startSqld } from '../support/sqld.ts'
 import { findMoto, type Sqs, startSqs } from '../support/sqs.ts'
 
-/** A database that answers as before, but not to requests that hold a certain word, in the path or the body. */
+/** Forwards requests to a database, except those with a certain word in path or body: these fail. */
 const openFaultyDatabase = async (upstream: string) => {
   const trouble = { word: undefined as string | undefined, status: 503 }
   const server = createServer((incoming, response) => {
@@ -61,18 +63,18 @@ const openFaultyDatabase = async (upstream: string) => {
 const needs = { sqld: findSqld() !== undefined, moto: findMoto() !== undefined }
 const adminToken = 'a-token-of-the-tests-only'
 
-/** @param openInflux makes what is InfluxDB's part; without it the readings are kept on the libSQL server. */
+/** @param openInflux opens an InfluxDB for the readings; without it they are stored on the libSQL server. */
 const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
   const log = createLog('silent')
   const endings: (() => Promise<unknown>)[] = []
   let lambda: ReturnType<typeof startLambda>
   let database: Awaited<ReturnType<typeof openFaultyDatabase>>
-  /** Where the readings go: trouble there is not trouble of the registry. */
+  /** The database of the readings: its failures do not affect the registry. */
   let telemetry: Awaited<ReturnType<typeof openFaultyDatabase>>
   let sqs: Sqs
   let httpUrl: string
   let store: TelemetryStore
-  let ledger: EmbeddedStore
+  let ledger: Ledger
   let device: { id: number; api_key: string }
 
   beforeAll(async () => {
@@ -113,12 +115,13 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
     const gateway = await startGateway(await loadFunctions(), lambda)
     endings.push(() => gateway.close())
     httpUrl = gateway.url
-    // Beside the functions, to see what there is.
-    ledger = await openEmbeddedStore({ at: { url: sqld.url, authToken: undefined }, log, retentionMs: 0 })
-    endings.push(() => ledger.close())
-    store = ledger
+    // The test opens the stores itself, to look at their contents.
+    const embedded = await openEmbedded({ at: { url: sqld.url, authToken: undefined }, log, retentionMs: 0 })
+    endings.push(() => embedded.close())
+    ledger = embedded.ledger
+    store = embedded.store
     if (influx !== undefined) {
-      store = openInfluxStore({ at: influx, log })
+      store = openInfluxStore({ connection: influx, log })
       endings.push(() => store.close())
     }
   }, 120_000)
@@ -173,18 +176,18 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
     return response.json()
   }
 
-  it('stores an event once that comes twice, one after the other and at once, without a time of its own', async () => {
+  it('stores one reading when an event without a time arrives twice, one after the other or at once', async () => {
     await register('twice')
     const [first, second] = [event({ n: 1 }), event({ n: 2 })]
     await ingest(first)
     await ingest(first)
     await Promise.all([ingest(second), ingest(second), ingest(second)])
     expect((await values()).sort()).toEqual([1, 2])
-    // Without a key a repeated delivery is counted as often as it comes.
+    // A repeated delivery without an idempotency key is counted every time.
     expect(await account()).toMatchObject({ received: 5, stored: 5 })
   })
 
-  it('stores an event once that comes more than once, by the id that the device gave it', async () => {
+  it('stores one reading when messages with the same message_id arrive several times', async () => {
     await register('keyed')
     const events = [1, 2, 3].map(() => event({ n: 1, message_id: 'mine' }))
     await Promise.all(events.map(ingest))
@@ -193,7 +196,7 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
     expect(await account()).toMatchObject({ received: 5, stored: 1, duplicates: 4 })
   })
 
-  it('takes every shape that comes out of the queue', async () => {
+  it('stores every shape of record that the queue delivers', async () => {
     await register('shapes')
     const ruleFailure = {
       ruleName: 'iotflow_dev_telemetry_ingest',
@@ -219,7 +222,7 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
     expect(await account()).toMatchObject({ received: 3, stored: 3, rejected: 0 })
   })
 
-  it('puts among the dead letters what is none of its messages: it would come again for ever', async () => {
+  it('makes a dead letter of a foreign record, which the queue would deliver again for ever', async () => {
     const bodies = ['not json', 'null', '7', '[]', '{"spooled":null}', '{"spooled":{"readings":7}}']
     const { received_at: _, ...noTime } = event({ n: 1 })
     const all = [...bodies, JSON.stringify(noTime), JSON.stringify({ requestPayload: 7 })]
@@ -230,14 +233,14 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
     expect(letters.map(({ payload }) => payload)).toEqual(expect.arrayContaining(all))
   })
 
-  it('reports the one record of a batch that fails, and only that; again, it is stored once', async () => {
+  it('reports only the record that failed; after its next delivery it is stored once', async () => {
     await register('batch')
     const records = [1, 2, 3, 4, 5].map((n) =>
       record(event({ n, ...(n === 3 && { note: 'not-today' }), timestamp: Date.now() - n * 1000 })),
     )
     telemetry.trouble.word = 'not-today'
     const failed = await deliver(...records)
-    // What is written to InfluxDB at the same time fails together.
+    // Readings that are written to InfluxDB in one request fail together.
     if (openInflux) expect(failed).toContain(records[2]?.messageId)
     else {
       expect(failed).toEqual([records[2]?.messageId])
@@ -245,7 +248,7 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
     }
     const before = await account()
     expect(before).toMatchObject({ received: 5 - failed.length, stored: 5 - failed.length })
-    // Visible again, with another that was handed out twice.
+    // The failed record is delivered again, with another one that is delivered twice.
     telemetry.trouble.word = undefined
     const again = records.filter(({ messageId }, at) => at > 2 || failed.includes(messageId))
     expect(await deliver(...again)).toEqual([])
@@ -254,8 +257,8 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
     expect(await account()).toMatchObject({ received: count, stored: count, duplicates: 0 })
   })
 
-  it('answers 202 over HTTP while the database takes no readings, and the queue brings them back', async () => {
-    await register('away')
+  it('answers 202 over HTTP while the database is unavailable, and stores the readings from the queue later', async () => {
+    await register('unavailable')
     const submit = (n: number) =>
       fetch(`${httpUrl}/api/v1/devices/telemetry`, {
         method: 'POST',
@@ -278,14 +281,14 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
     for (const message of [...messages, ...messages])
       expect(await deliver({ ...record({}), messageId: message.MessageId, body: message.Body })).toEqual([])
     expect((await values()).sort()).toEqual([1, 2])
-    // The sender did not hear of it and tries again.
+    // The sender did not get the answer and sends the reading again.
     expect(await (await submit(2)).json()).toMatchObject({ duplicates: 1 })
     expect((await values()).sort()).toEqual([1, 2])
     const all = { received: 4, stored: 2, spooled: 0, rejected: 0, duplicates: 2 }
-    expect(await account()).toEqual(all)
+    expect(await account()).toMatchObject(all)
   })
 
-  it('does not bring back what was deleted while it waited in the queue', async () => {
+  it('does not store readings that were deleted while they waited in the queue', async () => {
     await register('deleted')
     const headers = { 'Content-Type': 'application/json', 'X-API-Key': device.api_key }
     const submit = (n: number) =>
@@ -303,7 +306,7 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
   })
 
   it.runIf(openInflux)(
-    'buries the one reading of a queued message that the store refuses, and replays it',
+    'makes a dead letter of the one reading that the store refuses, and can replay it',
     async () => {
       await register('refused')
       telemetry.trouble.word = '/api/v2/write'

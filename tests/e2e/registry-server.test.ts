@@ -1,18 +1,18 @@
-/** The registry's server dies and hangs in the middle of writes: what was answered is there, nobody waits for ever. */
+/** The libSQL server of the registry is killed or hangs during writes: answered writes are stored, and no request waits for ever. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { describeWith } from '../support/backends.ts'
-import { type Machine, startMachine } from '../support/machine.ts'
 import { findSqld, type Sqld, startSqld } from '../support/sqld.ts'
+import { type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 
 const patience = { timeout: 30_000, interval: 250 }
 
-describeWith({ sqld: findSqld() !== undefined }, 'the layer on a libSQL server', () => {
+describeWith({ sqld: findSqld() !== undefined }, 'IoTFlow on a libSQL server', () => {
   let sqld: Sqld
-  let machine: Machine
+  let server: StandaloneServer
   beforeAll(async () => {
     sqld = await startSqld()
-    machine = await startMachine({
+    server = await startStandaloneServer({
       settings: {
         DATABASE_URL: sqld.url,
         LOG_LEVEL: 'silent',
@@ -22,7 +22,7 @@ describeWith({ sqld: findSqld() !== undefined }, 'the layer on a libSQL server',
     })
   })
   afterAll(async () => {
-    await machine?.stop()
+    await server?.stop()
     await sqld?.stop()
   })
 
@@ -35,7 +35,7 @@ describeWith({ sqld: findSqld() !== undefined }, 'the layer on a libSQL server',
         while (performance.now() < until) {
           const name = names()
           const began = performance.now()
-          const { status, body, headers } = await machine.request('POST', '/api/v1/devices/register', {
+          const { status, body, headers } = await server.request('POST', '/api/v1/devices/register', {
             body: { name, device_type: 'sensor' },
           })
           if (status === 201) made.push({ name, key: body.device.api_key })
@@ -48,7 +48,7 @@ describeWith({ sqld: findSqld() !== undefined }, 'the layer on a libSQL server',
   }
 
   it.each(['killed', 'hanging'])(
-    'goes through its server being %s, and is well when that is back',
+    'survives a libSQL server that is %s, and works again afterwards',
     async (how) => {
       let count = 0
       const trouble = async () => {
@@ -63,33 +63,33 @@ describeWith({ sqld: findSqld() !== undefined }, 'the layer on a libSQL server',
       expect(made.length).toBeGreaterThan(10)
       if (how === 'killed') expect(others.length).toBeGreaterThan(0)
       for (const { status, retryAfter, ms } of others) {
-        // A name is taken when the first try was written and its answer was lost.
+        // 409 means: the first try was written and its answer was lost.
         expect([503, 409]).toContain(status)
         if (status === 503) expect(Number(retryAfter)).toBeGreaterThan(0)
-        // A time-out of 5 s, and what a machine that does much else adds.
+        // A time-out of 5 s, and a margin for a busy machine.
         expect(ms).toBeLessThan(20_000)
       }
-      // What hung works off what was left with it first.
-      const { key } = await vi.waitFor(() => machine.register(`${how}-after-${count++}`), patience)
+      // A server that hung first works on its old requests.
+      const { key } = await vi.waitFor(() => server.register(`${how}-after-${count++}`), patience)
       await vi.waitFor(async () => {
-        const sent = await machine.request('POST', '/api/v1/devices/telemetry', { key, body: { t: 1 } })
+        const sent = await server.request('POST', '/api/v1/devices/telemetry', { key, body: { t: 1 } })
         expect(sent.status).toBe(201)
       }, patience)
       for (const { name, key: own } of made)
         await vi.waitFor(async () => {
-          const { status, body } = await machine.request('GET', '/api/v1/devices/status', { key: own })
+          const { status, body } = await server.request('GET', '/api/v1/devices/status', { key: own })
           expect([status, body.device?.name]).toEqual([200, name])
         }, patience)
     },
     120_000,
   )
 
-  it('answers 503 within its time while the server hangs', async () => {
-    const { key } = await vi.waitFor(() => machine.register('waits'), patience)
+  it('answers 503 within its time-out while the libSQL server hangs', async () => {
+    const { key } = await vi.waitFor(() => server.register('waits'), patience)
     sqld.hang()
     try {
       const began = performance.now()
-      const { status, headers } = await machine.request('POST', '/api/v1/devices/register', {
+      const { status, headers } = await server.request('POST', '/api/v1/devices/register', {
         body: { name: 'never', device_type: 'sensor' },
       })
       expect(status).toBe(503)
@@ -99,9 +99,9 @@ describeWith({ sqld: findSqld() !== undefined }, 'the layer on a libSQL server',
       sqld.goOn()
     }
     await vi.waitFor(async () => {
-      expect((await machine.request('GET', '/api/v1/devices/status', { key })).status).toBe(200)
+      expect((await server.request('GET', '/api/v1/devices/status', { key })).status).toBe(200)
     }, patience)
-    // It takes writes again too: the end needs that.
-    await vi.waitFor(() => machine.register(`well-${performance.now()}`), patience)
+    // Writes work again, too; the server needs them to stop.
+    await vi.waitFor(() => server.register(`well-${performance.now()}`), patience)
   }, 60_000)
 })

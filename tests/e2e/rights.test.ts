@@ -1,14 +1,17 @@
 import { createClient } from '@libsql/client'
 import { connectAsync, type IClientOptions } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Operation, operations, type Who } from '../../local/api.ts'
-import { type Door, doors } from '../support/doors.ts'
+import type { Access } from '../../lib/http/route.ts'
+import { loadFunctions } from '../../local/functions.ts'
+import { examplePath, loadOperations, type Operation } from '../../scripts/openapi/operations.ts'
+import { type Deployment, deployments } from '../support/deployments.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
+const operations = await loadOperations(await loadFunctions())
 const enrollmentKey = 'enrolment-key-of-the-tests'
 const wrongKey = 'A'.repeat(32)
 
-let door: Door
+let deployment: Deployment
 let made = 0
 let dataDir = ''
 let endFolder = async () => {}
@@ -16,7 +19,7 @@ beforeAll(async () => {
   const folder = await temporaryFolder()
   dataDir = folder.path
   endFolder = folder.remove
-  door = await doors['npm start']({
+  deployment = await deployments['npm start']({
     DATA_DIR: dataDir,
     ENROLLMENT_KEY: enrollmentKey,
     OPEN_REGISTRATION: 'false',
@@ -24,15 +27,15 @@ beforeAll(async () => {
   })
 })
 afterAll(async () => {
-  await door.stop()
+  await deployment.stop()
   await endFolder()
 })
 
 const call = (method: string, path: string, headers: Record<string, string>, body?: unknown) =>
-  fetch(`${door.httpUrl}${path}`, {
+  fetch(`${deployment.httpUrl}${path}`, {
     method,
-    headers: { ...headers, ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    headers: { ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), ...headers },
+    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
   })
 
 interface Device {
@@ -47,11 +50,18 @@ const register = async (): Promise<Device> => {
   const { device } = (await answer.json()) as { device: { id: number; api_key: string } }
   return { id: device.id, key: device.api_key }
 }
-const admin = () => ({ Authorization: `Bearer ${door.adminToken}` })
+const admin = () => ({ Authorization: `Bearer ${deployment.adminToken}` })
 const setStatus = (id: number, status: string) =>
   call('PUT', `/api/v1/admin/devices/${id}/status`, admin(), { status })
 
-/** A message of this device that could not be stored. @returns its id. */
+/** Makes a command for this device. @returns its id. */
+const command = async (deviceId: number): Promise<string> => {
+  const path = `/api/v1/admin/devices/${deviceId}/commands`
+  const answer = await call('POST', path, admin(), { command: 'restart' })
+  return ((await answer.json()) as { command_id: string }).command_id
+}
+
+/** Makes a dead letter of this device. @returns its id. */
 const deadLetter = async (deviceId: number): Promise<number> => {
   const client = createClient({ url: `file:${dataDir}/registry.db`, timeout: 5000 })
   const { lastInsertRowid } = await client.execute({
@@ -63,7 +73,26 @@ const deadLetter = async (deviceId: number): Promise<number> => {
   return Number(lastInsertRowid)
 }
 
-/** Each makes its own devices, so that no answer depends on what another caller did. */
+const fleetCommandTo = async (id: number): Promise<string> => {
+  const body = { command: 'ping', filter: { ids: [id] } }
+  const answer = await call('POST', '/api/v1/admin/fleet/commands', admin(), body)
+  return ((await answer.json()) as { fleet_command_id: string }).fleet_command_id
+}
+
+/** The id that the address of an operation names. */
+const idFor = async ({ path }: Operation, target: Device): Promise<number> => {
+  if (path.includes('dead-letters/')) return deadLetter(target.id)
+  if (path.includes('enrollment-keys/')) {
+    const answer = await call('POST', '/api/v1/admin/enrollment-keys', admin(), { name: `of ${target.id}` })
+    return ((await answer.json()) as { enrollment_key: { id: number } }).enrollment_key.id
+  }
+  if (!path.includes('fleet/config/')) return target.id
+  const body = { filter: { ids: [target.id] }, configuration: { interval: 5 } }
+  const answer = await call('PUT', '/api/v1/admin/fleet/config', admin(), body)
+  return ((await answer.json()) as { fleet_configuration_id: number }).fleet_configuration_id
+}
+
+/** Each caller has its own devices, so that no answer depends on another caller. */
 const callers: Record<string, (target: Device) => Promise<Record<string, string>>> = {
   nobody: async () => ({}),
   'wrong key': async () => ({ 'X-API-Key': wrongKey, 'X-Enrollment-Key': wrongKey }),
@@ -83,7 +112,7 @@ const callers: Record<string, (target: Device) => Promise<Record<string, string>
 }
 
 type Expected = 'ok' | 401 | 403 | 404
-const rights: Record<Who, Record<string, Expected>> = {
+const rights: Record<Access, Record<string, Expected>> = {
   none: Object.fromEntries(Object.keys(callers).map((caller) => [caller, 'ok'])),
   device: {
     nobody: 401,
@@ -97,6 +126,10 @@ const rights: Record<Who, Record<string, Expected>> = {
     enrolment: 401,
   },
   admin: {
+    ...Object.fromEntries(Object.keys(callers).map((caller) => [caller, 401])),
+    admin: 'ok',
+  },
+  metrics: {
     ...Object.fromEntries(Object.keys(callers).map((caller) => [caller, 401])),
     admin: 'ok',
   },
@@ -117,13 +150,19 @@ const rights: Record<Who, Record<string, Expected>> = {
   },
 }
 
-const expectedOf = ({ who, path }: Operation, caller: string): Expected | undefined =>
-  // A device that names another one in the path finds nothing there.
-  who === 'device' && caller === "other's key" && path.includes('{id}') ? 404 : rights[who][caller]
+const expectedOf = ({ access, path }: Operation, caller: string): Expected | undefined =>
+  // A device gets 404 for the id of another device, or of its command.
+  access === 'device' && caller === "other's key" && /\{(?:id|command_id)\}/.test(path)
+    ? 404
+    : rights[access][caller]
 
-const bodyOf = ({ body }: Operation): unknown => {
+const bodyOf = async ({ id, body }: Operation): Promise<unknown> => {
+  // Each code is good once.
+  if (id === 'admin-session') return (await call('POST', '/api/v1/admin/session-codes', admin())).json()
+  const [type] = body?.contentTypes ?? []
+  if (type !== undefined) return body?.examples[type]
   const example = Object.values(body?.examples ?? {})[0]
-  // Names are taken once.
+  // Every device needs a name of its own.
   if (typeof example === 'object' && example !== null && 'name' in example) {
     made += 1
     return { ...example, name: `example ${made}` }
@@ -140,21 +179,28 @@ describe('over HTTP', () => {
   })
 
   it.each(operations.map((operation) => [`${operation.method} ${operation.path}`, operation] as const))(
-    '%s lets in whom it should, and nobody else',
+    '%s accepts only the callers that may use it',
     async (name, operation) => {
       const answers: Record<string, Expected | number> = {}
       for (const [caller, become] of Object.entries(callers)) {
         const target = await register()
         const reading = await call('POST', '/api/v1/devices/telemetry', { 'X-API-Key': target.key }, { t: 1 })
         expect(reading.status).toBe(201)
-        const headers = await become(target)
-        const named = operation.path.includes('dead-letters/') ? await deadLetter(target.id) : target.id
-        const path = operation.path.replace('{id}', String(named))
-        const { status } = await call(operation.method, path, headers, bodyOf(operation))
+        const [type] = operation.body?.contentTypes ?? []
+        const headers = { ...(await become(target)), ...(type && { 'Content-Type': type }) }
+        const named = await idFor(operation, target)
+        const path = examplePath(operation, named, {
+          command_id: await command(target.id),
+          fleet_command_id: await fleetCommandTo(target.id),
+          device_type: 'sensor',
+        })
+        const answer = await call(operation.method, path, headers, await bodyOf(operation))
+        await answer.body?.cancel()
+        const { status } = answer
         answers[caller] = status >= 200 && status < 300 ? 'ok' : status
       }
       rows.push(
-        `${name.padEnd(52)} ${operation.who.padEnd(7)} ${names.map((caller) => String(answers[caller]).padEnd(12)).join('')}`,
+        `${name.padEnd(52)} ${operation.access.padEnd(7)} ${names.map((caller) => String(answers[caller]).padEnd(12)).join('')}`,
       )
       expect(answers).toEqual(
         Object.fromEntries(names.map((caller) => [caller, expectedOf(operation, caller)])),
@@ -163,16 +209,41 @@ describe('over HTTP', () => {
   )
 })
 
+describe('a connection over MQTT', () => {
+  it('ends with the key that has opened it', async () => {
+    const { id } = await register()
+    const body = { ttl_s: 5, grace_s: 0 }
+    const answer = await call('POST', `/api/v1/admin/devices/${id}/rotate-key`, admin(), body)
+    const { api_key: password } = (await answer.json()) as { api_key: string }
+    const login: IClientOptions = {
+      protocolVersion: 5,
+      reconnectPeriod: 0,
+      clientId: String(id),
+      username: String(id),
+      password,
+    }
+    const client = await connectAsync(deployment.mqttUrl, login)
+    client.on('error', () => {})
+    await new Promise<void>((resolve) => client.once('close', () => resolve()))
+    await expect(connectAsync(deployment.mqttUrl, login, false)).rejects.toThrow(/bad user name/i)
+  })
+})
+
 describe('over MQTT', () => {
   const deviceTopics = [
     'telemetry',
     'telemetry/sensors',
+    'status',
     'status/online',
     'status/offline',
     'status/heartbeat',
     'status/other',
     'commands',
     'commands/response',
+    'commands/c1/response',
+    'commands/a/b/response',
+    'commands/control',
+    'commands/+',
     'commands/#',
     'config',
     'config/reported',
@@ -202,12 +273,26 @@ describe('over MQTT', () => {
     ],
   }
   const mine = (topic: string) => `iotflow/devices/OWN/${topic}`
-  const mayRetain = ['status/online', 'status/offline', 'status/heartbeat'].map(mine)
+  const mayRetain = ['status', 'status/online', 'status/offline', 'status/heartbeat'].map(mine)
+  const answers = ['commands/response', 'commands/c1/response']
   const mayPublish = [
     ...mayRetain,
-    ...['telemetry', 'telemetry/sensors', 'commands/response', 'config/reported'].map(mine),
+    ...['telemetry', 'telemetry/sensors', 'config/reported', ...answers].map(mine),
   ]
-  const maySubscribe = [...['commands', 'commands/#', 'config'].map(mine), 'iotflow/fleet/notices/#']
+  // Filters within `commands/#` are granted; a device gets none of its own answers through them.
+  const filters = [
+    'commands',
+    ...answers,
+    'commands/a/b/response',
+    'commands/control',
+    'commands/+',
+    'commands/#',
+  ]
+  const maySubscribe = [
+    ...[...filters, 'config'].map(mine),
+    'iotflow/fleet/notices/all',
+    'iotflow/fleet/notices/#',
+  ]
   const allowed: Record<string, string[]> = {
     publish: mayPublish,
     retain: mayRetain,
@@ -223,7 +308,7 @@ describe('over MQTT', () => {
   })
   const connect = (options: IClientOptions = {}) => {
     made += 1
-    return connectAsync(door.mqttUrl, {
+    return connectAsync(deployment.mqttUrl, {
       protocolVersion: 4,
       reconnectPeriod: 0,
       clientId: `${own.id}-${made}`,
@@ -233,7 +318,7 @@ describe('over MQTT', () => {
     })
   }
 
-  /** The library refuses some topics by itself; a broken device would not. */
+  /** The client library refuses some topics itself; a faulty device would send them. */
   const isName = (topic: string) => !/[+#]/.test(topic)
 
   const attempts: Record<string, (topic: string) => Promise<boolean>> = {
@@ -273,7 +358,7 @@ describe('over MQTT', () => {
   const willed = (topic: string, retain: boolean): Promise<boolean> =>
     connect({ will: { topic, payload: Buffer.from('{}'), qos: 1, retain } }).then(
       async (client) => {
-        // An orderly end: a will that is allowed is not published either.
+        // The client disconnects properly, so that the broker does not publish an allowed will.
         await client.endAsync()
         return true
       },

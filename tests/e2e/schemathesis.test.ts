@@ -1,35 +1,31 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type Operation, operations } from '../../local/api.ts'
+import { loadFunctions } from '../../local/functions.ts'
+import { loadOperations, type Operation } from '../../scripts/openapi/operations.ts'
 import { describeWith } from '../support/backends.ts'
-import { type Door, type DoorName, doors } from '../support/doors.ts'
+import { type Deployment, type DeploymentName, deployments } from '../support/deployments.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-/** schemathesis of PyPI: calls every operation with what its document allows and with what it does not. */
+/** schemathesis (from PyPI) calls every operation with values that its document allows, and with others. */
 const program = process.env.SCHEMATHESIS ?? 'schemathesis'
 const isThere = spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0
 
 const settings = {
-  // A time that is drawn is seldom one of the last days.
+  // Random times are seldom within the retention.
   RETENTION_DAYS: '0',
+  // A random `wait` would hold the call.
+  COMMAND_POLL_MAX_S: '0',
   LOG_LEVEL: 'error',
 }
-/** As many as schemathesis.toml speaks of. */
+const operations = await loadOperations(await loadFunctions())
+/** The number of devices that schemathesis.toml expects. */
 const devices = 20
-const idOf = ({ id, functionName }: Operation) => id ?? functionName
-const idsOf = (is: (operation: Operation) => boolean) => operations.filter(is).map(idOf)
+const idsOf = (is: (operation: Operation) => boolean) => operations.filter(is).map(({ id }) => id)
 
-/** serverless-offline hands a body of `null` to a function as none at all, and here a body may be left out. */
-const ofTheEmulator = `
-[[operations]]
-include-operation-id-regex = "rotate-key$|revoke-key$"
-checks.negative_data_rejection.expected-statuses = [200, 400, 401, 403, 404, 415, 422]
-`
-
-type Credential = (key: string, door: Door) => string
+type Credential = (key: string, deployment: Deployment) => string
 
 const post = async (url: string, body: unknown, key = ''): Promise<unknown> => {
   const headers = { 'Content-Type': 'application/json', 'X-API-Key': key }
@@ -38,13 +34,13 @@ const post = async (url: string, body: unknown, key = ''): Promise<unknown> => {
   return answer.json()
 }
 
-/** Runs it on a layer of its own. Answers what it said; the last line sums it up. */
-const run = async (name: DoorName, ids: readonly string[], credential: Credential): Promise<string> => {
+/** Runs schemathesis on a server of its own. @returns its output; the last line is the summary. */
+const run = async (name: DeploymentName, ids: readonly string[], credential: Credential): Promise<string> => {
   const folder = await temporaryFolder()
-  let door: Door | undefined
+  let deployment: Deployment | undefined
   try {
-    door = await doors[name](settings)
-    const { httpUrl } = door
+    deployment = await deployments[name](settings)
+    const { httpUrl } = deployment
     const keys: string[] = []
     for (let n = 1; n <= devices; n += 1) {
       const made = await post(`${httpUrl}/api/v1/devices/register`, {
@@ -57,9 +53,9 @@ const run = async (name: DoorName, ids: readonly string[], credential: Credentia
     const config = join(folder.path, 'schemathesis.toml')
     await writeFile(
       config,
-      credential(keys[0] ?? '', door) +
-        (await readFile('tests/e2e/schemathesis.toml', 'utf8')) +
-        (name === 'npm run dev' ? ofTheEmulator : ''),
+      `hooks = ${JSON.stringify(resolve('tests/e2e/schemathesis_hooks.py'))}\n\n` +
+        credential(keys[0] ?? '', deployment) +
+        (await readFile('tests/e2e/schemathesis.toml', 'utf8')),
     )
     const args = ['--config-file', config, 'run', `${httpUrl}/openapi.json`]
     args.push('--max-examples', '20', '--seed', '1', '--continue-on-failure', '--no-color', '--no-shrink')
@@ -73,26 +69,29 @@ const run = async (name: DoorName, ids: readonly string[], credential: Credentia
     const [code] = await once(child, 'close')
     return `${out}\nended with ${code}`
   } finally {
-    await door?.stop()
+    await deployment?.stop()
     await folder.remove()
   }
 }
 
 const asDevice: Credential = (key) => `[auth.openapi.DeviceKey]\napi_key = "${key}"\n\n`
-const asAdmin: Credential = (_key, door) => `[auth.openapi.AdminToken]\nbearer = "${door.adminToken}"\n\n`
-/** Ends the key of the run: it goes alone. */
+const asAdmin: Credential = (_key, deployment) =>
+  `[auth.openapi.AdminToken]\nbearer = "${deployment.adminToken}"\n\n`
+/** Its answer has no end. */
+const stream = 'admin-stream'
+/** The operation that ends the key of the run: it runs alone. */
 const rotation = 'devices-rotate-key'
 
-const body = (door: DoorName) => {
+const body = (deployment: DeploymentName) => {
   let said: Promise<string[]>
 
   beforeAll(() => {
-    const byDevice = idsOf((one) => one.who !== 'admin' && idOf(one) !== rotation)
-    const byAdmin = idsOf(({ who }) => who === 'admin' || who === 'read')
+    const byDevice = idsOf((one) => !['admin', 'metrics'].includes(one.access) && one.id !== rotation)
+    const byAdmin = idsOf(({ access, id }) => ['admin', 'metrics', 'read'].includes(access) && id !== stream)
     said = Promise.all([
-      run(door, byDevice, asDevice),
-      run(door, byAdmin, asAdmin),
-      run(door, [rotation], asDevice),
+      run(deployment, byDevice, asDevice),
+      run(deployment, byAdmin, asAdmin),
+      run(deployment, [rotation], asDevice),
     ])
   })
   afterAll(() => said)
@@ -114,5 +113,6 @@ const body = (door: DoorName) => {
   )
 }
 
-const both: DoorName[] = ['npm start', 'npm run dev']
-for (const door of both) describeWith({ schemathesis: isThere }, `schemathesis on ${door}`, () => body(door))
+const both: DeploymentName[] = ['npm start', 'npm run dev']
+for (const deployment of both)
+  describeWith({ schemathesis: isThere }, `schemathesis on ${deployment}`, () => body(deployment))

@@ -1,17 +1,17 @@
-/** Bytes by hand over TCP, for what no well-behaved client would send. */
+/** Raw bytes over TCP, for requests that no client library would send. */
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Wire {
   send(...parts: (string | Uint8Array)[]): void
-  /** What has come until now. */
+  /** The bytes received so far. */
   received(): Buffer
   isClosed(): boolean
-  /** Resolves when the other side has ended the connection, with ms since it was opened. */
+  /** Resolves when the other side has ended the connection, with the time since it was opened, ms. */
   readonly closes: Promise<number>
-  /** Sends until `bytes` are gone or the other side has ended the connection; resolves with how many it took. */
+  /** Sends until all `bytes` are sent or the other side has ended the connection. Resolves with the number of bytes sent. */
   stream(bytes: number): Promise<number>
-  /** Sends what waits, then that nothing follows. */
+  /** Sends the remaining bytes, then ends its own direction of the connection. */
   end(): void
   destroy(): void
 }

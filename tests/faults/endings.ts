@@ -1,51 +1,51 @@
-/** An end in good order under load, a clock that is set back, and a disk that is full. */
+/** Scenarios: an orderly stop under load, a clock that is set back, and a full disk. */
 import { spawnSync } from 'node:child_process'
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startMachine } from '../support/machine.ts'
+import { startStandaloneServer } from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { freely } from './kills.ts'
 import { startLoad } from './load.ts'
 import { startRecorder } from './recorder.ts'
 import { accountOf, judge, type Outcome, readAll, type Verdict } from './verdict.ts'
 
-/** SIGTERM while all devices send. */
+/** Stops the server with SIGTERM while all devices send. */
 export async function terminate(rounds: number, progress: (text: string) => void): Promise<Verdict> {
   const folder = await temporaryFolder()
   const settings = { DATA_DIR: folder.path, ...freely }
   const recorder = await startRecorder()
-  let machine = await startMachine({ settings })
+  let server = await startStandaloneServer({ settings })
   try {
-    recorder.pointTo(machine)
-    const devices = await Promise.all(Array.from({ length: 8 }, (_, n) => machine.register(`term-${n}`)))
+    recorder.pointTo(server)
+    const devices = await Promise.all(Array.from({ length: 8 }, (_, n) => server.register(`term-${n}`)))
     const load = await startLoad({ recorder, http: devices.slice(0, 4), mqtt: devices.slice(4), rate: 100 })
     for (let round = 1; round <= rounds; round += 1) {
       await sleep(1000)
       const began = performance.now()
-      machine.kill('SIGTERM')
-      const { code } = await machine.ended
+      server.kill('SIGTERM')
+      const { code } = await server.ended
       const ms = Math.round(performance.now() - began)
       progress(`ended with ${code} after ${ms} ms`)
       if (code !== 0 || ms > 10_000) throw new Error('SIGTERM under load did not end it well')
-      machine = await startMachine({ settings })
-      recorder.pointTo(machine)
+      server = await startStandaloneServer({ settings })
+      recorder.pointTo(server)
     }
     await load.stop(20_000)
-    return await judge(`${rounds} x SIGTERM`, machine, devices, recorder)
+    return await judge(`${rounds} x SIGTERM`, server, devices, recorder)
   } finally {
-    await machine.stop()
+    await server.stop()
     await recorder.close()
     await folder.remove()
   }
 }
 
-/** Devices without a clock, while that of the machine is set back an hour: every reading is one more. */
+/** The clock of the server is set back one hour while devices without a clock send: no reading may overwrite another one. */
 export async function clockSetBack(progress: (text: string) => void): Promise<Verdict> {
   const folder = await temporaryFolder()
   const clock = join(folder.path, 'clock.mjs')
   const ahead = join(folder.path, 'ahead')
-  // What cannot be had here is another clock for one process: this one reads how far it is ahead.
+  // A process cannot have a clock of its own. So this preload file moves Date by the offset that it reads from a file.
   await writeFile(
     clock,
     `import { readFileSync } from 'node:fs'
@@ -55,22 +55,22 @@ export async function clockSetBack(progress: (text: string) => void): Promise<Ve
   )
   await writeFile(ahead, '0')
   const settings = { DATA_DIR: join(folder.path, 'data'), NODE_OPTIONS: `--import=${clock}`, ...freely }
-  let machine = await startMachine({ settings })
+  let server = await startStandaloneServer({ settings })
   try {
-    const device = await machine.register('clockless')
+    const device = await server.register('clockless')
     let sent = 0
     const acknowledged = new Set<number>()
     const overHttp = async () => {
       sent += 1
       const n = sent
-      const { status } = await machine.request('POST', '/api/v1/devices/telemetry', {
+      const { status } = await server.request('POST', '/api/v1/devices/telemetry', {
         key: device.key,
         body: { n },
       })
       if (status !== 201) throw new Error(`answered ${status}`)
       acknowledged.add(n)
     }
-    const client = await machine.mqtt(device)
+    const client = await server.mqtt(device)
     const overMqtt = async () => {
       sent += 1
       const n = sent
@@ -87,11 +87,11 @@ export async function clockSetBack(progress: (text: string) => void): Promise<Ve
     await writeFile(ahead, '-3600000')
     await send(200)
     await client.endAsync(true)
-    await machine.stop()
-    machine = await startMachine({ settings })
+    await server.stop()
+    server = await startStandaloneServer({ settings })
     for (let n = 0; n < 100; n += 1) await overHttp()
-    const account = await accountOf(machine)
-    const found = (await readAll(machine, device)).map(([, values]) => values.n ?? Number.NaN)
+    const account = await accountOf(server)
+    const found = (await readAll(server, device)).map(([, values]) => values.n ?? Number.NaN)
     const there = new Set(found)
     progress(`${there.size} readings of ${sent} are there`)
     return {
@@ -103,20 +103,21 @@ export async function clockSetBack(progress: (text: string) => void): Promise<Ve
       rejected: account.rejected,
       duplicates: found.length - there.size,
       lost: [...acknowledged].filter((n) => !there.has(n)).length,
+      lostByBroker: 0,
       invented: [...there].filter((n) => !(n >= 1 && n <= sent)).length,
       imbalance: account.imbalance,
       failures:
         account.stored === found.length
           ? []
-          : [`the account says ${account.stored} stored, found are ${found.length}`],
+          : [`the account says ${account.stored} readings stored, ${found.length} were found`],
     }
   } finally {
-    await machine.stop()
+    await server.stop()
     await folder.remove()
   }
 }
 
-/** A small file system that a stranger fills up, and gives back. Needs the right to mount one. */
+/** Another program fills the small file system of the server, then frees it. Needs the right to mount a file system. */
 export async function diskFull(progress: (text: string) => void): Promise<Outcome> {
   const folder = await temporaryFolder()
   const disk = join(folder.path, 'disk')
@@ -124,15 +125,15 @@ export async function diskFull(progress: (text: string) => void): Promise<Outcom
   const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk]).status === 0
   if (!mounted) {
     await folder.remove()
-    progress('LEFT OUT: a file system can be mounted by root only')
+    progress('LEFT OUT: only root can mount a file system')
     return { scenario: 'disk full', needs: 'mount' }
   }
   const recorder = await startRecorder()
   const settings = { ...freely, DATA_DIR: join(disk, 'data'), LOG_LEVEL: 'silent' }
-  const machine = await startMachine({ settings })
+  const server = await startStandaloneServer({ settings })
   try {
-    recorder.pointTo(machine)
-    const devices = await Promise.all(Array.from({ length: 8 }, (_, n) => machine.register(`disk-${n}`)))
+    recorder.pointTo(server)
+    const devices = await Promise.all(Array.from({ length: 8 }, (_, n) => server.register(`disk-${n}`)))
     const load = await startLoad({ recorder, http: devices.slice(0, 4), mqtt: devices.slice(4), rate: 100 })
     await sleep(1000)
     const filler = join(disk, 'filler')
@@ -141,19 +142,19 @@ export async function diskFull(progress: (text: string) => void): Promise<Outcom
     const refused = () => recorder.answers.get(503) ?? 0
     for (let tenths = 0; refused() < 50 && tenths < 200; tenths += 1) await sleep(100)
     progress(`full: ${refused()} x 503 over HTTP`)
-    if (refused() === 0) throw new Error('the disk never was full')
-    const { status } = await machine.request('GET', '/health')
+    if (refused() === 0) throw new Error('the disk was never full')
+    const { status } = await server.request('GET', '/health')
     if (status !== 503) throw new Error(`/health answered ${status} while the disk was full`)
     await rm(filler)
     const freed = performance.now()
     const before = recorder.answers.get(201) ?? 0
     while ((recorder.answers.get(201) ?? 0) === before) await sleep(10)
-    progress(`taken again ${Math.round(performance.now() - freed)} ms after there was room`)
+    progress(`accepted again ${Math.round(performance.now() - freed)} ms after there was room`)
     await sleep(1000)
     await load.stop(20_000)
-    return await judge('disk full', machine, devices, recorder)
+    return await judge('disk full', server, devices, recorder)
   } finally {
-    await machine.stop()
+    await server.stop()
     await recorder.close()
     spawnSync('umount', ['-l', disk])
     await folder.remove()

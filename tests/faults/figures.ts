@@ -1,11 +1,11 @@
-/** Figures as the scenarios say them, and the memory of a layer over time. */
-import type { Machine } from '../support/machine.ts'
+/** Percentiles of answer times, and the memory growth of a server process. */
+import type { StandaloneServer } from '../support/standalone.ts'
 
-/** @param sorted ascending. @returns the value below which this share lies; NaN of nothing. */
+/** @param sorted ascending values. @returns the value below which this share of them lies; NaN if there are none. */
 export const at = (sorted: readonly number[], share: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 
-/** @param sorted how long answers took, ms, ascending. */
+/** @param sorted answer times, ms, ascending. */
 export const spread = (sorted: readonly number[]): string =>
   sorted.length === 0
     ? 'no answers'
@@ -13,19 +13,19 @@ export const spread = (sorted: readonly number[]): string =>
 
 export const mb = (bytes: number): number => Math.round(bytes / 1e6)
 
-/** The most that resident memory may grow under any fault. */
+/** Limit for the growth of resident memory in every scenario, bytes. */
 export const maxGrowth = 300e6
 
-/** Looks at the resident memory ten times a second. */
-export function watchMemory(machine: Pick<Machine, 'rss'>) {
-  const before = machine.rss()
+/** Measures the resident memory ten times a second. */
+export function watchMemory(server: Pick<StandaloneServer, 'rss'>) {
+  const before = server.rss()
   let most = before
   const look = () => {
-    most = Math.max(most, machine.rss())
+    most = Math.max(most, server.rss())
   }
   const timer = setInterval(look, 100)
   return {
-    /** @returns the most that it has grown so far, bytes. */
+    /** @returns the largest growth so far, bytes. */
     growth() {
       look()
       return most - before

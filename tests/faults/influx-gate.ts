@@ -1,6 +1,6 @@
 /**
- * InfluxDB as it is when it is in trouble: in front of a real one, or, where none is to be had, one that only takes writes.
- * It notes every point that was taken.
+ * An InfluxDB that can be made to fail: a proxy in front of a real one or, if there is none, a server that only accepts writes.
+ * It records every accepted point.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -10,7 +10,7 @@ export type Mode = 'well' | 'refusing' | 'hanging' | '503' | '429'
 
 export interface Gate {
   readonly url: string
-  /** Of each device the points that were taken, in the order of their first time: time in ns, and its numbers. */
+  /** The accepted points of each device in the order of their first arrival: time in ns, and the numeric fields. */
   readonly points: Map<number, Map<string, Record<string, number>>>
   set(mode: Mode): Promise<void>
   close(): Promise<void>
@@ -54,7 +54,7 @@ export async function openGate(upstream: string | undefined): Promise<Gate> {
     if (path.startsWith('/api/v2/write')) return [204, '']
     if (path.startsWith('/api/v2/buckets'))
       return [200, JSON.stringify({ buckets: [{ id: 'b', retentionRules: [{ everySeconds: 2_592_000 }] }] })]
-    // No rows to any question.
+    // Every query is answered without rows.
     return [200, '']
   }
 

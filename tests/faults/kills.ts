@@ -1,6 +1,6 @@
-/** SIGKILL at a random moment under load over HTTP and MQTT, again and again. */
+/** Scenario: kills the server with SIGKILL at random moments, many times, under load over HTTP and MQTT. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startMachine } from '../support/machine.ts'
+import { startStandaloneServer } from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { startLoad } from './load.ts'
 import { startRecorder } from './recorder.ts'
@@ -18,10 +18,10 @@ export async function killAgainAndAgain(rounds: number, progress: (text: string)
   const folder = await temporaryFolder()
   const settings = { DATA_DIR: folder.path, ...freely }
   const recorder = await startRecorder()
-  let machine = await startMachine({ settings })
+  let server = await startStandaloneServer({ settings })
   try {
-    recorder.pointTo(machine)
-    const devices = await Promise.all(Array.from({ length: 8 }, (_, n) => machine.register(`kill-${n}`)))
+    recorder.pointTo(server)
+    const devices = await Promise.all(Array.from({ length: 8 }, (_, n) => server.register(`kill-${n}`)))
     const load = await startLoad({
       recorder,
       http: devices.slice(0, 4),
@@ -30,17 +30,17 @@ export async function killAgainAndAgain(rounds: number, progress: (text: string)
     })
     for (let round = 1; round <= rounds; round += 1) {
       await sleep(100 + Math.random() * 1200)
-      machine.kill('SIGKILL')
-      await machine.ended
-      machine = await startMachine({ settings })
-      recorder.pointTo(machine)
+      server.kill('SIGKILL')
+      await server.ended
+      server = await startStandaloneServer({ settings })
+      recorder.pointTo(server)
       progress(`kill ${round} of ${rounds}`)
     }
     await sleep(500)
     await load.stop(20_000)
-    return await judge(`${rounds} x SIGKILL`, machine, devices, recorder)
+    return await judge(`${rounds} x SIGKILL`, server, devices, recorder)
   } finally {
-    await machine.stop()
+    await server.stop()
     await recorder.close()
     await folder.remove()
   }

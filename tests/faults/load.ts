@@ -1,8 +1,8 @@
-/** Devices that send without a pause, each reading until it is acknowledged: what a careful device does. */
+/** Devices that send all the time and repeat each reading until it is acknowledged, as a careful device does. */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connectAsync, type MqttClient } from 'mqtt'
-import type { Device } from '../support/machine.ts'
+import { connect, type MqttClient } from 'mqtt'
+import type { Device } from '../support/standalone.ts'
 import type { Recorder } from './recorder.ts'
 
 export interface LoadOptions {
@@ -11,19 +11,19 @@ export interface LoadOptions {
   readonly mqtt: readonly Device[]
   /** Readings per second and device. */
   readonly rate: number
-  /** Readings of a message over HTTP. */
+  /** Readings per HTTP message. */
   readonly batch?: number
 }
 
 export interface Load {
-  /** How long answers over HTTP took since the last call, ms, ascending. */
+  /** The HTTP answer times since the last call, ms, ascending. */
   latencies(): number[]
-  /** No new readings; resolves when all are acknowledged, or after `ms`. */
+  /** Makes no new readings. Resolves when all are acknowledged, or after `ms`. */
   stop(ms: number): Promise<void>
 }
 
 let clock = BigInt(Date.now()) * 1_000_000n
-/** A time that no other reading has. */
+/** Gives each reading a time of its own. */
 const nextTime = () => {
   clock += 1_000_003n
   return String(clock)
@@ -35,13 +35,13 @@ const nextReading = () => {
 }
 
 const inFlight = 20
-/** A device that is later than this goes on from now. */
+/** A device that is behind its schedule by more than this continues from now, ms. */
 const maxLateMs = 100
 
 export async function startLoad(options: LoadOptions): Promise<Load> {
   const { recorder, rate, batch = 1 } = options
   const ending = new AbortController()
-  // Each request under way listens.
+  // Each running request listens for the abort signal.
   setMaxListeners(0, ending.signal)
   let sending = true
   let open = 0
@@ -66,7 +66,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
         if (response.ok) return
         if (response.status < 500 && response.status !== 429) return
       } catch {
-        // The connection was lost: the reading is sent again.
+        // The connection was lost: send the reading again.
       }
       await sleep(Math.min(1000, 50 * 2 ** tries) * (0.5 + Math.random() / 2))
     }
@@ -74,7 +74,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
   const every = async (ms: number, send: () => Promise<void>) => {
     let due = performance.now()
     while (sending) {
-      // What a late timer cost is made up; what a longer stop cost is not.
+      // Make up for a late timer, but not for a longer stop.
       due = Math.max(due + ms, performance.now() - maxLateMs)
       if (open < inFlight * (options.http.length + options.mqtt.length)) {
         open += 1
@@ -93,7 +93,8 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
 
   const clients: MqttClient[] = []
   const overMqtt = async (device: Device) => {
-    const client = await connectAsync(recorder.mqttUrl, {
+    // Unlike `connectAsync` this also tries again when the server is killed before the first connection.
+    const client = connect(recorder.mqttUrl, {
       protocolVersion: 4,
       clientId: `${device.id}`,
       username: `${device.id}`,

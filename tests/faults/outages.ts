@@ -1,6 +1,6 @@
-/** InfluxDB away in every way there is, under a steady load, and back again. */
+/** Scenarios: InfluxDB fails in different ways under a steady load, and recovers. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Device, type Machine, startMachine } from '../support/machine.ts'
+import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 import { at, maxGrowth, mb, spread, watchMemory } from './figures.ts'
 import { type Gate, type Mode, openGate } from './influx-gate.ts'
 import { freely } from './kills.ts'
@@ -13,12 +13,12 @@ const modes: readonly Mode[] = ['refusing', 'hanging', '503', '429']
 
 const { INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG } = process.env
 
-/** Of the rate that is asked for, what has to be reached for the outage to be one under load. */
+/** The share of the wanted rate that must be reached, so that the outage happens under load. */
 const leastShare = 0.8
-/** Answers while the spool is emptied take at most twice as long as before, and this for the noise of a machine. */
+/** Answers while the spool is emptied may take twice as long as before, plus this margin for a busy machine, ms. */
 const marginMs = 50
 
-/** How often points of these devices were taken out of the order of their times, in which they were sent. */
+/** Counts points of these devices that InfluxDB got out of order: devices send in the order of their times. */
 const disorder = (gate: Gate, devices: readonly Device[]): number => {
   let count = 0
   for (const { id } of devices) {
@@ -32,12 +32,12 @@ const disorder = (gate: Gate, devices: readonly Device[]): number => {
   return count
 }
 
-/** How long answers took from when the spool gets emptier until little is left in it; live traffic goes on meanwhile. */
-async function whileDraining(machine: Machine, load: Load): Promise<number[]> {
+/** The answer times of live traffic while the spool is emptied. */
+async function whileDraining(server: StandaloneServer, load: Load): Promise<number[]> {
   const until = performance.now() + 60_000
   const depthNow = async () => {
     await sleep(50)
-    return (await accountOf(machine)).depth
+    return (await accountOf(server)).depth
   }
   let most = 0
   let depth = await depthNow()
@@ -46,18 +46,18 @@ async function whileDraining(machine: Machine, load: Load): Promise<number[]> {
     depth = await depthNow()
   }
   load.latencies()
-  // A second at least, for enough answers.
+  // Wait at least a second to get enough answers.
   const enough = performance.now() + 1000
   while ((depth > most / 10 && performance.now() < until) || performance.now() < enough)
     depth = await depthNow()
   return load.latencies()
 }
 
-/** One outage of one kind. Devices send one after the other, so that the order of their readings is that of their times. */
+/** One outage of one kind. Each device sends one message at a time, so that its readings arrive in the order of their times. */
 async function outage(mode: Mode, size: Size, progress: (text: string) => void): Promise<Verdict> {
   const gate = await openGate(INFLUXDB_URL)
   const recorder = await startRecorder()
-  const machine = await startMachine({
+  const server = await startStandaloneServer({
     settings: {
       ...freely,
       LOG_LEVEL: 'silent',
@@ -68,9 +68,9 @@ async function outage(mode: Mode, size: Size, progress: (text: string) => void):
     },
   })
   try {
-    recorder.pointTo(machine)
-    const devices = await Promise.all(Array.from({ length: 10 }, (_, n) => machine.register(`outage-${n}`)))
-    // Half of the readings come over HTTP, ten to a message.
+    recorder.pointTo(server)
+    const devices = await Promise.all(Array.from({ length: 10 }, (_, n) => server.register(`outage-${n}`)))
+    // Half of the readings come over HTTP, ten in a message.
     const load = await startLoad({
       recorder,
       http: devices.slice(0, 5),
@@ -83,17 +83,19 @@ async function outage(mode: Mode, size: Size, progress: (text: string) => void):
     const [began, counted] = [performance.now(), countOf(recorder.acknowledged)]
     await sleep(2000)
     const before = load.latencies()
-    progress(`${mode}: before ${spread(before)}, ${mb(machine.rss())} MB`)
-    const memory = watchMemory(machine)
+    progress(`${mode}: before ${spread(before)}, ${mb(server.rss())} MB`)
+    const memory = watchMemory(server)
     await gate.set(mode)
     await sleep(size.outageS * 1000)
-    progress(`${mode}: away  ${spread(load.latencies())}, resident memory +${mb(memory.growth())} MB at most`)
+    progress(
+      `${mode}: outage ${spread(load.latencies())}, resident memory +${mb(memory.growth())} MB at most`,
+    )
     await gate.set('well')
     const back = performance.now()
-    const draining = await whileDraining(machine, load)
+    const draining = await whileDraining(server, load)
     const rate = (countOf(recorder.acknowledged) - counted) / ((performance.now() - began) / 1000)
     await load.stop(20_000)
-    await drained(machine, 120_000)
+    await drained(server, 120_000)
     memory.stop()
     progress(
       `${mode}: drain ${spread(draining)}, empty after ${((performance.now() - back) / 1000).toFixed(1)} s, ` +
@@ -106,18 +108,18 @@ async function outage(mode: Mode, size: Size, progress: (text: string) => void):
     if (rate < leastShare * size.rate)
       failures.push(`${Math.round(rate)} readings/s were acknowledged, asked for were ${size.rate}`)
     if (memory.growth() > maxGrowth)
-      failures.push(`resident memory grew by ${mb(memory.growth())} MB, allowed are ${mb(maxGrowth)} MB`)
-    // Without answers there is no median, and no comparison holds.
+      failures.push(`resident memory grew by ${mb(memory.growth())} MB, the limit is ${mb(maxGrowth)} MB`)
+    // Without answers there is no median, and the comparison is false.
     if (!(at(draining, 0.5) <= 2 * at(before, 0.5) + marginMs))
       failures.push(`answers took ${spread(draining)} while the spool was emptied, ${spread(before)} before`)
     const found = new Map([...gate.points].map(([device, points]) => [device, [...points]]))
-    const verdict = await judge(`InfluxDB ${mode} for ${size.outageS} s`, machine, devices, recorder, {
+    const verdict = await judge(`InfluxDB ${mode} for ${size.outageS} s`, server, devices, recorder, {
       found: INFLUXDB_URL === undefined ? found : undefined,
       failures,
     })
     return { ...verdict, disorder: disorder(gate, devices.slice(5)) }
   } finally {
-    await machine.stop()
+    await server.stop()
     await recorder.close()
     await gate.close()
   }

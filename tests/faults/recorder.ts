@@ -1,18 +1,18 @@
 /**
- * Stands between devices and the layer, over HTTP and MQTT, and notes what was sent and what the layer acknowledged. It
- * stays while the layer is killed and started again elsewhere.
+ * A proxy between devices and the server, for HTTP and MQTT. It records which readings were sent and which the server acknowledged.
+ * It keeps running while the server is killed and started again on other ports.
  */
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import mqttPacket from 'mqtt-packet'
 
-/** A reading as a device sends it; its time names it. */
+/** A reading as a device sends it; its time identifies it. */
 export interface Sent {
   readonly timestamp: string
   readonly data: Readonly<Record<string, number>>
 }
 
-/** Of each device, its readings by their time. */
+/** The readings of each device, by their time. */
 export type Book = Map<number, Map<string, Sent['data']>>
 
 export interface Recorder {
@@ -20,16 +20,18 @@ export interface Recorder {
   readonly mqttUrl: string
   readonly sent: Book
   readonly acknowledged: Book
-  /** Status codes of telemetry answers, with how often they came. */
+  /** When the first acknowledgement of this reading came over MQTT, as `performance.now()`; undefined when none came. */
+  acknowledgedAt(deviceId: number, timestamp: string): number | undefined
+  /** How often each status code was answered to telemetry. */
   readonly answers: Map<number, number>
-  /** How many readings were sent that had been sent before. */
+  /** The number of readings that were sent again. */
   repeats(): number
-  /** Where the layer is from now on. Connections of MQTT end unless the broker is the same. */
-  pointTo(layer: { readonly httpUrl: string; readonly mqttUrl: string }): void
+  /** Sets the server to forward to from now on. MQTT connections end unless the broker stays the same. */
+  pointTo(server: { readonly httpUrl: string; readonly mqttUrl: string }): void
   close(): Promise<void>
 }
 
-/** @returns how many of the readings were in the book. */
+/** @returns the number of these readings that were recorded. */
 export const note = (book: Book, deviceId: number, payload: Uint8Array | string): number => {
   const parsed = JSON.parse(payload.toString()) as Sent | Sent[]
   const readings = book.get(deviceId) ?? new Map<string, Sent['data']>()
@@ -56,6 +58,7 @@ export async function startRecorder(): Promise<Recorder> {
   let target: { http: URL; mqtt: URL } | undefined
   const sent: Book = new Map()
   const acknowledged: Book = new Map()
+  const acknowledgedAt = new Map<string, number>()
   const answers = new Map<number, number>()
   let repeats = 0
   let agent = new Agent({ keepAlive: true, maxSockets: 1000 })
@@ -66,7 +69,7 @@ export async function startRecorder(): Promise<Recorder> {
       answer.end()
     }
     if (target === undefined) return lost()
-    // Every device says who it is in its key's place holder; the layer sees the key alone.
+    // The load sets the header x-device for the recorder, which does not pass it on to the server.
     const { 'x-device': device, host: _host, ...headers } = incoming.headers
     const counts = device !== undefined && incoming.method === 'POST'
     if (counts) repeats += note(sent, Number(device), body)
@@ -108,9 +111,9 @@ export async function startRecorder(): Promise<Recorder> {
       client.destroy()
       return
     }
-    const layer = connect(Number(target.mqtt.port), target.mqtt.hostname)
+    const broker = connect(Number(target.mqtt.port), target.mqtt.hostname)
     const waiting = new Map<number, { device: number; payload: Buffer }>()
-    const [fromDevice, fromLayer] = [mqttPacket.parser(), mqttPacket.parser()]
+    const [fromDevice, fromBroker] = [mqttPacket.parser(), mqttPacket.parser()]
     fromDevice.on('packet', (packet: mqttPacket.Packet) => {
       if (packet.cmd !== 'publish') return
       const device = Number(packet.topic.split('/')[2])
@@ -118,28 +121,32 @@ export async function startRecorder(): Promise<Recorder> {
       repeats += note(sent, device, payload)
       if (packet.qos > 0) waiting.set(packet.messageId ?? 0, { device, payload })
     })
-    fromLayer.on('packet', (packet: mqttPacket.Packet) => {
+    fromBroker.on('packet', (packet: mqttPacket.Packet) => {
       if (packet.cmd !== 'puback') return
       const message = waiting.get(packet.messageId ?? 0)
-      if (message) note(acknowledged, message.device, message.payload)
+      if (!message) return
+      note(acknowledged, message.device, message.payload)
+      const { timestamp } = JSON.parse(message.payload.toString()) as Sent
+      const name = `${message.device} ${timestamp}`
+      if (!acknowledgedAt.has(name)) acknowledgedAt.set(name, performance.now())
     })
-    for (const socket of [client, layer]) {
+    for (const socket of [client, broker]) {
       open.add(socket)
       socket.setNoDelay(true)
       socket.on('error', () => socket.destroy())
       socket.on('close', () => {
         open.delete(socket)
         client.destroy()
-        layer.destroy()
+        broker.destroy()
       })
     }
     client.on('data', (chunk) => {
       fromDevice.parse(chunk)
-      layer.write(chunk)
+      broker.write(chunk)
     })
-    layer.on('data', (chunk) => {
-      // Noted before the device knows of it: what it knows must be in the book.
-      fromLayer.parse(chunk)
+    broker.on('data', (chunk) => {
+      // Record the acknowledgement before the device gets it: every acknowledgement that a device knows must be recorded.
+      fromBroker.parse(chunk)
       client.write(chunk)
     })
   })
@@ -150,11 +157,12 @@ export async function startRecorder(): Promise<Recorder> {
     mqttUrl: `mqtt://127.0.0.1:${(mqtt.address() as AddressInfo).port}`,
     sent,
     acknowledged,
+    acknowledgedAt: (deviceId, timestamp) => acknowledgedAt.get(`${deviceId} ${timestamp}`),
     answers,
     repeats: () => repeats,
-    pointTo(layer) {
-      const same = target?.mqtt.href === new URL(layer.mqttUrl).href
-      target = { http: new URL(layer.httpUrl), mqtt: new URL(layer.mqttUrl) }
+    pointTo(server) {
+      const same = target?.mqtt.href === new URL(server.mqttUrl).href
+      target = { http: new URL(server.httpUrl), mqtt: new URL(server.mqttUrl) }
       agent.destroy()
       agent = new Agent({ keepAlive: true, maxSockets: 1000 })
       if (!same) for (const socket of open) socket.destroy()

@@ -1,16 +1,16 @@
-/** `npm run test:faults`: the faults, one after the other, and what came of every reading. */
+/** `npm run test:faults` runs the fault scenarios one after the other, and reports what became of every reading. */
 import { parseArgs } from 'node:util'
 import { scenarios, sizes } from './scenarios.ts'
 import { faultsOf, isLeftOut, type Outcome, tableOf } from './verdict.ts'
 
-const help = `Does to the layer what must not cost a reading, and counts.
+const help = `Kills the server, stops its databases and floods it, then checks that every acknowledged reading is stored once.
 
   npm run test:faults                20 kills and short outages, under 10 minutes
   npm run test:faults -- --full      100 kills, outages of 60 s
-  npm run test:faults -- --small     as the tests do it
+  npm run test:faults -- --small     the short run of npm test
   npm run test:faults -- --only ${[...scenarios.keys()].join('|')}
 
-With INFLUXDB_URL and INFLUXDB_TOKEN the outages are of a real InfluxDB, else of one that only takes writes.
+With INFLUXDB_URL and INFLUXDB_TOKEN the scenarios use a real InfluxDB, else a simulated one that only accepts writes.
 `
 
 const main = async (): Promise<number> => {
@@ -40,10 +40,10 @@ const main = async (): Promise<number> => {
   )
   const leftOut = outcomes.filter(isLeftOut).map(({ scenario }) => scenario)
   if (faults.length > 0) process.stdout.write(`\n${faults.join('')}`)
-  else if (leftOut.length === outcomes.length) process.stdout.write('\nNothing was done.\n')
+  else if (leftOut.length === outcomes.length) process.stdout.write('\nNo scenario was run.\n')
   else
     process.stdout.write(
-      `\nNothing acknowledged was lost.${leftOut.length > 0 ? ` LEFT OUT: ${leftOut.join(', ')}.` : ''}\n`,
+      `\nNo acknowledged reading was lost.${leftOut.length > 0 ? ` LEFT OUT: ${leftOut.join(', ')}.` : ''}\n`,
     )
   return faults.length > 0 ? 1 : 0
 }

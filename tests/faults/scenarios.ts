@@ -1,4 +1,4 @@
-/** Every fault there is, by name, and how much of it. */
+/** All fault scenarios by name, and their sizes. */
 import { clockSetBack, diskFull, terminate } from './endings.ts'
 import { killAgainAndAgain } from './kills.ts'
 import { mosquitto } from './mosquitto.ts'
@@ -9,21 +9,22 @@ import type { Outcome } from './verdict.ts'
 
 export interface Size {
   readonly kills: number
-  /** While the spool is not empty. */
+  /** Kills while the spool holds readings. */
   readonly spooledKills: number
   readonly terminations: number
-  /** Of the layer beside a Mosquitto, and of that. */
+  /** Kills of the server that runs the bridge to Mosquitto. */
   readonly bridgeKills: number
+  /** Kills of Mosquitto. */
   readonly brokerKills: number
-  /** Of each outage, seconds. */
+  /** Length of each outage, seconds. */
   readonly outageS: number
   /** Readings per second during an outage. */
   readonly rate: number
-  /** Of the flood, seconds. */
+  /** Length of the flood, seconds. */
   readonly floodS: number
-  /** Connections that never ask for anything; they need as many files. */
+  /** Connections without requests; each needs one file descriptor. */
   readonly idle: number
-  /** Devices that connect at once. */
+  /** Devices that connect at the same moment. */
   readonly storm: number
 }
 

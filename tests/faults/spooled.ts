@@ -1,6 +1,6 @@
-/** SIGKILL while readings stand in the spool, because InfluxDB is away. */
+/** Scenario: kills the server with SIGKILL while readings wait in the spool, because InfluxDB is unavailable. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startMachine } from '../support/machine.ts'
+import { startStandaloneServer } from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { openGate } from './influx-gate.ts'
 import { freely } from './kills.ts'
@@ -23,36 +23,36 @@ export async function spooledKill(rounds: number, progress: (text: string) => vo
     INFLUXDB_BUCKET: `faults-${process.pid}-spooled`,
   }
   const recorder = await startRecorder()
-  let machine = await startMachine({ settings })
+  let server = await startStandaloneServer({ settings })
   try {
-    recorder.pointTo(machine)
-    const devices = await Promise.all(Array.from({ length: 8 }, (_, n) => machine.register(`spooled-${n}`)))
+    recorder.pointTo(server)
+    const devices = await Promise.all(Array.from({ length: 8 }, (_, n) => server.register(`spooled-${n}`)))
     const load = await startLoad({ recorder, http: devices.slice(0, 4), mqtt: devices.slice(4), rate: 20 })
     for (let round = 1; round <= rounds; round += 1) {
       await sleep(500)
       await gate.set('refusing')
       await sleep(1000 + Math.random() * 1000)
-      const { depth } = await accountOf(machine)
-      if (depth === 0) throw new Error('nothing stood in the spool')
-      machine.kill('SIGKILL')
-      await machine.ended
-      machine = await startMachine({ settings })
-      recorder.pointTo(machine)
-      const kept = (await accountOf(machine)).depth
+      const { depth } = await accountOf(server)
+      if (depth === 0) throw new Error('the spool was empty')
+      server.kill('SIGKILL')
+      await server.ended
+      server = await startStandaloneServer({ settings })
+      recorder.pointTo(server)
+      const kept = (await accountOf(server)).depth
       await gate.set('well')
-      const seconds = await drained(machine, 60_000)
+      const seconds = await drained(server, 60_000)
       progress(
         `kill ${round} of ${rounds}: ${depth} in the spool before, ${kept} after it, empty after ${seconds.toFixed(1)} s`,
       )
     }
     await load.stop(20_000)
-    await drained(machine, 60_000)
+    await drained(server, 60_000)
     const found = new Map([...gate.points].map(([device, points]) => [device, [...points]]))
-    return await judge(`${rounds} x SIGKILL, spool not empty`, machine, devices, recorder, {
+    return await judge(`${rounds} x SIGKILL, spool not empty`, server, devices, recorder, {
       found: INFLUXDB_URL === undefined ? found : undefined,
     })
   } finally {
-    await machine.stop()
+    await server.stop()
     await recorder.close()
     await gate.close()
     await folder.remove()

@@ -1,7 +1,7 @@
-/** After the faults: every acknowledged reading is looked for, once, with its exact values, and the accounts must balance. */
+/** Checks after a scenario: every acknowledged reading is stored once with its exact values, and the accounts balance. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Backend, mayNotMiss } from '../support/backends.ts'
-import type { Device, Machine } from '../support/machine.ts'
+import type { Device, StandaloneServer } from '../support/standalone.ts'
 import { type Book, countOf, type Recorder } from './recorder.ts'
 
 export interface Verdict {
@@ -11,21 +11,23 @@ export interface Verdict {
   readonly stored: number
   readonly queued: number
   readonly rejected: number
-  /** The same reading found twice. */
+  /** Readings that were found twice. */
   readonly duplicates: number
-  /** Acknowledged and not there, or there with other values. */
+  /** Acknowledged readings that are missing or have other values. */
   readonly lost: number
-  /** Found but never sent. */
+  /** Missing readings that `JudgeOptions.isLostByBroker` names; they are not in `lost`. */
+  readonly lostByBroker: number
+  /** Readings that were found but never sent. */
   readonly invented: number
-  /** received - stored - spooled - rejected - duplicates of the layer's own account. */
+  /** received - stored - spooled - rejected - duplicates, from the account of the server. */
   readonly imbalance: number
-  /** Points of one device that were taken out of the order of their times; only where that is looked at. */
+  /** Points of one device that InfluxDB got out of order; undefined where this is not measured. */
   readonly disorder?: number
-  /** What else was not as it has to be, a sentence each. */
+  /** Other failures, one sentence each. */
   readonly failures: readonly string[]
 }
 
-/** A scenario that cannot be done on this machine. */
+/** A scenario that this machine cannot run. */
 export interface LeftOut {
   readonly scenario: string
   readonly needs: Backend
@@ -37,13 +39,16 @@ export const isLeftOut = (outcome: Outcome): outcome is LeftOut => 'needs' in ou
 
 type Values = Readonly<Record<string, number>>
 
-/** What the layer gives back of a device, oldest first. */
-export async function readAll(machine: Machine, device: Device): Promise<[time: string, values: Values][]> {
+/** The readings of a device that the server answers with, oldest first. */
+export async function readAll(
+  server: StandaloneServer,
+  device: Device,
+): Promise<[time: string, values: Values][]> {
   const found: [string, Values][] = []
   let cursor = ''
   do {
     const query = `start_time=-7d&end_time=2099-01-01T00:00:00Z&limit=10000&order=asc&cursor=${cursor}`
-    const { status, body } = await machine.request('GET', `/api/v1/telemetry/${device.id}?${query}`)
+    const { status, body } = await server.request('GET', `/api/v1/telemetry/${device.id}?${query}`)
     if (status !== 200) throw new Error(`history answered ${status}`)
     for (const { timestamp, metadata: _metadata, ...values } of body.data) found.push([timestamp, values])
     cursor = body.next_cursor ?? ''
@@ -51,9 +56,9 @@ export async function readAll(machine: Machine, device: Device): Promise<[time: 
   return found
 }
 
-/** The layer's own account of all devices, and what waits. */
-export async function accountOf(machine: Machine) {
-  const { body } = await machine.request('GET', '/api/v1/telemetry/status')
+/** The account of all devices, and the depth of the spool. */
+export async function accountOf(server: StandaloneServer) {
+  const { body } = await server.request('GET', '/api/v1/telemetry/status')
   const { received, stored, spooled, rejected, duplicates } = body.accounting
   return {
     received,
@@ -66,11 +71,11 @@ export async function accountOf(machine: Machine) {
   }
 }
 
-/** Resolves when nothing waits any more. @throws {Error} when that takes too long. */
-export async function drained(machine: Machine, ms: number): Promise<number> {
+/** Resolves when the spool is empty. @throws {Error} when that takes too long. */
+export async function drained(server: StandaloneServer, ms: number): Promise<number> {
   const began = performance.now()
   for (;;) {
-    const { depth } = await accountOf(machine)
+    const { depth } = await accountOf(server)
     if (depth === 0) return (performance.now() - began) / 1000
     if (performance.now() - began > ms) throw new Error(`${depth} readings still wait after ${ms} ms`)
     await sleep(100)
@@ -86,42 +91,49 @@ const isoToNs = (time: string) => {
 }
 
 export interface JudgeOptions {
-  /** What is stored of each device; read from the layer unless given. */
+  /** The stored readings of each device; by default the server is asked for them. */
   readonly found?: Map<number, [time: string, values: Values][]> | undefined
-  /** What else was not as it has to be. */
+  /** Other failures of the scenario. */
   readonly failures?: readonly string[]
-  /** A broker in between may deliver a message twice, which the recorder does not see. */
+  /** True with a separate broker: it may deliver a message twice, which the recorder does not see. */
   readonly redelivered?: boolean
+  /** True for an acknowledged reading that a separate broker may lose; `at` is the time of its acknowledgement (`performance.now()`). */
+  readonly isLostByBroker?: (at: number) => boolean
 }
 
 export async function judge(
   scenario: string,
-  machine: Machine,
+  server: StandaloneServer,
   devices: readonly Device[],
   recorder: Recorder,
-  { found, failures: others = [], redelivered = false }: JudgeOptions = {},
+  { found, failures: others = [], redelivered = false, isLostByBroker = () => false }: JudgeOptions = {},
 ): Promise<Verdict> {
-  let [stored, duplicates, lost, invented] = [0, 0, 0, 0]
+  let [stored, duplicates, lost, lostByBroker, invented] = [0, 0, 0, 0, 0]
   for (const device of devices) {
     const readings =
       found?.get(device.id) ??
-      (await readAll(machine, device)).map(([time, values]): [string, Values] => [isoToNs(time), values])
+      (await readAll(server, device)).map(([time, values]): [string, Values] => [isoToNs(time), values])
     const there = new Map(readings)
     stored += readings.length
     duplicates += readings.length - new Set(readings.map(([, { n }]) => n)).size
     const [sent, acknowledged] = [recorder.sent, recorder.acknowledged].map((book: Book) =>
       book.get(device.id),
     )
-    for (const [time, values] of acknowledged ?? []) if (!same(values, there.get(time))) lost += 1
+    for (const [time, values] of acknowledged ?? []) {
+      if (same(values, there.get(time))) continue
+      const at = recorder.acknowledgedAt(device.id, time)
+      if (at !== undefined && !there.has(time) && isLostByBroker(at)) lostByBroker += 1
+      else lost += 1
+    }
     for (const [time, values] of there) if (!same(values, sent?.get(time))) invented += 1
   }
-  const account = await accountOf(machine)
-  // A reading with a time of its own that came twice is one reading, and may have been counted twice.
+  const account = await accountOf(server)
+  // A reading with its own time that arrives twice is stored once, but may be counted twice.
   const most = redelivered ? Number.POSITIVE_INFINITY : stored + recorder.repeats()
   const failures = [...others]
   if (account.stored > most || account.stored + account.spooled < stored)
     failures.push(
-      `the account says ${account.stored} stored and ${account.spooled} spooled, found are ${stored}, ` +
+      `the account says ${account.stored} stored and ${account.spooled} spooled, ${stored} were found, ` +
         `${recorder.repeats()} came again`,
     )
   return {
@@ -133,6 +145,7 @@ export async function judge(
     rejected: account.rejected,
     duplicates,
     lost,
+    lostByBroker,
     invented,
     imbalance: account.imbalance,
     failures,
@@ -152,7 +165,7 @@ const columns = [
   'disorder',
 ] as const
 
-/** As lines of a table; a dash where a figure is not. */
+/** Makes a table; a dash stands for a figure that was not measured. */
 export const tableOf = (outcomes: readonly Outcome[]): string => {
   const width = Math.max(10, ...outcomes.map(({ scenario }) => scenario.length))
   const row = (name: string, cells: readonly string[]) =>
@@ -172,7 +185,7 @@ export const tableOf = (outcomes: readonly Outcome[]): string => {
   )
 }
 
-/** @returns why this is not as it has to be, a sentence each. */
+/** @returns the failures of this outcome, one sentence each. */
 export const faultsOf = (outcome: Outcome): readonly string[] => {
   if (isLeftOut(outcome))
     return mayNotMiss(outcome.needs) ? [`REQUIRE_BACKENDS asks for ${outcome.needs}, which is not here`] : []

@@ -8,11 +8,11 @@ const problems = (env: Record<string, string>): string[] => {
   } catch (error) {
     if (error instanceof ConfigError) return error.problems
   }
-  throw new Error('the settings were taken')
+  throw new Error('the settings were accepted')
 }
 
 describe('without settings', () => {
-  it('everything has the default of the contract', () => {
+  it('everything has its documented default', () => {
     expect(loadConfig({})).toEqual({
       stage: 'local',
       host: '127.0.0.1',
@@ -28,32 +28,39 @@ describe('without settings', () => {
       spool: { maxBytes: 1_073_741_824, maxAgeS: 1_209_600 },
       adminToken: undefined,
       enrollmentKeys: [],
-      openRegistration: true,
-      publicTelemetryReads: true,
+      openRegistration: 'loopback',
+      publicTelemetryReads: 'loopback',
       corsOrigins: [],
       apiKeyLength: 32,
       retentionDays: 30,
       offlineAfterS: 300,
+      maxClockAheadS: 300,
+      commandPollMaxS: 25,
+      sources: {},
       logLevel: 'info',
     })
   })
 
-  it('an empty setting is none', () => {
+  it('an empty setting counts as absent', () => {
     expect(loadConfig({ PORT: '', ADMIN_TOKEN: '', STAGE: '', OPEN_REGISTRATION: '' })).toEqual(
       loadConfig({}),
     )
   })
 })
 
-describe('what is open', () => {
+describe('registration and reading', () => {
   const open = (env: Record<string, string>) => {
     const { openRegistration, publicTelemetryReads } = loadConfig(env)
     return [openRegistration, publicTelemetryReads]
   }
 
-  it.each(['127.0.0.1', '127.9.9.9', 'localhost', '::1'])('is so in local on %s', (HOST) => {
-    expect(open({ HOST })).toEqual([true, true])
-  })
+  it.each(['127.0.0.1', '127.9.9.9', 'localhost', '::1'])(
+    'are open in stage local on %s, for callers who name a loopback host',
+    (HOST) => {
+      expect(open({ HOST })).toEqual(['loopback', 'loopback'])
+      expect(open({ HOST, OPEN_REGISTRATION: 'true', PUBLIC_TELEMETRY_READS: '1' })).toEqual([true, true])
+    },
+  )
 
   it.each([
     { HOST: '0.0.0.0' },
@@ -61,7 +68,7 @@ describe('what is open', () => {
     { HOST: '::' },
     { STAGE: 'dev' },
     { STAGE: 'prod' },
-  ])('is closed with %j, until it is opened', (env) => {
+  ])('are closed with %j, until the settings open them', (env) => {
     expect(open(env)).toEqual([false, false])
     expect(open({ ...env, OPEN_REGISTRATION: 'true', PUBLIC_TELEMETRY_READS: 'yes' })).toEqual([true, true])
   })
@@ -70,7 +77,7 @@ describe('what is open', () => {
     expect(open({ OPEN_REGISTRATION: 'false', PUBLIC_TELEMETRY_READS: '0' })).toEqual([false, false])
   })
 
-  it('lets fewer devices register in deployed stages', () => {
+  it('have a lower limit of registrations in deployed stages', () => {
     expect(loadConfig({ STAGE: 'prod' }).limits.registerPer5Minutes).toBe(10)
     expect(
       loadConfig({ STAGE: 'prod', RATE_LIMIT_REGISTER_PER_5_MINUTES: '7' }).limits.registerPer5Minutes,
@@ -134,13 +141,13 @@ describe('a setting', () => {
     expect(found[0]).toMatch(/\.$/)
   })
 
-  it('that is secret is not shown in what is wrong with it', () => {
+  it('that is secret does not appear in its message', () => {
     const found = problems({ ADMIN_TOKEN: 'hunter2', ENROLLMENT_KEY: 'hunter3' })
     expect(found).toHaveLength(2)
     expect(found.join()).not.toMatch(/hunter/)
   })
 
-  it('that is bad does not hide another', () => {
+  it('that is bad does not hide another bad one', () => {
     expect(problems({ PORT: 'x', STAGE: 'y', LOG_LEVEL: 'z' }).map((text) => text.split(' ')[0])).toEqual(
       expect.arrayContaining(['PORT', 'STAGE', 'LOG_LEVEL']),
     )
@@ -150,7 +157,7 @@ describe('a setting', () => {
     ['MQTT_HOST', 'localhost'],
     ['DATABASE_URL', 'sqlite:///iotflow.db'],
     ['FLASK_ENV', 'production'],
-  ])('of the predecessor, %s, is answered with what takes its place', (name, value) => {
+  ])('of the predecessor, %s, is answered with the setting to use instead', (name, value) => {
     expect(problems({ [name]: value })[0]).toMatch(/use |HOST says/)
   })
 
@@ -163,13 +170,13 @@ describe('a setting', () => {
     ['REDIS_URL', 'redis://127.0.0.1:6379/limits', 'number of a database'],
     ['DATABASE_URL', 'wss://127.0.0.1', 'file:'],
     ['SPOOL_QUEUE_URL', 'spool', 'SQS'],
-  ])('%s=%s is answered with what it needs', (name, value, needs) => {
+  ])('%s=%s is answered with the missing part', (name, value, needs) => {
     const [problem] = problems({ [name]: value })
     expect(problem).toContain(name)
     expect(problem).toContain(needs)
   })
 
-  it('names one backend for request limits only', () => {
+  it('for Redis may name only one backend of the request limits', () => {
     const upstash = { UPSTASH_REDIS_REST_URL: 'https://a.upstash.io', UPSTASH_REDIS_REST_TOKEN: 't' }
     expect(problems({ ...upstash, REDIS_URL: 'redis://127.0.0.1' })[0]).toContain('REDIS_URL')
   })

@@ -44,7 +44,7 @@ describe('a log line', () => {
     ['warn', 2],
     ['error', 1],
     ['silent', 0],
-  ] as const)('is written from level %s on', (level, count) => {
+  ] as const)('is written at level %s and above', (level, count) => {
     const { lines } = logged(level, (log) => {
       for (const name of ['debug', 'info', 'warn', 'error'] as const) {
         expect(log.enabled(name)).toBe(['debug', 'info', 'warn', 'error'].indexOf(name) >= 4 - count)
@@ -73,7 +73,7 @@ describe('a log line', () => {
     expect(text).toContain('[redacted]')
   })
 
-  it('tells of an error its kind, its code and its place, and not its words', () => {
+  it('has the name, the code and the place of an error, and not its message', () => {
     const cause = Object.assign(new Error('INSERT INTO devices VALUES (hunter2)'), { code: 'SQLITE_FULL' })
     const { text, lines } = logged('info', (log) =>
       log.error('failed', { error: new AppError('UNAVAILABLE', 'hunter2', { cause }), nested: { cause } }),
@@ -86,7 +86,7 @@ describe('a log line', () => {
     })
   })
 
-  it('comes in the order it was written, many at once', async () => {
+  it('keeps its order among many that are written at once', async () => {
     const written: string[] = []
     const log = createLog('info', (lines) => written.push(lines))
     for (let i = 0; i < 2000; i += 1) log.info('text', { i, filler: 'x'.repeat(50) })

@@ -54,7 +54,7 @@ describe('an InfluxDB that is prepared', () => {
     expect(lines).not.toContain(token)
   })
 
-  it('and is away holds up no start, but a deploy', async () => {
+  it('and is unavailable does not stop a start, but stops a deploy', async () => {
     replyAll(503)
     expect(await failureOf(prepareDatabases(config, log))).toBe(
       'The InfluxDB of INFLUXDB_URL does not answer (HTTP_503).',
@@ -65,7 +65,7 @@ describe('an InfluxDB that is prepared', () => {
     await sleep(50)
     expect(server.heard.length).toBe(before + 1)
     log.flush()
-    expect(lines).toContain('telemetry cannot be stored yet, InfluxDB is tried again')
+    expect(lines).toContain('InfluxDB is unavailable and will be tried again')
     expect(lines).not.toContain(token)
   })
 })

@@ -1,16 +1,20 @@
 /**
- * Servers, tools and rights that tests need and a machine may lack. A missing one leaves its tests out and says so; named by
- * REQUIRE_BACKENDS (`1` for all, or names with commas between them) it fails them instead.
+ * Servers, tools and rights that tests need and a machine may lack. If one is missing, its tests are skipped and a line says so. If
+ * REQUIRE_BACKENDS names it (names separated by commas, or `1` for all), its tests fail instead.
  */
 import { describe, it } from 'vitest'
 
-/** What the tests know, each with how to get it. */
+/** Every backend, with the way to install it. */
 const howToGet = {
+  chromium: 'apt-get install chromium, or put the path of a Chromium into CHROMIUM',
+  'g++': 'apt-get install g++',
   influxdb: 'set INFLUXDB_URL and INFLUXDB_TOKEN to an InfluxDB 2',
   moto: 'pip install "moto[server]", and put moto_server on the PATH or its path into MOTO_SERVER',
   mosquitto: 'apt-get install mosquitto',
   mount: 'run as root, who may mount a file system',
   openssl: 'apt-get install openssl',
+  paho: 'pip install paho-mqtt requests, and put the path of this Python into PAHO_PYTHON',
+  promtool: 'apt-get install prometheus, or put promtool on the PATH or its path into PROMTOOL',
   redis: 'apt-get install redis-server',
   schemathesis: 'pip install schemathesis, and put it on the PATH or its path into SCHEMATHESIS',
   sqld: 'put the libSQL server on the PATH or its path into SQLD',
@@ -21,7 +25,7 @@ export type Backend = keyof typeof howToGet
 
 const isBackend = (name: string): name is Backend => Object.hasOwn(howToGet, name)
 
-/** @throws {Error} for a name that is none: a misspelt one would require nothing. */
+/** @throws {Error} for an unknown name: a misspelt one would require nothing. */
 export function requiredBackends(setting: string): ReadonlySet<Backend> {
   if (setting === '' || setting === '0') return new Set()
   const names = setting === '1' ? Object.keys(howToGet) : setting.split(',').map((name) => name.trim())
@@ -35,10 +39,10 @@ export function requiredBackends(setting: string): ReadonlySet<Backend> {
 
 const required = requiredBackends(process.env.REQUIRE_BACKENDS ?? '')
 
-/** Whether a test that cannot be done without this backend has to fail. */
+/** True when tests that need this backend must fail without it. */
 export const mayNotMiss = (backend: Backend): boolean => required.has(backend)
 
-/** A `describe` for what needs these backends. @param needs whether each of them is here. */
+/** A `describe` for tests that need these backends. @param needs whether each of them is installed. */
 export function describeWith(needs: Partial<Record<Backend, boolean>>, name: string, body: () => void): void {
   const missing = (Object.keys(needs) as Backend[]).filter((backend) => !needs[backend])
   if (missing.length === 0) {
@@ -51,7 +55,7 @@ export function describeWith(needs: Partial<Record<Backend, boolean>>, name: str
     console.warn(`LEFT OUT: ${name}. ${sentence}`)
     return
   }
-  it(`${name}: has what it needs`, () => {
+  it(`${name}: its backends are installed`, () => {
     throw new Error(sentence)
   })
 }

@@ -1,6 +1,6 @@
 /**
- * A stand-in for the program `docker`, where no Docker engine can be had: it writes down how it was called and answers as Docker
- * does. With it, `npm run stack` in a copy of the tree.
+ * Runs `npm run stack` in a copy of the project with a replacement for the program `docker`, because tests have no Docker engine. The
+ * replacement records its calls and answers as Docker does.
  */
 import { spawn } from 'node:child_process'
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
@@ -9,16 +9,16 @@ import { fileURLToPath } from 'node:url'
 import { settingNames } from '../../lib/config.ts'
 import { temporaryFolder } from './temporary.ts'
 
-/** What Docker is like; nothing said: it is there, and everything becomes healthy. */
+/** The behaviour of Docker. Default: it is installed, and all containers become healthy. */
 export interface DockerState {
-  /** False: there is no such program. */
+  /** False: the program is not installed. */
   readonly installed?: boolean
   readonly plugin?: boolean
-  /** What the engine says when it does not answer. */
+  /** The message of an engine that is not running. */
   readonly refuses?: string
-  /** Exit code of `docker compose up` and the like. */
+  /** Exit code of `docker compose up` and similar commands. */
   readonly code?: number
-  /** What `docker compose ps` lists. */
+  /** The output of `docker compose ps`. */
   readonly services?: readonly { Service: string; State: string; Health?: string }[]
   readonly volumes?: readonly string[]
 }
@@ -32,7 +32,7 @@ export interface Ended {
   readonly code: number | null
   readonly out: string
   readonly err: string
-  /** What was asked of Docker, in order. */
+  /** The calls of Docker, in order. */
   readonly calls: readonly Call[]
 }
 
@@ -70,7 +70,7 @@ export const healthy = (...names: string[]) =>
 
 export async function stackTree(): Promise<StackTree> {
   const folder = await temporaryFolder()
-  for (const part of ['lib', 'local', 'package.json'])
+  for (const part of ['lib', 'local', 'scripts', 'package.json'])
     await cp(join(root, part), join(folder.path, part), { recursive: true })
   await symlink(join(root, 'node_modules'), join(folder.path, 'node_modules'))
   const bin = join(folder.path, 'bin')
@@ -83,7 +83,7 @@ export async function stackTree(): Promise<StackTree> {
       await writeFile(calls, '')
       await writeFile(join(bin, 'state.json'), JSON.stringify(docker))
       if (docker.installed !== false) await writeFile(join(bin, 'docker'), program, { mode: 0o755 })
-      const child = spawn(process.execPath, ['--import', 'tsx', 'local/stack.ts', ...args], {
+      const child = spawn(process.execPath, ['scripts/run.mjs', 'local/stack/stack.ts', ...args], {
         cwd: folder.path,
         stdio: ['ignore', 'pipe', 'pipe'],
         env: {

@@ -1,4 +1,4 @@
-/** A TCP port of loopback that nobody had a moment ago, for servers that cannot pick one themselves. */
+/** Finds a free TCP port on loopback, for servers that cannot pick one themselves. */
 import { createServer } from 'node:net'
 
 export const freePort = () =>

@@ -1,4 +1,4 @@
-/** The HTTP of an InfluxDB 2 without one behind it: it keeps what arrives and answers what the test says. */
+/** An HTTP server that acts as InfluxDB 2: it records requests and gives the answers that the test sets. */
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -6,20 +6,20 @@ import { gunzipSync } from 'node:zlib'
 
 export interface Heard {
   readonly method: string
-  /** Without parameters. */
+  /** The path without its query. */
   readonly path: string
   readonly parameters: Readonly<Record<string, string>>
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
-  /** Unpacked; empty when the request was cut off. */
+  /** The decompressed body; empty when the request was cut off. */
   readonly body: string
   readonly compressed: boolean
-  /** Counted from 1 in the order in which connections were opened. */
+  /** Number of the connection, from 1 in the order of opening. */
   readonly connection: number
 }
 
 export type Reply = (response: ServerResponse, heard: Heard) => void
 
-/** An answer of InfluxDB: its words where they could give something away. */
+/** An error of InfluxDB, with texts that must not reach a client or the log. */
 export const answer =
   (status: number, body: unknown = undefined, headers: Record<string, string> = {}): Reply =>
   (response) => {
@@ -30,10 +30,10 @@ export const answer =
       .end(json)
   }
 
-/** Takes the request and never answers. */
+/** Reads the request and never answers. */
 export const silence: Reply = () => {}
 
-/** Begins an answer and cuts the connection. */
+/** Begins an answer, then closes the connection. */
 export const cutAnswer =
   (status: number, begun: string): Reply =>
   (response) => {
@@ -60,15 +60,15 @@ export const table = (columns: Readonly<Record<string, string>>, ...rows: readon
 
 export interface InfluxServer {
   readonly url: string
-  /** Everything that arrived, first to last. */
+  /** All requests, oldest first. */
   readonly heard: readonly Heard[]
-  /** What arrived at a path, `/api/v2/write` say. */
+  /** The requests to one path, for example `/api/v2/write`. */
   at(path: string): Heard[]
-  /** Connections that are open now. */
+  /** The number of open connections. */
   open(): number
-  /** Says how requests to a path are answered from now on. A path that was not set: 204 for writes, no rows for queries. */
+  /** Sets the answer to requests for a path. Default: 204 for writes, no rows for queries. */
   reply(path: string, reply: Reply): void
-  /** Cuts requests to a path off while their body arrives, or leaves that again. */
+  /** Switches on or off that requests to a path are cut off while their body arrives. */
   cutRequests(path: string | undefined): void
   end(): Promise<void>
 }

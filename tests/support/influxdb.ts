@@ -1,15 +1,16 @@
-/** The real InfluxDB 2 that INFLUXDB_URL names, with a bucket of its own for each suite. */
+/** The real InfluxDB 2 of INFLUXDB_URL, with one bucket for each suite. */
 import { InfluxDB } from '@influxdata/influxdb-client'
 import { BucketsAPI } from '@influxdata/influxdb-client-apis'
 import { createLog } from '../../lib/log.ts'
-import { type InfluxConnection, prepareInflux } from '../../lib/telemetry/influx.ts'
+import type { InfluxConnection } from '../../lib/telemetry/influx/connection.ts'
+import { prepareInflux } from '../../lib/telemetry/influx/provision.ts'
 import { describeWith } from './backends.ts'
 
 const { INFLUXDB_URL = '', INFLUXDB_TOKEN = '', INFLUXDB_ORG = 'iotflow' } = process.env
 
 export const influxIsThere = INFLUXDB_URL !== ''
 
-/** The settings of a layer that keeps its telemetry there. */
+/** The settings of a server that stores its telemetry in this bucket. */
 export const influxSettings = { INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG } as const
 
 export const describeWithInflux = (name: string, body: () => void) =>
@@ -18,7 +19,7 @@ export const describeWithInflux = (name: string, body: () => void) =>
 const prefix = 'iotflow-test-'
 let made = 0
 
-/** Takes away the buckets of runs that are long over: InfluxDB can die of a bucket that goes while it is being read. */
+/** Deletes the buckets of old runs only: InfluxDB can crash when a bucket is deleted while it is read. */
 const sweep = async (): Promise<void> => {
   const api = new BucketsAPI(new InfluxDB({ url: INFLUXDB_URL, token: INFLUXDB_TOKEN }))
   const { buckets = [] } = await api.getBuckets({ org: INFLUXDB_ORG, limit: 100 })
@@ -29,7 +30,7 @@ const sweep = async (): Promise<void> => {
   }
 }
 
-/** An empty bucket that keeps for ever; runs of an hour later take it away. */
+/** Creates an empty bucket without retention. A run that starts an hour later deletes it. */
 export async function ownBucket(): Promise<InfluxConnection> {
   if (made === 0) await sweep()
   const bucket = `${prefix}${process.pid}-${Date.now()}-${made++}`

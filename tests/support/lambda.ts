@@ -1,15 +1,15 @@
-/** The cloud on this machine, for its bundles: containers that hold one function each, and the HTTP API in front of them. */
+/** Runs the cloud bundles on this machine: one worker thread for each Lambda function, and an HTTP server that acts as API Gateway. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda'
-import type { FunctionTable } from '../../local/functions.ts'
+import type { FunctionTable } from '../../local/function-table.ts'
 
 export const account = '123456789012'
 export const region = 'eu-central-1'
 
 export interface Lambda {
-  /** As one synchronous invocation. @throws {Error} when the function threw, with its error's name. */
+  /** Calls a function and waits for its answer. @throws {Error} when the function threw, with the name of its error. */
   invoke(functionName: string, event: unknown): Promise<unknown>
   close(): Promise<void>
 }
@@ -58,7 +58,7 @@ const startContainer = async (
   }
 }
 
-/** @param dist folder of the bundles. One container a function: it answers as many events at once as there are. */
+/** @param dist folder of the bundles. Each function has one container, which handles any number of events at once. */
 export function startLambda(dist: URL, environment: Record<string, string>): Lambda {
   const containers = new Map<string, Promise<Container>>()
   return {
@@ -76,9 +76,10 @@ export function startLambda(dist: URL, environment: Record<string, string>): Lam
   }
 }
 
-/** As the gateway decides it: these bodies are text, all others go in Base64. */
-const isText = (contentType: string) =>
-  /^(text\/|application\/(json|javascript|xml|x-www-form-urlencoded|[\w.+-]+\+json))/.test(contentType)
+/** True for bodies that API Gateway passes on as text, with bytes that are not UTF-8 replaced; it encodes all others in Base64. */
+const isText = (headers: Record<string, string>) =>
+  headers['content-encoding'] === undefined &&
+  /^(?:text\/|application\/(?:json|javascript|xml)\b)/i.test(headers['content-type'] ?? '')
 
 const bodyOf = async (request: IncomingMessage): Promise<Buffer> => {
   const chunks: Buffer[] = []
@@ -115,7 +116,7 @@ const matcher = ({ routes, fallback }: FunctionTable) => {
   }
 }
 
-/** The HTTP API of API Gateway with payloads of version 2.0. */
+/** An HTTP API as API Gateway has it, with payload format 2.0. */
 export async function startGateway(
   functions: FunctionTable,
   lambda: Lambda,
@@ -125,7 +126,7 @@ export async function startGateway(
     const [rawPath = '/', rawQueryString = ''] = (request.url ?? '/').split('?')
     const body = await bodyOf(request)
     const headers = headersOf(request)
-    const isBase64Encoded = body.length > 0 && !isText(headers['content-type'] ?? '')
+    const isBase64Encoded = body.length > 0 && !isText(headers)
     const now = new Date()
     const event: APIGatewayProxyEventV2 = {
       version: '2.0',
@@ -174,7 +175,7 @@ export async function startGateway(
       })
       response.end(request.method === 'HEAD' ? undefined : body)
     } catch {
-      // What the gateway itself says when a function fails.
+      // API Gateway answers so when a function fails.
       response
         .writeHead(500, { 'content-type': 'application/json' })
         .end('{"message":"Internal Server Error"}')

@@ -1,13 +1,13 @@
 /** What every limiter must do, wherever it counts. The wall clock is the test's: it stands still until it is moved. */
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Limiter, Rule } from '../../lib/http/limit.ts'
+import type { Limiter, RateLimit } from '../../lib/http/limit/limiter.ts'
 
 const minute = 60_000
 
 let nextName = 0
 /** A rule no other test counts by. */
-export const newRule = (limit: number, more: Partial<Rule> = {}): Rule => ({
+export const newRule = (limit: number, more: Partial<RateLimit> = {}): RateLimit => ({
   name: `rule-${nextName++}`,
   limit,
   windowMs: minute,
@@ -16,7 +16,7 @@ export const newRule = (limit: number, more: Partial<Rule> = {}): Rule => ({
 })
 
 const advance = (ms: number) => vi.setSystemTime(Date.now() + ms)
-const windowEnd = ({ windowMs }: Rule) => (Math.floor(Date.now() / windowMs) + 1) * windowMs
+const windowEnd = ({ windowMs }: RateLimit) => (Math.floor(Date.now() / windowMs) + 1) * windowMs
 
 /** @param runs how often each property is tried. */
 export function limiterContract(
@@ -40,7 +40,7 @@ export function limiterContract(
     })
 
     /** Takes so often one after the other, and tells what was left each time; -1 for a refusal. */
-    const takeTimes = async (times: number, rule: Rule, subject = 'one') => {
+    const takeTimes = async (times: number, rule: RateLimit, subject = 'one') => {
       const left: number[] = []
       for (let i = 0; i < times; i++) {
         const { allowed, remaining } = await limiter.take(rule, subject)

@@ -1,40 +1,42 @@
-/** A real Mosquitto of the test's own, as `local/mosquitto` configures it: a process on free ports, in a folder of its own. */
+/** Starts a real Mosquitto for one test, configured as by `npm run mqtt:setup`, on free ports and with a temporary folder. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type MosquittoFiles, writeMosquittoFiles } from '../../local/mosquitto-files.ts'
+import { type MosquittoFiles, writeMosquittoFiles } from '../../local/mqtt/mosquitto/files.ts'
 import { freePort } from './free-port.ts'
 import { temporaryFolder } from './temporary.ts'
 
-const binary = ['mosquitto', '/usr/sbin/mosquitto'].find(
+/** The program; undefined where it is not installed. */
+export const mosquittoProgram = ['mosquitto', '/usr/sbin/mosquitto'].find(
   (name) => spawnSync(name, ['-h'], { stdio: 'ignore' }).error === undefined,
 )
 const plugin = readdirSync('/usr/lib')
   .map((folder) => `/usr/lib/${folder}/mosquitto_dynamic_security.so`)
   .find((file) => existsSync(file))
 
-export const hasMosquitto = binary !== undefined && plugin !== undefined
+export const hasMosquitto = mosquittoProgram !== undefined && plugin !== undefined
 
 export interface MosquittoServer {
-  /** For devices. */
+  /** The address for devices. */
   readonly url: string
   readonly wsUrl: string
-  /** For the layer, with its account. */
-  readonly layer: { readonly url: string; readonly username: string; readonly password: string }
+  /** The address for the server, with its account. */
+  readonly serverLogin: { readonly url: string; readonly username: string; readonly password: string }
   start(): Promise<void>
-  /** Ends it as a crash does. */
+  /** Kills it, as a crash would. */
   kill(): Promise<void>
-  /** Takes packets and does not answer them, until it goes on. */
+  /** Stops it, so that it accepts packets but answers none, until `goOn`. */
   hang(): void
   goOn(): void
   said(): string
   end(): Promise<void>
 }
 
-const opens = async (port: number) => {
+/** Waits until something listens on the port. @throws {Error} after 5 s. */
+export const opens = async (port: number) => {
   for (let tries = 0; tries < 200; tries += 1) {
     const open = await new Promise<boolean>((resolve) => {
       const socket = connect(port, '127.0.0.1', () => {
@@ -50,19 +52,19 @@ const opens = async (port: number) => {
 }
 
 export async function startMosquitto(options: Partial<MosquittoFiles> = {}): Promise<MosquittoServer> {
-  if (binary === undefined || plugin === undefined) throw new Error('there is no mosquitto')
+  if (mosquittoProgram === undefined || plugin === undefined) throw new Error('there is no mosquitto')
   const folder = await temporaryFolder()
   const [port, websocketPort, internalPort] = await Promise.all([freePort(), freePort(), freePort()])
-  const layer = { username: 'iotflow', password: 'password-of-the-layer' }
+  const serverLogin = { username: 'iotflow', password: 'password-of-the-server' }
   const files = {
     folder: join(folder.path, 'mosquitto'),
     plugin,
     address: '127.0.0.1',
-    crash: 'fast',
+    saving: 'fast',
   } as const
   const configuration = await writeMosquittoFiles({
     ...files,
-    ...layer,
+    ...serverLogin,
     port,
     websocketPort,
     internalPort,
@@ -75,10 +77,10 @@ export async function startMosquitto(options: Partial<MosquittoFiles> = {}): Pro
   const server: MosquittoServer = {
     url: `mqtt://127.0.0.1:${port}`,
     wsUrl: `ws://127.0.0.1:${websocketPort}`,
-    layer: { url: `mqtt://127.0.0.1:${internalPort}`, ...layer },
+    serverLogin: { url: `mqtt://127.0.0.1:${internalPort}`, ...serverLogin },
     said: () => said,
     async start() {
-      const started = spawn(binary, ['-c', configuration], { stdio: ['ignore', 'pipe', 'pipe'] })
+      const started = spawn(mosquittoProgram, ['-c', configuration], { stdio: ['ignore', 'pipe', 'pipe'] })
       child = started
       for (const stream of [started.stdout, started.stderr])
         stream.on('data', (chunk) => {

@@ -1,4 +1,4 @@
-/** A redis-server of the test's own: a child process that listens on a Unix socket in a folder of its own. */
+/** Starts a redis-server for one test: a child process that listens on a Unix socket in a temporary folder. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -10,26 +10,26 @@ const binary = ['redis-server', 'valkey-server'].find(
   (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
 )
 
-/** A `describe` for what needs Redis. */
+/** A `describe` for tests that need Redis. */
 export const describeWithRedis = (name: string, body: () => void) =>
   describeWith({ redis: binary !== undefined }, name, body)
 
 export interface RedisServer {
-  /** Path of the Unix socket, the same after a restart. */
+  /** Path of the Unix socket; it stays the same after a restart. */
   readonly socket: string
-  /** Over TCP, with the password; the same after a restart. */
+  /** TCP address with the password; it stays the same after a restart. */
   readonly url: string
   start(): Promise<void>
-  /** Takes requests and does not answer them, until it goes on. */
+  /** Stops it, so that it accepts requests but answers none, until `goOn`. */
   hang(): void
   goOn(): void
-  /** Ends the server as a crash does; nothing it held survives. */
+  /** Kills the server, as a crash would; it loses its data. */
   kill(): Promise<void>
-  /** Ends the server and removes its folder. */
+  /** Stops the server and removes its folder. */
   end(): Promise<void>
 }
 
-/** @param password asked of every client, if any. */
+/** @param password that every client has to send; undefined: none. */
 export async function startRedis(password = ''): Promise<RedisServer> {
   if (binary === undefined) throw new Error('there is no redis-server')
   const folder = await temporaryFolder()

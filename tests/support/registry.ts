@@ -1,4 +1,4 @@
-/** The places a registry can be in: every suite of it runs on all of them. */
+/** The places for a registry (a file, a libSQL server); every registry suite runs on each of them. */
 import { join } from 'node:path'
 import { describe } from 'vitest'
 import { describeWith } from './backends.ts'

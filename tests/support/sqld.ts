@@ -1,4 +1,4 @@
-/** A real libSQL server in a process of its own, on a free port of loopback. */
+/** Starts a real libSQL server as a process on a free port of loopback. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, constants } from 'node:fs'
@@ -8,19 +8,19 @@ import { freePort } from './free-port.ts'
 import { temporaryFolder } from './temporary.ts'
 
 export interface Sqld {
-  /** The same after a new start. */
+  /** URL; it stays the same after a restart. */
   readonly url: string
   start(): Promise<void>
-  /** Takes requests and does not answer them, until it goes on. */
+  /** Stops it, so that it accepts requests but answers none, until `goOn`. */
   hang(): void
   goOn(): void
-  /** Ends it as a crash does; what it has on its disk stays. */
+  /** Kills it, as a crash would; its files stay. */
   kill(): Promise<void>
-  /** Ends it and removes what it has. */
+  /** Stops it and removes its files. */
   stop(): Promise<void>
 }
 
-/** Its binary: `SQLD`, or `sqld` on the PATH; undefined when there is none. */
+/** Path of the program: `SQLD`, or `sqld` on the PATH; undefined when it is not installed. */
 export function findSqld(): string | undefined {
   const candidates = [
     process.env.SQLD,
@@ -37,11 +37,11 @@ export function findSqld(): string | undefined {
   })
 }
 
-/** A `describe` for what needs sqld. */
+/** A `describe` for tests that need sqld. */
 export const describeWithSqld = (name: string, body: () => void) =>
   describeWith({ sqld: findSqld() !== undefined }, name, body)
 
-/** @throws {Error} with what it said when it does not start. */
+/** @throws {Error} with its output when it does not start. */
 export async function startSqld(): Promise<Sqld> {
   const binary = findSqld()
   if (binary === undefined) throw new Error('sqld is not installed')

@@ -1,8 +1,8 @@
-/** An SQS of the test's own: the server of moto, which speaks the protocol; the real one is AWS's only. */
+/** Starts an SQS for one test: the moto server, which speaks the SQS protocol. */
 import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type AwsAccess, createAwsCall } from '../../lib/aws.ts'
+import { type AwsAccess, createAwsCall } from '../../lib/lambda/aws.ts'
 import { freePort } from './free-port.ts'
 
 export interface SqsMessage {
@@ -12,16 +12,16 @@ export interface SqsMessage {
 }
 
 export interface Sqs {
-  /** A queue, with what reaches it. */
+  /** The address of a queue, with credentials. */
   readonly queue: AwsAccess & { readonly url: string }
-  /** Takes up to ten messages; for `visibilityS` nobody else gets them. */
+  /** Receives up to ten messages. They are invisible to others for `visibilityS` seconds. */
   receive(visibilityS?: number): Promise<SqsMessage[]>
   delete(message: SqsMessage): Promise<void>
-  /** Ends the server; it can be reached no more. */
+  /** Stops the server. */
   stop(): Promise<void>
 }
 
-/** Its program: `MOTO_SERVER`, or `moto_server` on the PATH; undefined when there is none. */
+/** Path of the program: `MOTO_SERVER`, or `moto_server` on the PATH; undefined when it is not installed. */
 export function findMoto(): string | undefined {
   const candidates = [
     process.env.MOTO_SERVER,
@@ -45,7 +45,7 @@ const access: AwsAccess = {
   sessionToken: undefined,
 }
 
-/** @throws {Error} with what it said when it does not start. */
+/** @throws {Error} with its output when it does not start. */
 export async function startSqs(): Promise<Sqs> {
   const binary = findMoto()
   if (binary === undefined) throw new Error('moto_server is not installed')

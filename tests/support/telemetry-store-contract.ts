@@ -1,4 +1,4 @@
-/** What every telemetry store must do, whatever keeps the readings. */
+/** The contract of the telemetry store: one suite for every implementation. */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { FieldValue, Reading } from '../../lib/telemetry/reading.ts'
@@ -8,6 +8,7 @@ import {
   type TelemetryStore,
   type WriteEntry,
 } from '../../lib/telemetry/store.ts'
+import { writeEntry } from './write-entry.ts'
 
 const second = 1_000_000_000n
 const minute = 60n * second
@@ -43,7 +44,7 @@ export function telemetryStoreContract(
     afterAll(() => end?.())
 
     const device = () => nextDevice++
-    const write = (deviceId: number, ...readings: Reading[]) => store.write(entry(deviceId, readings))
+    const write = (deviceId: number, ...readings: Reading[]) => writeEntry(store, entry(deviceId, readings))
     const entry = (deviceId: number, readings: readonly Reading[]): WriteEntry => ({
       deviceId,
       deviceType: 'sensor',
@@ -146,9 +147,10 @@ export function telemetryStoreContract(
         at(start, { v: true }),
         at(start + 1n, { v: 2 }),
       ])
-      expect(await store.latest(id)).toEqual({ time: start + 3n, fields: { v: 4, w: 'on' } })
-      const ask = { deviceId: id, aggregation: 'sum', window: hour, ...all } as const
-      const expected = [{ time: start, values: { v: 6 } }]
+      expect(await store.latest(id, all.to)).toEqual({ time: start + 3n, fields: { v: 4, w: 'on' } })
+      const ask = { deviceId: id, aggregation: 'sum', bounds: { every: 3600 }, ...all } as const
+      // A boolean counts as 0 or 1.
+      const expected = [{ time: start, values: { v: 7 } }]
       expect(await store.aggregate({ ...ask, field: 'v' })).toEqual(expected)
       expect(await store.aggregate({ ...ask, field: undefined })).toEqual(expected)
     })
@@ -156,7 +158,11 @@ export function telemetryStoreContract(
     it('gives one history and right sums of a device whose tags changed in between', async () => {
       const id = device()
       const moved = (location: string | null, ...readings: Reading[]) =>
-        store.write({ ...entry(id, readings), location, receivedAt: Date.now() + (location?.length ?? 9) })
+        writeEntry(store, {
+          ...entry(id, readings),
+          location,
+          receivedAt: Date.now() + (location?.length ?? 9),
+        })
       await moved('a', at(start, { v: 1, only: 1 }, { m: '1' }), at(start + minute, { v: 2 }))
       await moved('bc', at(start + minute, { v: 20 }, { n: '2' }), at(start + 2n * minute, { v: 30 }))
       await moved('C:\\', at(start + 3n * minute, { v: 400 }))
@@ -173,8 +179,11 @@ export function telemetryStoreContract(
         at(start + 3n * minute, { v: 400 }),
       ])
       expect(await store.count(id)).toBe(5)
-      expect(await store.latest(id)).toEqual({ time: start + 4n * minute, fields: { v: 5000, only: 1 } })
-      const ask = { deviceId: id, field: 'v', window: hour, ...all } as const
+      expect(await store.latest(id, all.to)).toEqual({
+        time: start + 4n * minute,
+        fields: { v: 5000, only: 1 },
+      })
+      const ask = { deviceId: id, field: 'v', bounds: { every: 3600 }, ...all } as const
       expect(await store.aggregate({ ...ask, aggregation: 'sum' })).toEqual([
         { time: start, values: { v: 5451 } },
       ])
@@ -185,14 +194,84 @@ export function telemetryStoreContract(
 
     it('gives the newest value of every field, also of a rare one and of readings that came late', async () => {
       const id = device()
-      expect(await store.latest(id)).toBeUndefined()
+      expect(await store.latest(id, all.to)).toBeUndefined()
       await write(id, at(start, { rare: 'seen', common: 1 }))
       await write(id, at(start + hour, { common: 2, on: false }))
       await write(id, at(start + minute, { common: 99, late: true }))
-      expect(await store.latest(id)).toEqual({
+      expect(await store.latest(id, all.to)).toEqual({
         time: start + hour,
         fields: { rare: 'seen', common: 2, on: false, late: true },
       })
+    })
+
+    it('gives the newest values before a time', async () => {
+      const id = device()
+      await write(
+        id,
+        at(start, { a: 1, rare: 'x' }),
+        at(start + 1n, { a: 2 }),
+        at(start + hour, { a: 3, b: 4 }),
+      )
+      expect(await store.latest(id, start + hour)).toEqual({ time: start + 1n, fields: { a: 2, rare: 'x' } })
+      expect(await store.latest(id, start + 1n)).toEqual({ time: start, fields: { a: 1, rare: 'x' } })
+      expect(await store.latest(id, start)).toBeUndefined()
+    })
+
+    it('knows the fields of a device, by type, and when they were first and last sent', async () => {
+      const id = device()
+      await write(id, at(start, { b: 1, a: 'x' }), at(start + 1n, { a: 'y' }))
+      await write(id, at(start + day + 1n, { a: 2, '温度 (°C)': true }, { m: '1' }))
+      expect(await store.fields(id)).toEqual([
+        { name: 'a', type: 'number', first: start + day + 1n, last: start + day + 1n },
+        { name: 'a', type: 'text', first: start, last: start + 1n },
+        { name: 'b', type: 'number', first: start, last: start },
+        { name: '温度 (°C)', type: 'boolean', first: start + day + 1n, last: start + day + 1n },
+      ])
+      expect(await store.fields(device())).toEqual([])
+    })
+
+    it('takes names in any script, with blanks and signs', async () => {
+      const id = device()
+      const names = [
+        'relay/0',
+        'LW setpoint (main)',
+        '温度',
+        'PM2.5',
+        'a%b',
+        '°C',
+        '#1',
+        'x@y',
+        'A & B + C',
+        '$cost',
+        'a:b',
+      ]
+      const values = Object.fromEntries(names.map((name, n) => [name, n]))
+      await write(id, at(start, values), at(start + 1n, { 温度: 'warm', '°C': true }))
+      expect((await history(id))[0]).toEqual(at(start, values))
+      expect((await store.latest(id, all.to))?.fields).toEqual({ ...values, 温度: 'warm', '°C': true })
+      for (const name of names) {
+        expect((await history(id, { fields: [name] }))[0]).toEqual(
+          at(start, { [name]: values[name] as number }),
+        )
+        const ask = { deviceId: id, ...all, field: name, bounds: { every: 3600 } }
+        expect(await store.aggregate({ ...ask, aggregation: 'first' })).toEqual([
+          { time: start, values: { [name]: values[name] } },
+        ])
+      }
+      expect((await store.fields(id)).map(({ name }) => name)).toEqual([...names, '温度', '°C'].sort())
+    })
+
+    it('sorts fields and metadata by name', async () => {
+      const id = device()
+      await write(id, at(start, { b: 1, a: 2 }, { y: '1', x: '2' }))
+      await write(id, at(start, { '0a': 3 }, { w: '3' }))
+      const [reading] = await history(id)
+      expect(Object.keys(reading?.fields ?? {})).toEqual(['0a', 'a', 'b'])
+      expect(Object.keys(reading?.metadata ?? {})).toEqual(['w', 'x', 'y'])
+      expect(Object.keys((await history(id, { fields: ['b', 'a'] }))[0]?.fields ?? {})).toEqual(['a', 'b'])
+      expect(Object.keys((await store.latest(id, all.to))?.fields ?? {})).toEqual(['0a', 'a', 'b'])
+      const [scanned] = await store.scan({ deviceId: id, ...all, limit: 1 })
+      expect(Object.keys(scanned?.metadata ?? {})).toEqual(['w', 'x', 'y'])
     })
 
     it('counts readings and devices', async () => {
@@ -222,7 +301,7 @@ export function telemetryStoreContract(
       ]
       const expected = readings.map((reading, n) => ({ ...reading, ...kept[n] }))
       for (const [n, tags] of kept.entries())
-        await store.write({ deviceId: id, ...tags, readings: readings.slice(n, n + 1) })
+        await writeEntry(store, { deviceId: id, ...tags, readings: readings.slice(n, n + 1) })
       const scan = (range: { from: bigint; to: bigint }, limit: number) =>
         store.scan({ deviceId: id, ...range, limit })
       expect(await scan(all, 10_000)).toEqual(expected)
@@ -230,7 +309,7 @@ export function telemetryStoreContract(
       expect(await scan({ ...all, from: start + 1n }, 2)).toEqual(expected.slice(1, 3))
       expect(await scan({ from: start, to: start }, 10)).toEqual([])
       const again = { ...kept[0], deviceId: id, receivedAt: 1_700_000_000_009 } as const
-      await store.write({ ...entry(id, [at(start + 2n, { c: 1 }, { o: '1' })]), ...again })
+      await writeEntry(store, { ...entry(id, [at(start + 2n, { c: 1 }, { o: '1' })]), ...again })
       expect(await scan({ from: start + 2n, to: start + 3n }, 1)).toEqual([
         { ...at(start + 2n, { a: 'x', c: 1 }, { o: '1' }), ...kept[0], receivedAt: again.receivedAt },
       ])
@@ -246,9 +325,9 @@ export function telemetryStoreContract(
       )
       await store.remove(id, { from: start + hour, to: start + 3n * hour })
       expect(await history(id)).toEqual([at(start, { a: 1, b: 1 })])
-      expect(await store.latest(id)).toEqual({ time: start, fields: { a: 1, b: 1 } })
+      expect(await store.latest(id, all.to)).toEqual({ time: start, fields: { a: 1, b: 1 } })
       await store.remove(id, all)
-      expect(await store.latest(id)).toBeUndefined()
+      expect(await store.latest(id, all.to)).toBeUndefined()
       expect(await store.count(id)).toBe(0)
     })
 
@@ -263,7 +342,7 @@ export function telemetryStoreContract(
           deviceId: id,
           field: 't',
           aggregation,
-          window: hour,
+          bounds: { every: 3600 },
           from: start,
           to: start + day,
           ...more,
@@ -281,11 +360,11 @@ export function telemetryStoreContract(
       it.each([
         ['mean', 2.5, 7.25],
         ['sum', 10, 7.25],
-        ['count', 4, 1],
+        ['count', 4, 2],
         ['min', 1, 7.25],
         ['max', 4, 7.25],
         ['first', 4, 7.25],
-        ['last', 2, 7.25],
+        ['last', 2, 'text now'],
         ['median', 2.5, 7.25],
       ] as const)('%s', async (aggregation, first, second) => {
         expect(await ask(aggregation)).toEqual([
@@ -296,7 +375,6 @@ export function telemetryStoreContract(
 
       it('has no window without a value', async () => {
         expect(await ask('mean', { from: start + hour, to: start + 3n * hour })).toEqual([])
-        expect(await ask('count', { field: 'label' })).toEqual([])
         expect(await ask('sum', { field: 'unknown' })).toEqual([])
       })
 
@@ -310,6 +388,86 @@ export function telemetryStoreContract(
           { time: start + 3n * hour, values: { t: 7.25 } },
           { time: start, values: { t: 4, other: 40 } },
         ])
+      })
+
+      it('takes booleans as 0 and 1', async () => {
+        const window = (value: number) => [{ time: start + 3n * hour, values: { flag: value } }]
+        for (const aggregation of aggregations)
+          expect(await ask(aggregation, { field: 'flag' })).toEqual(window(1))
+      })
+
+      it('counts text, gives its first and last value, and refuses everything else', async () => {
+        const window = (value: FieldValue) => [{ time: start + 3n * hour, values: { label: value } }]
+        expect(await ask('count', { field: 'label' })).toEqual(window(1))
+        expect(await ask('first', { field: 'label' })).toEqual(window('no number'))
+        expect(await ask('last', { field: 'label' })).toEqual(window('no number'))
+        for (const aggregation of ['mean', 'sum', 'min', 'max', 'median'] as const)
+          await expect(ask(aggregation, { field: 'label' })).rejects.toMatchObject({
+            code: 'NOT_NUMERIC',
+            details: [{ path: 'field', message: expect.stringContaining('is text') }],
+          })
+      })
+
+      it('takes the numbers of a field that has text, too', async () => {
+        const deviceId = device()
+        await write(deviceId, at(start, { v: 'on' }), at(start + 1n, { v: 2 }), at(start + 2n, { v: true }))
+        const result = async (aggregation: Aggregation) =>
+          (await ask(aggregation, { deviceId, field: 'v' }))[0]?.values.v
+        expect(await Promise.all(aggregations.map(result))).toEqual([1.5, 3, 3, 1, 2, 'on', 1, 1.5])
+      })
+
+      it('has windows of any bounds', async () => {
+        const seconds = (offset: bigint) => Number((start + offset) / second)
+        const starts = [seconds(-hour), seconds(15n * minute), seconds(45n * minute), seconds(2n * hour)]
+        expect(await ask('sum', { bounds: { starts } })).toEqual([
+          { time: start + 2n * hour, values: { t: 7.25 } },
+          { time: start + 45n * minute, values: { t: 2 } },
+          { time: start + 15n * minute, values: { t: 4 } },
+          { time: start - hour, values: { t: 4 } },
+        ])
+      })
+
+      it('rounds a sum once, whatever the order and size of its numbers', async () => {
+        const deviceId = device()
+        const columns = {
+          cancelled: [1e308, 1, -1e308, 1e-3],
+          tenths: [0.1, 0.2, 0.3, 0.4],
+          huge: [1.7e308, 1.7e308, -1.7e308, 5],
+          same: [34.808643, 34.808643, 34.808643, 34.808643],
+        }
+        const names = Object.keys(columns) as (keyof typeof columns)[]
+        await write(
+          deviceId,
+          ...[0, 1, 2, 3].map((n) =>
+            at(
+              start + BigInt(n),
+              Object.fromEntries(names.map((name) => [name, columns[name][n] as number])),
+            ),
+          ),
+        )
+        const result = async (aggregation: Aggregation) =>
+          (await ask(aggregation, { deviceId, field: undefined }))[0]?.values
+        expect(await result('sum')).toEqual({ cancelled: 1.001, huge: 1.7e308, same: 139.234572, tenths: 1 })
+        expect(await result('mean')).toEqual({
+          cancelled: 0.25025,
+          huge: 4.25e307,
+          same: 34.808643,
+          tenths: 0.25,
+        })
+      })
+
+      it('refuses a sum beyond the largest number, and gives the mean and the median of such numbers', async () => {
+        const deviceId = device()
+        await write(deviceId, at(start, { v: 1e308 }), at(start + 1n, { v: 1e308 }), at(start + 2n, { w: 1 }))
+        const result = async (aggregation: Aggregation) =>
+          (await ask(aggregation, { deviceId, field: 'v' }))[0]?.values.v
+        expect(await result('mean')).toBe(1e308)
+        expect(await result('median')).toBe(1e308)
+        for (const field of ['v', undefined])
+          await expect(ask('sum', { deviceId, field })).rejects.toMatchObject({
+            code: 'VALIDATION_FAILED',
+            details: [{ path: 'aggregation' }],
+          })
       })
 
       it('agrees with plain arithmetic', async () => {
@@ -328,7 +486,7 @@ export function telemetryStoreContract(
               deviceId,
               field: 'v',
               aggregation,
-              window: hour,
+              bounds: { every: 3600 },
               from: start,
               to: start + 2n * hour,
             })
@@ -343,7 +501,7 @@ export function telemetryStoreContract(
             })
             expect(got.map((w) => w.time)).toEqual(expected.map((w) => w.time))
             for (const [n, w] of got.entries())
-              expect(w.values.v).toBeCloseTo(expected[n]?.value ?? Number.NaN, 9)
+              expect(w.values.v as number).toBeCloseTo(expected[n]?.value ?? Number.NaN, 9)
           }),
           { numRuns: 40 },
         )
@@ -351,7 +509,9 @@ export function telemetryStoreContract(
     })
 
     it('reads back any accepted sequence of readings', async () => {
-      const name = fc.stringMatching(/^[A-Za-z0-9.:-][A-Za-z0-9_.:-]{0,20}$/)
+      const name = fc
+        .stringMatching(/^[A-Za-z0-9.:/%°#@&+()$温é-][A-Za-z0-9_.:/%°#@&+()$温é -]{0,20}$/)
+        .map((text) => text.trimEnd())
       const value = fc.oneof(
         fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => (n === 0 ? 0 : n)),
         fc.boolean(),
@@ -384,13 +544,27 @@ export function telemetryStoreContract(
       )
     })
 
+    it('writes a batch of entries in their order, with one outcome for each', async () => {
+      const [one, other, nobody] = [device(), device(), device()]
+      const outcomes = await store.write([
+        entry(one, [at(start, { a: 1, b: 1 })]),
+        entry(other, [at(start, { a: 2 }), at(start + 1n, { a: 3 })]),
+        entry(nobody, []),
+        entry(one, [at(start, { a: 4 })]),
+      ])
+      expect(outcomes).toEqual(Array(4).fill({ refused: [] }))
+      expect(await history(one)).toEqual([at(start, { a: 4, b: 1 })])
+      expect(await store.count(other)).toBe(2)
+      expect(await store.write([])).toEqual([])
+    })
+
     it('takes many writes at once and keeps them all', async () => {
       const ids = Array.from({ length: 20 }, device)
-      await Promise.all(
-        ids.flatMap((id) =>
-          Array.from({ length: 50 }, (_, n) => write(id, at(start + BigInt(n), { n, id }))),
-        ),
+      const batches = Array.from({ length: 50 }, (_, n) =>
+        ids.map((id) => entry(id, [at(start + BigInt(n), { n, id })])),
       )
+      const outcomes = await Promise.all(batches.map((batch) => store.write(batch)))
+      expect(outcomes.flat()).toEqual(Array(1000).fill({ refused: [] }))
       for (const id of ids) expect(await store.count(id)).toBe(50)
     })
 

@@ -1,4 +1,4 @@
-/** A folder of its own for a test, gone when it ends. */
+/** Creates a temporary folder for a test, which removes it at its end. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

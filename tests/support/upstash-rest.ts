@@ -1,11 +1,11 @@
-/** Upstash's REST API before a Redis server, as far as one command at a time needs it. */
+/** The REST API of Upstash in front of a Redis server, for single commands. */
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 
 type Reply = string | number | null | Error | Reply[]
 
-/** One reply of RESP2 at an offset, undefined while it is not whole. */
+/** Reads one RESP2 reply at an offset; undefined while it is incomplete. */
 const parse = (bytes: Buffer, at: number): { reply: Reply; end: number } | undefined => {
   const lineEnd = bytes.indexOf('\r\n', at)
   if (lineEnd === -1) return undefined
@@ -40,7 +40,7 @@ const parse = (bytes: Buffer, at: number): { reply: Reply; end: number } | undef
   }
 }
 
-/** One connection, opened when it is first needed and again after it broke; answers come in the order of commands. */
+/** One connection, opened on first use and again after an error. Answers come in the order of the commands. */
 const redisAt = (path: string) => {
   let socket: Socket | undefined
   const waiting: { resolve(reply: Reply): void; reject(error: Error): void }[] = []
@@ -57,7 +57,7 @@ const redisAt = (path: string) => {
     opened.on('error', () => {})
     opened.on('close', () => {
       socket = undefined
-      for (const { reject } of waiting.splice(0)) reject(new Error('ERR Redis is away'))
+      for (const { reject } of waiting.splice(0)) reject(new Error('ERR Redis is unavailable'))
     })
     return opened
   }
@@ -75,7 +75,7 @@ const redisAt = (path: string) => {
 
 const keyLockingLine = '#!lua flags=allow-key-locking\n'
 
-/** Runs scripts with Upstash's own flag as Upstash does; stock Redis would refuse them. */
+/** Runs scripts with the flag of Upstash, which an ordinary Redis refuses. */
 const acceptKeyLocking = () => {
   const known = new Map<string, string>()
   return ([name, script = '', ...rest]: string[]): string[] | undefined => {
@@ -103,12 +103,12 @@ const bodyOf = async (request: IncomingMessage) => {
 export interface UpstashRest {
   readonly url: string
   readonly token: string
-  /** Every command that came, refused ones included, first to last. */
+  /** All commands, refused ones included, oldest first. */
   readonly commands: readonly string[][]
   end(): Promise<void>
 }
 
-/** @param keyLocking true answers scripts with Upstash's own flag as Upstash does, false as stock Redis does. */
+/** @param keyLocking true: accept scripts with the flag of Upstash; false: refuse them, as an ordinary Redis does. */
 export async function startUpstashRest({
   socket,
   keyLocking,

@@ -1,36 +1,36 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type CallOptions, type Layer, openLayer } from '../../support/layer.ts'
+import { type CallOptions, openFunctions, type TestFunctions } from '../../support/functions.ts'
 import { itIsForActiveDevices } from './refusals.ts'
 
-let layer: Layer
+let functions: TestFunctions
 beforeAll(async () => {
   vi.setSystemTime(Date.parse('2026-03-01T12:00:00Z'))
-  layer = await openLayer()
+  functions = await openFunctions()
 })
 afterAll(async () => {
-  await layer.close()
+  await functions.close()
   vi.useRealTimers()
 })
 
 const configure = (options: CallOptions) =>
-  layer.call('devices-configure', 'POST', '/api/v1/devices/config', options)
+  functions.call('devices-configure', 'POST', '/api/v1/devices/config', options)
 
 const read = async (key: string) =>
-  (await layer.call('devices-configuration', 'GET', '/api/v1/devices/config', { key })).json
+  (await functions.call('devices-configuration', 'GET', '/api/v1/devices/config', { key })).json
 
 const asAdmin = (functionName: string, method: string, id: number, path: string, body?: unknown) =>
-  layer.call(functionName, method, `/api/v1/admin/devices/${id}/${path}`, { admin: true, body })
+  functions.call(functionName, method, `/api/v1/admin/devices/${id}/${path}`, { admin: true, body })
 
 const body = { config_key: 'interval', config_value: 30, data_type: 'integer' }
 
 describe('a key that a device sets', () => {
   itIsForActiveDevices(
-    () => layer,
+    () => functions,
     (options) => configure({ body, ...options }),
   )
 
-  it('is answered as it is now, and kept beside the others', async () => {
-    const { id, key } = await layer.register()
+  it('is answered with its new value, and stored beside the other keys', async () => {
+    const { id, key } = await functions.register()
     await configure({ key, body: { config_key: 'unit', config_value: 'C' } })
     const answer = await configure({ key, body })
     expect(answer.status).toBe(200)
@@ -54,8 +54,8 @@ describe('a key that a device sets', () => {
     })
   })
 
-  it('is seen by operators, with who set it', async () => {
-    const { id, key } = await layer.register()
+  it('is shown to the admin, and an event names the device as its author', async () => {
+    const { id, key } = await functions.register()
     await configure({ key, body })
     const seen = (await asAdmin('admin-configuration', 'GET', id, 'config')).json
     expect(seen).toMatchObject({
@@ -66,6 +66,7 @@ describe('a key that a device sets', () => {
     const { events } = (await asAdmin('admin-events', 'GET', id, 'events')).json
     expect(events[0]).toEqual({
       event: 'configuration',
+      type: 'device.configuration',
       timestamp: '2026-03-01T12:00:00Z',
       detail: { by: 'device', version: 1, keys: ['interval'] },
     })
@@ -79,11 +80,28 @@ describe('a key that a device sets', () => {
     ['boolean', 'false', false],
     ['json', '{"a":[1]}', { a: [1] }],
     ['json', null, null],
-  ])('of the type %s takes %j as %j', async (data_type, config_value, value) => {
-    const { key } = await layer.register()
+  ])('of the type %s stores %j as %j', async (data_type, config_value, value) => {
+    const { key } = await functions.register()
     const answer = await configure({ key, body: { ...body, config_value, data_type } })
     expect(answer.json).toMatchObject({ config_value: value, data_type })
     expect((await read(key)).configuration.interval).toMatchObject({ value, data_type })
+  })
+
+  it.each<[string, unknown]>([
+    ['integer', 30],
+    ['integer', -9007199254740991],
+    ['float', 0.5],
+    ['float', 1e300],
+    ['string', '30'],
+    ['boolean', false],
+    ['json', { a: [1] }],
+    ['json', []],
+    ['json', null],
+  ])('without a type has the type %s for the value %j', async (data_type, config_value) => {
+    const { key } = await functions.register()
+    const answer = await configure({ key, body: { config_key: 'interval', config_value } })
+    expect([answer.status, answer.json]).toMatchObject([200, { config_value, data_type }])
+    expect((await read(key)).configuration.interval).toMatchObject({ value: config_value, data_type })
   })
 
   it.each<[string, unknown]>([
@@ -96,8 +114,8 @@ describe('a key that a device sets', () => {
     ['boolean', 1],
     ['boolean', 'yes'],
     ['json', '{'],
-  ])('of the type %s is refused with %j', async (data_type, config_value) => {
-    const { key } = await layer.register()
+  ])('of the type %s refuses the value %j', async (data_type, config_value) => {
+    const { key } = await functions.register()
     const answer = await configure({ key, body: { ...body, config_value, data_type } })
     expect(answer.status).toBe(422)
     expect(answer.json.error).toMatchObject({
@@ -110,20 +128,20 @@ describe('a key that a device sets', () => {
   it.each<[string, unknown, number, string[]]>([
     ['no body', undefined, 400, []],
     ['nothing it needs', {}, 422, ['config_key', 'config_value']],
-    ['a name that is none', { ...body, config_key: 'a b' }, 422, ['config_key']],
-    ['a name that objects have', { ...body, config_key: '__proto__' }, 422, ['config_key']],
+    ['a name with a blank', { ...body, config_key: 'a b' }, 422, ['config_key']],
+    ['the name __proto__', { ...body, config_key: '__proto__' }, 422, ['config_key']],
     ['a name that is too long', { ...body, config_key: 'x'.repeat(129) }, 422, ['config_key']],
-    ['a type that is none', { ...body, data_type: 'date' }, 422, ['data_type']],
-  ])('with %s is refused', async (_what, body, status, paths) => {
-    const { key } = await layer.register()
+    ['an unknown type', { ...body, data_type: 'date' }, 422, ['data_type']],
+  ])('is refused with %s', async (_what, body, status, paths) => {
+    const { key } = await functions.register()
     const answer = await configure({ key, body })
     const named = (answer.json.error.details ?? []).map(({ path }: { path: string }) => path)
     expect([answer.status, named.sort()]).toEqual([status, paths])
     expect((await read(key)).version).toBe(0)
   })
 
-  it('is refused when it is the 129th, not when it is there already', async () => {
-    const { id, key } = await layer.register()
+  it('is refused when it is the 129th key, but may be changed when it exists', async () => {
+    const { id, key } = await functions.register()
     const configuration = Object.fromEntries(Array.from({ length: 128 }, (_, i) => [`k${i}`, i]))
     await asAdmin('admin-configure', 'PUT', id, 'config', { configuration })
     expect((await configure({ key, body })).status).toBe(422)
@@ -133,8 +151,8 @@ describe('a key that a device sets', () => {
     expect((await read(key)).configuration.k127.value).toBe(30)
   })
 
-  it('is refused when all no longer fit into one message', async () => {
-    const { id, key } = await layer.register()
+  it('is refused when the configuration becomes too large for one message', async () => {
+    const { id, key } = await functions.register()
     const a = 'é'.repeat(30_000)
     const set = (b: string) => asAdmin('admin-configure', 'PUT', id, 'config', { configuration: { a, b } })
     const bytes = Buffer.byteLength(JSON.stringify({ version: 1, configuration: { a, b: '' } }))
@@ -147,8 +165,8 @@ describe('a key that a device sets', () => {
     expect([more.status, (await read(key)).version]).toEqual([422, 1])
   })
 
-  it('is not lost when others are set at the same time', async () => {
-    const { key } = await layer.register()
+  it('is stored when other keys are set at the same time', async () => {
+    const { key } = await functions.register()
     const keys = Array.from({ length: 8 }, (_, i) => `k${i}`)
     const answers = await Promise.all(
       keys.map((config_key) => configure({ key, body: { ...body, config_key } })),

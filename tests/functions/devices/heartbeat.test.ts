@@ -4,35 +4,35 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { handler } from '../../../functions/devices/heartbeat.ts'
 import { credentials, devices } from '../../../lib/registry/schema.ts'
 import * as runtime from '../../../lib/runtime.ts'
-import { type CallOptions, type Layer, openLayer } from '../../support/layer.ts'
+import { type CallOptions, openFunctions, type TestFunctions } from '../../support/functions.ts'
 import { itIsForActiveDevices } from './refusals.ts'
 
 const noon = Date.parse('2026-03-01T12:00:00Z')
 
-let layer: Layer
+let functions: TestFunctions
 beforeAll(async () => {
   vi.setSystemTime(noon)
-  layer = await openLayer({ OFFLINE_AFTER_S: '120' })
+  functions = await openFunctions({ OFFLINE_AFTER_S: '120' })
 })
 beforeEach(() => {
   vi.setSystemTime(noon)
 })
 afterAll(async () => {
-  await layer.close()
+  await functions.close()
   vi.useRealTimers()
 })
 
 const heartbeat = (options: CallOptions) =>
-  layer.call('devices-heartbeat', 'POST', '/api/v1/devices/heartbeat', options)
+  functions.call('devices-heartbeat', 'POST', '/api/v1/devices/heartbeat', options)
 
 const status = async (key: string) =>
-  (await layer.call('devices-status', 'GET', '/api/v1/devices/status', { key })).json.device
+  (await functions.call('devices-status', 'GET', '/api/v1/devices/status', { key })).json.device
 
 describe('a heartbeat', () => {
-  itIsForActiveDevices(() => layer, heartbeat)
+  itIsForActiveDevices(() => functions, heartbeat)
 
-  it('is in the registry when a Lambda answers, which may be stopped right after', async () => {
-    const { id, key } = await layer.register()
+  it('is in the registry before the Lambda answers, because it may be stopped afterwards', async () => {
+    const { id, key } = await functions.register()
     vi.setSystemTime(noon + 1000)
     const event = {
       version: '2.0',
@@ -57,7 +57,7 @@ describe('a heartbeat', () => {
   })
 
   it('is answered with the device and the time', async () => {
-    const { id, key } = await layer.register()
+    const { id, key } = await functions.register()
     vi.setSystemTime(noon + 250)
     const answer = await heartbeat({ key })
     expect(answer.status).toBe(200)
@@ -69,8 +69,8 @@ describe('a heartbeat', () => {
     })
   })
 
-  it('makes the device online until it was silent for too long', async () => {
-    const { key } = await layer.register()
+  it('makes the device online for the time of OFFLINE_AFTER_S', async () => {
+    const { key } = await functions.register()
     expect(await status(key)).toMatchObject({ is_online: false, last_seen: null })
     await heartbeat({ key })
     vi.setSystemTime(noon + 119_999)
@@ -79,9 +79,9 @@ describe('a heartbeat', () => {
     expect(await status(key)).toMatchObject({ is_online: false, last_seen: '2026-03-01T12:00:00Z' })
   })
 
-  it('is one of the device alone', async () => {
-    const one = await layer.register()
-    const other = await layer.register()
+  it('does not make another device online', async () => {
+    const one = await functions.register()
+    const other = await functions.register()
     await heartbeat({ key: one.key })
     expect(await status(other.key)).toMatchObject({ is_online: false, last_seen: null })
   })
@@ -89,8 +89,8 @@ describe('a heartbeat', () => {
   it.each([
     ['broken', { body: '{"status":' }],
     ['of no JSON', { body: 'alive', headers: { 'Content-Type': 'text/plain' } }],
-  ])('is not read: one that is %s is taken too', async (_what, options) => {
-    const { key } = await layer.register()
+  ])('is accepted with a body that is %s, because the body is not read', async (_what, options) => {
+    const { key } = await functions.register()
     expect((await heartbeat({ key, ...options })).status).toBe(200)
   })
 })

@@ -1,28 +1,28 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { CallOptions, Layer } from '../../support/layer.ts'
+import type { CallOptions, TestFunctions } from '../../support/functions.ts'
 import { itIsForActiveDevices } from './refusals.ts'
 
-let layer: Layer
-/** Functions keep what they were built with: other settings need other modules. */
+let functions: TestFunctions
+/** Functions keep the services of their first call, so other settings need newly loaded modules. */
 const open = async (settings: Record<string, string>) => {
   vi.resetModules()
-  layer = await (await import('../../support/layer.ts')).openLayer(settings)
+  functions = await (await import('../../support/functions.ts')).openFunctions(settings)
 }
-afterEach(() => layer.close())
+afterEach(() => functions.close())
 
 const credentials = (options: CallOptions) =>
-  layer.call('devices-mqtt-credentials', 'GET', '/api/v1/devices/mqtt-credentials', options)
+  functions.call('devices-mqtt-credentials', 'GET', '/api/v1/devices/mqtt-credentials', options)
 
-it('of a broker in a container name the host the caller used, and the ports of the host', async () => {
+it('for a broker in a container, the credentials name the host that the caller used and the ports of the settings', async () => {
   await open({
     MQTT_URL: 'mqtt://mosquitto:1884',
     MQTT_USERNAME: 'iotflow',
-    MQTT_PASSWORD: 'of-the-layer',
+    MQTT_PASSWORD: 'of-the-functions',
     MQTT_PORT: '11883',
     MQTT_WS_PORT: '19001',
     MQTT_TLS_PORT: '18883',
   })
-  const { key } = await layer.register()
+  const { key } = await functions.register()
   const { json } = await credentials({ key, headers: { Host: 'iot.example.com:5000' } })
   expect(json.credentials).toMatchObject({
     mqtt_host: 'iot.example.com',
@@ -35,10 +35,10 @@ it('of a broker in a container name the host the caller used, and the ports of t
 describe('the credentials of a device for the broker', () => {
   beforeEach(() => open({}))
 
-  itIsForActiveDevices(() => layer, credentials)
+  itIsForActiveDevices(() => functions, credentials)
 
-  it('say where it is, who the device is there and which topics are its own', async () => {
-    const { id, key } = await layer.register()
+  it('name the address of the broker, the user name, the client id and the topics', async () => {
+    const { id, key } = await functions.register()
     const answer = await credentials({ key, headers: { Host: '192.168.7.9:5000' } })
     expect(answer.status).toBe(200)
     expect(answer.json).toEqual({
@@ -68,12 +68,12 @@ describe('the credentials of a device for the broker', () => {
     expect(answer.text).not.toContain(key)
   })
 
-  it("let the device in with its key, and nobody under another's name", async () => {
-    const { key } = await layer.register()
-    const other = await layer.register()
+  it('are accepted by the authorizer with the key of the device, and with no other key', async () => {
+    const { key } = await functions.register()
+    const other = await functions.register()
     const { client_id: clientId, username } = (await credentials({ key })).json.credentials
     const asked = (password: string) =>
-      layer.invoke('mqtt-authorize', {
+      functions.invoke('mqtt-authorize', {
         protocolData: {
           mqtt: { clientId, username, password: Buffer.from(password).toString('base64') },
         },
@@ -83,16 +83,16 @@ describe('the credentials of a device for the broker', () => {
   })
 })
 
-describe('the way to the broker', () => {
+describe('the address of the broker', () => {
   const way = async (settings: Record<string, string>) => {
     await open(settings)
-    const { key } = await layer.register()
+    const { key } = await functions.register()
     const { mqtt_host, mqtt_port, mqtt_tls_port, alpn, websocket_url } = (await credentials({ key })).json
       .credentials
     return { mqtt_host, mqtt_port, mqtt_tls_port, alpn, websocket_url }
   }
 
-  it('is null where none is open', async () => {
+  it('has null for each port that is not open', async () => {
     expect(await way({ MQTT_PORT: 'none', MQTT_WS_PORT: 'none' })).toEqual({
       mqtt_host: 'localhost',
       mqtt_port: null,
@@ -102,7 +102,7 @@ describe('the way to the broker', () => {
     })
   })
 
-  it('has a port for TLS where there is a certificate', async () => {
+  it('has a TLS port when there is a certificate', async () => {
     const settings = { MQTT_PORT: '11883', MQTT_TLS_PORT: '18883', TLS_CERT: 'cert.pem', TLS_KEY: 'key.pem' }
     expect(await way(settings)).toMatchObject({ mqtt_port: 11_883, mqtt_tls_port: 18_883, alpn: null })
   })
@@ -111,8 +111,8 @@ describe('the way to the broker', () => {
     ['mosquitto', 'localhost'],
     ['127.0.0.1', 'localhost'],
     ['broker.example', 'broker.example'],
-  ])('at a Mosquitto on %s is one that devices can reach', async (there, host) => {
-    const account = { MQTT_USERNAME: 'iotflow', MQTT_PASSWORD: 'of-the-layer' }
+  ])('of a Mosquitto on %s can be reached by devices', async (there, host) => {
+    const account = { MQTT_USERNAME: 'iotflow', MQTT_PASSWORD: 'of-the-functions' }
     expect(await way({ MQTT_URL: `mqtt://${there}:1884`, ...account })).toMatchObject({
       mqtt_host: host,
       mqtt_port: 1883,
@@ -120,7 +120,7 @@ describe('the way to the broker', () => {
     })
   })
 
-  it('is that of AWS where its broker is the one', async () => {
+  it('is the one of AWS IoT Core when IOT_ENDPOINT is set', async () => {
     const host = 'abc-ats.iot.eu-central-1.amazonaws.com'
     expect(await way({ IOT_ENDPOINT: host, AWS_REGION: 'eu-central-1' })).toEqual({
       mqtt_host: host,

@@ -1,24 +1,27 @@
-/** Who every function of a device turns away, whatever it does. */
+/** Cases that every function for devices must pass: it answers active devices only. */
 import { expect, it } from 'vitest'
-import type { Answer, CallOptions, Layer } from '../../support/layer.ts'
+import type { Answer, CallOptions, TestFunctions } from '../../support/functions.ts'
 
-/** @param call a request that a device of its own right would get an answer to. */
-export function itIsForActiveDevices(layer: () => Layer, call: (options: CallOptions) => Promise<Answer>) {
+/** @param call a request that succeeds with the key of a device. */
+export function itIsForActiveDevices(
+  functions: () => TestFunctions,
+  call: (options: CallOptions) => Promise<Answer>,
+) {
   it.each<[string, CallOptions]>([
     ['no key', {}],
-    ['a key of nobody', { key: 'x'.repeat(32) }],
-    ['what is no key', { key: "' or 1=1 --" }],
+    ['an unknown key', { key: 'x'.repeat(32) }],
+    ['SQL as the key', { key: "' or 1=1 --" }],
     ['the admin token', { admin: true }],
-  ])('with %s is refused', async (_what, options) => {
+  ])('refuses a request with %s', async (_what, options) => {
     const answer = await call(options)
     expect([answer.status, answer.json.error.code]).toEqual([401, 'UNAUTHORIZED'])
     expect(answer.headers.get('www-authenticate')).toBe('Bearer')
   })
 
-  it('of an inactive device is refused, of one in maintenance it is not', async () => {
-    const { id, key } = await layer().register()
+  it('refuses an inactive device, and accepts a device in maintenance', async () => {
+    const { id, key } = await functions().register()
     const become = (status: string) =>
-      layer().call('admin-set-status', 'PUT', `/api/v1/admin/devices/${id}/status`, {
+      functions().call('admin-set-status', 'PUT', `/api/v1/admin/devices/${id}/status`, {
         admin: true,
         body: { status },
       })

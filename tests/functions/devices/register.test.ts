@@ -1,18 +1,18 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { CallOptions, Layer } from '../../support/layer.ts'
+import type { CallOptions, TestFunctions } from '../../support/functions.ts'
 
-let layer: Layer
-/** Functions keep what they were built with: other settings need other modules. */
+let functions: TestFunctions
+/** Functions keep the services of their first call, so other settings need newly loaded modules. */
 const open = async (settings: Record<string, string>) => {
   vi.resetModules()
-  layer = await (await import('../../support/layer.ts')).openLayer(settings)
+  functions = await (await import('../../support/functions.ts')).openFunctions(settings)
 }
 
 const register = (options: CallOptions) =>
-  layer.call('devices-register', 'POST', '/api/v1/devices/register', options)
+  functions.call('devices-register', 'POST', '/api/v1/devices/register', options)
 
 const status = async (key: string) =>
-  (await layer.call('devices-status', 'GET', '/api/v1/devices/status', { key })).json?.device
+  (await functions.call('devices-status', 'GET', '/api/v1/devices/status', { key })).json?.device
 
 beforeAll(() => {
   vi.setSystemTime(Date.parse('2026-03-01T12:00:00Z'))
@@ -23,13 +23,19 @@ afterAll(() => {
 
 describe('a registration', () => {
   beforeAll(() => open({ API_KEY_LENGTH: '40' }))
-  afterAll(() => layer.close())
+  afterAll(() => functions.close())
   const total = async () =>
-    (await layer.call('admin-list', 'GET', '/api/v1/admin/devices', { admin: true })).json.total_devices
+    (await functions.call('admin-list', 'GET', '/api/v1/admin/devices', { admin: true })).json.total_devices
 
-  it('is answered with the device and a key that opens it', async () => {
+  it('is answered with the device and a key that is accepted', async () => {
     const answer = await register({
-      body: { name: ' greenhouse-1 ', device_type: 'climate', location: 'Greenhouse', surplus: true },
+      body: {
+        name: ' greenhouse-1 ',
+        device_type: 'climate',
+        location: 'Greenhouse',
+        timezone: 'America/New_York',
+        surplus: true,
+      },
     })
     expect(answer.status).toBe(201)
     expect(answer.json).toEqual({
@@ -44,6 +50,7 @@ describe('a registration', () => {
         location: 'Greenhouse',
         firmware_version: null,
         hardware_version: null,
+        timezone: 'America/New_York',
         created_at: '2026-03-01T12:00:00Z',
         updated_at: '2026-03-01T12:00:00Z',
         last_seen: null,
@@ -53,8 +60,8 @@ describe('a registration', () => {
     expect(await status(key)).toMatchObject(device)
   })
 
-  it('of a taken name is refused and leaves the device as it is', async () => {
-    const { id, key } = await layer.register({ name: 'pump', location: 'Cellar' })
+  it('with a taken name is refused, and the existing device stays unchanged', async () => {
+    const { id, key } = await functions.register({ name: 'pump', location: 'Cellar' })
     const before = await total()
     const answer = await register({ body: { name: 'pump ', device_type: 'other', location: 'Roof' } })
     expect(answer.status).toBe(409)
@@ -88,11 +95,12 @@ describe('a registration', () => {
           description: 'x'.repeat(1025),
           location: 7,
           firmware_version: 'x'.repeat(65),
+          timezone: 'Mars/Olympus_Mons',
         },
       },
       422,
       'VALIDATION_FAILED',
-      ['name', 'device_type', 'description', 'location', 'firmware_version'],
+      ['name', 'device_type', 'description', 'location', 'firmware_version', 'timezone'],
     ],
   ])('with %s is refused', async (_what, options, status, code, paths) => {
     const before = await total()
@@ -105,18 +113,25 @@ describe('a registration', () => {
   })
 })
 
-describe('who may register', () => {
-  afterEach(() => layer.close())
+describe('the right to register', () => {
+  afterEach(() => functions.close())
   const body = { name: 'a', device_type: 'sensor' }
 
-  it('is nobody while neither a key nor openness is set', async () => {
+  it('is given to nobody without ENROLLMENT_KEY and OPEN_REGISTRATION', async () => {
     await open({ OPEN_REGISTRATION: 'false' })
     const answer = await register({ body, headers: { 'X-Enrollment-Key': '' }, admin: true })
     expect([answer.status, answer.json.error.code]).toEqual([503, 'ENROLLMENT_DISABLED'])
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
   })
 
-  it('is whoever has one of two enrolment keys', async () => {
+  it('is given to everybody on loopback by default, but not to a web page of another host', async () => {
+    await open({ OPEN_REGISTRATION: '' })
+    const foreign = await register({ body, headers: { Host: 'evil.example:5000' } })
+    expect([foreign.status, foreign.json.error.code]).toEqual([403, 'FORBIDDEN'])
+    expect((await register({ body, headers: { Host: 'localhost:5000' } })).status).toBe(201)
+  })
+
+  it('is given with each of two enrolment keys', async () => {
     const [one, two] = ['first-key-of-many', 'second-key-of-many']
     await open({ OPEN_REGISTRATION: 'false', ENROLLMENT_KEY: `${one}, ${two}` })
     const statuses: number[] = []
@@ -127,7 +142,7 @@ describe('who may register', () => {
     expect([...statuses, (await register({ body })).status]).toEqual([201, 201, 401, 401, 401, 401])
   })
 
-  it('is refused past the limit of failures with a right enrolment key as with a wrong one', async () => {
+  it('is refused after too many failures, with a valid key as with a wrong one', async () => {
     const key = 'a-key-of-many-devices'
     await open({ OPEN_REGISTRATION: 'false', ENROLLMENT_KEY: key, RATE_LIMIT_IP_PER_MINUTE: '3' })
     const statuses: number[] = []
@@ -136,7 +151,7 @@ describe('who may register', () => {
     expect(statuses).toEqual([401, 401, 401, 429, 429])
   })
 
-  it('is limited per address', async () => {
+  it('is limited for each address', async () => {
     await open({ RATE_LIMIT_REGISTER_PER_5_MINUTES: '1' })
     const first = await register({ body })
     expect([first.status, first.headers.get('ratelimit-remaining')]).toEqual([201, '0'])

@@ -1,33 +1,33 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type CallOptions, type Layer, openLayer } from '../../support/layer.ts'
+import { type CallOptions, openFunctions, type TestFunctions } from '../../support/functions.ts'
 import { itIsForActiveDevices } from './refusals.ts'
 
 const noon = Date.parse('2026-03-01T12:00:00Z')
 
-let layer: Layer
+let functions: TestFunctions
 beforeAll(async () => {
   vi.setSystemTime(noon)
-  layer = await openLayer()
+  functions = await openFunctions()
 })
 beforeEach(() => {
   vi.setSystemTime(noon)
 })
 afterAll(async () => {
-  await layer.close()
+  await functions.close()
   vi.useRealTimers()
 })
 
 const status = (options: CallOptions) =>
-  layer.call('devices-status', 'GET', '/api/v1/devices/status', options)
+  functions.call('devices-status', 'GET', '/api/v1/devices/status', options)
 
 const send = (key: string, body: unknown) =>
-  layer.call('telemetry-submit', 'POST', '/api/v1/devices/telemetry', { key, body })
+  functions.call('telemetry-submit', 'POST', '/api/v1/devices/telemetry', { key, body })
 
 describe('the status of a device', () => {
-  itIsForActiveDevices(() => layer, status)
+  itIsForActiveDevices(() => functions, status)
 
-  it('is all that is known of it, and not its key', async () => {
-    const { id, key, name } = await layer.register({ location: 'Roof', firmware_version: '1.2.0' })
+  it('has every documented field, and no key', async () => {
+    const { id, key, name } = await functions.register({ location: 'Roof', firmware_version: '1.2.0' })
     const answer = await status({ key })
     expect(answer.status).toBe(200)
     expect(answer.json).toEqual({
@@ -41,6 +41,7 @@ describe('the status of a device', () => {
         location: 'Roof',
         firmware_version: '1.2.0',
         hardware_version: null,
+        timezone: null,
         created_at: '2026-03-01T12:00:00Z',
         updated_at: '2026-03-01T12:00:00Z',
         last_seen: null,
@@ -51,9 +52,9 @@ describe('the status of a device', () => {
     })
   })
 
-  it('counts the readings of the device alone, and takes them as signs of life', async () => {
-    const { key } = await layer.register()
-    const other = await layer.register()
+  it('counts the readings of this device only, which also make it online', async () => {
+    const { key } = await functions.register()
+    const other = await functions.register()
     await send(key, { data: { a: 1 } })
     await send(key, [{ data: { a: 2 }, timestamp: '2026-03-01T11:00:00Z' }, { data: { a: [] } }])
     await send(other.key, { data: { a: 1 } })
@@ -64,15 +65,15 @@ describe('the status of a device', () => {
     })
   })
 
-  it('is no sign of life itself', async () => {
-    const { key } = await layer.register()
+  it('does not make the device online', async () => {
+    const { key } = await functions.register()
     await status({ key })
     expect((await status({ key })).json.device).toMatchObject({ is_online: false, last_seen: null })
   })
 
-  it("keeps to the device's own limit of silence", async () => {
-    const { id, key } = await layer.register()
-    await layer.call('admin-update', 'PUT', `/api/v1/admin/devices/${id}`, {
+  it('uses the offline_after_s of the device', async () => {
+    const { id, key } = await functions.register()
+    await functions.call('admin-update', 'PUT', `/api/v1/admin/devices/${id}`, {
       admin: true,
       body: { offline_after_s: 10 },
     })

@@ -1,36 +1,36 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type CallOptions, type Layer, openLayer } from '../../support/layer.ts'
+import { type CallOptions, openFunctions, type TestFunctions } from '../../support/functions.ts'
 import { itIsForActiveDevices } from './refusals.ts'
 
 const noon = Date.parse('2026-03-01T12:00:00Z')
 
-let layer: Layer
+let functions: TestFunctions
 beforeAll(async () => {
   vi.setSystemTime(noon)
-  layer = await openLayer()
+  functions = await openFunctions()
 })
 beforeEach(() => {
   vi.setSystemTime(noon)
 })
 afterAll(async () => {
-  await layer.close()
+  await functions.close()
   vi.useRealTimers()
 })
 
 const update = (options: CallOptions) =>
-  layer.call('devices-update', 'PUT', '/api/v1/devices/config', options)
+  functions.call('devices-update', 'PUT', '/api/v1/devices/config', options)
 
 const status = async (key: string) =>
-  (await layer.call('devices-status', 'GET', '/api/v1/devices/status', { key })).json.device
+  (await functions.call('devices-status', 'GET', '/api/v1/devices/status', { key })).json.device
 
-describe('what a device says of itself', () => {
+describe('an update by the device', () => {
   itIsForActiveDevices(
-    () => layer,
+    () => functions,
     (options) => update({ body: { location: 'Roof' }, ...options }),
   )
 
-  it('is answered with the device as it is now, and kept', async () => {
-    const { id, key, name } = await layer.register({ location: 'Cellar', description: 'old' })
+  it('is answered with the changed device, and stored', async () => {
+    const { id, key, name } = await functions.register({ location: 'Cellar', description: 'old' })
     vi.setSystemTime(noon + 60_000)
     const answer = await update({
       key,
@@ -48,6 +48,7 @@ describe('what a device says of itself', () => {
         location: 'Roof',
         firmware_version: '2.0',
         hardware_version: null,
+        timezone: null,
         created_at: '2026-03-01T12:00:00Z',
         updated_at: '2026-03-01T12:01:00Z',
         last_seen: '2026-03-01T12:01:00Z',
@@ -56,9 +57,16 @@ describe('what a device says of itself', () => {
     expect(await status(key)).toMatchObject(answer.json.device)
   })
 
-  it('leaves what it does not name, and what is not its own to say', async () => {
-    const { key, name } = await layer.register({ location: 'Cellar', firmware_version: '1.0' })
-    const body = { hardware_version: 'B', name: 'mine', device_type: 'king', id: 99, offline_after_s: 1 }
+  it('keeps fields that it does not name, and ignores fields that only the admin may change', async () => {
+    const { key, name } = await functions.register({ location: 'Cellar', firmware_version: '1.0' })
+    const body = {
+      hardware_version: 'B',
+      timezone: 'Asia/Tokyo',
+      name: 'mine',
+      device_type: 'king',
+      id: 99,
+      offline_after_s: 1,
+    }
     expect((await update({ key, body })).status).toBe(200)
     expect(await status(key)).toMatchObject({
       name,
@@ -66,12 +74,13 @@ describe('what a device says of itself', () => {
       location: 'Cellar',
       firmware_version: '1.0',
       hardware_version: 'B',
+      timezone: 'Asia/Tokyo',
       offline_after_s: 300,
     })
   })
 
-  it('changes nothing when it says nothing', async () => {
-    const { key } = await layer.register()
+  it('changes nothing when it is empty', async () => {
+    const { key } = await functions.register()
     vi.setSystemTime(noon + 60_000)
     expect((await update({ key, body: {} })).json.device).toMatchObject({
       updated_at: '2026-03-01T12:00:00Z',
@@ -79,18 +88,23 @@ describe('what a device says of itself', () => {
     })
   })
 
-  it('is told to operators, with who said it', async () => {
-    const { id, key } = await layer.register()
+  it('is shown in the events, with the device as its author', async () => {
+    const { id, key } = await functions.register()
     await update({ key, body: { status: 'maintenance', location: 'Roof' } })
     await update({ key, body: { status: 'maintenance' } })
     const { events } = (
-      await layer.call('admin-events', 'GET', `/api/v1/admin/devices/${id}/events`, { admin: true })
+      await functions.call('admin-events', 'GET', `/api/v1/admin/devices/${id}/events`, { admin: true })
     ).json
     const timestamp = '2026-03-01T12:00:00Z'
     expect(events).toEqual([
-      { event: 'status', timestamp, detail: { by: 'device', from: 'active', to: 'maintenance' } },
-      { event: 'updated', timestamp, detail: { by: 'device', fields: ['location'] } },
-      { event: 'registered', timestamp, detail: null },
+      {
+        event: 'status',
+        type: 'device.status',
+        timestamp,
+        detail: { by: 'device', from: 'active', to: 'maintenance' },
+      },
+      { event: 'updated', type: 'device.updated', timestamp, detail: { by: 'device', fields: ['location'] } },
+      { event: 'registered', type: 'device.registered', timestamp, detail: null },
     ])
   })
 
@@ -100,7 +114,7 @@ describe('what a device says of itself', () => {
     ['is no object', [], 422, ['']],
     ['is broken', '{', 400, []],
   ])('is refused when it %s', async (_what, body, code, paths) => {
-    const { key } = await layer.register({ location: 'Cellar' })
+    const { key } = await functions.register({ location: 'Cellar' })
     const answer = await update({ key, body })
     const named = (answer.json.error.details ?? []).map(({ path }: { path: string }) => path)
     expect([answer.status, named.sort()]).toEqual([code, [...paths].sort()])

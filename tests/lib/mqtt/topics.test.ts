@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
-  clientIdPatterns,
+  deviceOfClientId,
   deviceTopics,
   isTopicFilter,
   isTopicName,
   parseDeviceTopic,
-  topicMatches,
+  topicMatcher,
 } from '../../../lib/mqtt/topics.ts'
 
 /** The definition of MQTT 3.1.1 §4.7, level by level and recursively. */
@@ -26,7 +26,7 @@ const filterLevels = fc
   .map(([levels, open]) => (open ? [...levels, '#'] : levels))
 
 describe('device topics', () => {
-  test('are the topic tree of the contract', () => {
+  test('are those of the contract', () => {
     expect(deviceTopics(7)).toEqual({
       telemetryPublish: 'iotflow/devices/7/telemetry',
       statusPublish: 'iotflow/devices/7/status',
@@ -48,7 +48,9 @@ describe('device topics', () => {
     ['iotflow/devices/7/telemetry/a/b', { deviceId: 7, kind: 'telemetry', subtopic: 'a/b' }],
     ['iotflow/devices/7/telemetry/a\nb', { deviceId: 7, kind: 'telemetry', subtopic: 'a\nb' }],
     ['iotflow/devices/7/status/online', { deviceId: 7, kind: 'status', subtopic: 'online' }],
+    ['iotflow/devices/7/status', { deviceId: 7, kind: 'status' }],
     ['iotflow/devices/7/commands/response', { deviceId: 7, kind: 'commands/response' }],
+    ['iotflow/devices/7/commands/c-1/response', { deviceId: 7, kind: 'commands/response', commandId: 'c-1' }],
     ['iotflow/devices/7/config/reported', { deviceId: 7, kind: 'config/reported' }],
     ['iotflow/devices/999999999999999/telemetry', { deviceId: 999999999999999, kind: 'telemetry' }],
   ])('%j is read', (topic, expected) => {
@@ -61,7 +63,8 @@ describe('device topics', () => {
     'iotflow/devices/1000000000000000/telemetry',
     'iotflow/devices/7e2/telemetry',
     'iotflow/devices/7/telemetries',
-    'iotflow/devices/7/status',
+    'iotflow/devices/7/commands//response',
+    'iotflow/devices/7/commands/a/b/response',
     'iotflow/devices/7/status/gone',
     'iotflow/devices/7/status/online/x',
     'iotflow/devices/7/commands',
@@ -122,30 +125,52 @@ describe('matching', () => {
     ['a/+/c', 'a/b/c', true],
     ['a/b', 'a/b/', false],
   ])('%j and %j: %s', (filter, topic, expected) => {
-    expect(topicMatches(filter, topic)).toBe(expected)
+    expect(topicMatcher(filter)(topic)).toBe(expected)
   })
 
-  test('agrees with the definition', () => {
+  test('is equal to the definition', () => {
     fc.assert(
       fc.property(filterLevels, topicLevels, (filter, topic) => {
         const hidden = topic[0]?.startsWith('$') && (filter[0] === '+' || filter[0] === '#')
-        expect(topicMatches(filter.join('/'), topic.join('/'))).toBe(!hidden && naiveMatch(filter, topic))
+        expect(topicMatcher(filter.join('/'))(topic.join('/'))).toBe(!hidden && naiveMatch(filter, topic))
       }),
       { numRuns: 2000 },
     )
   })
 })
 
-test('client ids are the three names of a device, alone or with an ending', () => {
-  expect(clientIdPatterns(7)).toEqual([
-    '7',
-    '7-*',
-    '7_*',
-    'iotflow-device-7',
-    'iotflow-device-7-*',
-    'iotflow-device-7_*',
-    'device_7',
-    'device_7-*',
-    'device_7_*',
-  ])
+describe('a client id', () => {
+  test.each([
+    ['7', 7],
+    ['7-a', 7],
+    ['7_a', 7],
+    ['esp32_7', 7],
+    ['device_7', 7],
+    ['iotflow-device-7-boot3', 7],
+    ['a-7-8', 7],
+    ['x:y.z-7', 7],
+    ['999999999999999', 999_999_999_999_999],
+    [`7-${'x'.repeat(126)}`, 7],
+  ])('%j names device %j', (clientId, deviceId) => {
+    expect(deviceOfClientId(clientId)).toBe(deviceId)
+  })
+
+  test.each([
+    '',
+    'sensor',
+    'esp7',
+    '7a',
+    '07',
+    'a-07-7',
+    '0',
+    '1000000000000000',
+    '7 ',
+    '7/a',
+    '7-é',
+    '7\n',
+    'iotflow-device-',
+    `7-${'x'.repeat(127)}`,
+  ])('%j names none', (clientId) => {
+    expect(deviceOfClientId(clientId)).toBeUndefined()
+  })
 })

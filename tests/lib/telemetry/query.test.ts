@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { csvBytes, toCsv } from '../../../lib/telemetry/query.ts'
+import { AggregateParameters, csvBytes, HistoryParameters, toCsv } from '../../../lib/telemetry/query.ts'
 import type { Reading } from '../../../lib/telemetry/reading.ts'
 
 const readings = fc.array(
@@ -38,5 +38,53 @@ describe('a CSV answer', () => {
     expect(length).toBeGreaterThan(200 * 10_000)
     expect(weighed(all)).toBeGreaterThanOrEqual(length)
     expect(weighed(all)).toBeLessThan(length * 1.2)
+  })
+})
+
+describe('the names of fields in a query', () => {
+  const names = [
+    'relay/0',
+    'LW setpoint (main)',
+    '温度',
+    'PM2.5',
+    'a%b',
+    '°C',
+    '#1',
+    'x@y',
+    'A & B + C',
+    '$cost',
+    'a:b-c_d',
+  ]
+
+  it('are those under which values are stored', () => {
+    expect(HistoryParameters.parse({ fields: names.join(',') }).fields).toEqual(names)
+    for (const field of [...names, '*']) expect(AggregateParameters.parse({ field }).field).toBe(field)
+  })
+
+  it('are composed as those of devices', () => {
+    expect(HistoryParameters.parse({ fields: 'Cafe\u0301' }).fields).toEqual(['Café'])
+    expect(AggregateParameters.parse({ field: 'Cafe\u0301' }).field).toBe('Café')
+  })
+
+  it.each(['a,,b', 'a|s', '_a', ' a', 'a ', '"', 'a\\', 'a\n', 'x'.repeat(129), ','])(
+    'are not %j',
+    (fields) => {
+      expect(HistoryParameters.safeParse({ fields }).success).toBe(false)
+    },
+  )
+
+  it('are at most 64', () => {
+    const some = (count: number) => Array.from({ length: count }, (_, n) => `f${n}`).join(',')
+    expect(HistoryParameters.safeParse({ fields: some(64) }).success).toBe(true)
+    expect(HistoryParameters.safeParse({ fields: some(65) }).success).toBe(false)
+  })
+})
+
+describe('a CSV answer with names in any script', () => {
+  it('quotes what needs it, and keeps every name', () => {
+    const fields = { '温度 (°C)': 1.5, 'LW setpoint (main)': 'a, "b"', 'a%b': true }
+    expect(toCsv([{ time: 0n, fields, metadata: undefined }])).toBe(
+      'timestamp,LW setpoint (main),a%b,温度 (°C)\r\n1970-01-01T00:00:00Z,"a, ""b""",true,1.5\r\n',
+    )
   })
 })

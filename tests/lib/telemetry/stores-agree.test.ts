@@ -2,40 +2,59 @@
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { AppError } from '../../../lib/errors.ts'
 import { createLog } from '../../../lib/log.ts'
-import { openEmbeddedStore } from '../../../lib/telemetry/embedded.ts'
-import { openInfluxStore } from '../../../lib/telemetry/influx.ts'
+import { parseWindow, type WindowLength } from '../../../lib/telemetry/duration.ts'
+import { openEmbedded } from '../../../lib/telemetry/embedded/open.ts'
+import { prepareServer } from '../../../lib/telemetry/embedded/writer.ts'
+import { fills } from '../../../lib/telemetry/fill.ts'
+import { openInfluxStore } from '../../../lib/telemetry/influx/store.ts'
 import type { FieldValue, Reading } from '../../../lib/telemetry/reading.ts'
-import { aggregations, type TelemetryStore, type WriteEntry } from '../../../lib/telemetry/store.ts'
-import { createTelemetry, type Telemetry } from '../../../lib/telemetry/telemetry.ts'
+import {
+  aggregations,
+  type FieldSummary,
+  type TelemetryStore,
+  type WriteEntry,
+} from '../../../lib/telemetry/store.ts'
+import { Telemetry, type WindowQuery } from '../../../lib/telemetry/telemetry.ts'
 import { describeWithInflux, ownBucket } from '../../support/influxdb.ts'
+import { describeWithSqld, startSqld } from '../../support/sqld.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
+import { writeEntry } from '../../support/write-entry.ts'
 
 const log = createLog('silent')
 /** About half a second each; more of them find rarer things. */
 const runs = Number(process.env.PROPERTY_RUNS ?? 30)
 
 const minute = 60_000_000_000n
-const [hour, day] = [60n * minute, 1440n * minute]
-const start = (BigInt(Date.now()) / 86_400_000n - 5n) * day
+const day = 1440n * minute
+/** The clocks of Berlin change 30 h later, at 2026-10-25T01:00Z. */
+const start = BigInt(Date.parse('2026-10-23T19:00:00Z')) * 1_000_000n
 
 // --- What happens to a device -----------------------------------------------------------------------------------
 
 /** Times that meet each other, that lie a nanosecond apart, and that are far from each other. */
 const offset = fc
-  .record({ slot: fc.bigInt({ min: 0n, max: 11n }), near: fc.bigInt({ min: 0n, max: 1n }) })
+  .record({ slot: fc.bigInt({ min: 0n, max: 50n }), near: fc.bigInt({ min: 0n, max: 1n }) })
   .map(({ slot, near }) => slot * 37n * minute + near)
 
-/** Eighths: the sum of any of them is exact in every order. */
 const value: fc.Arbitrary<FieldValue> = fc.oneof(
-  { weight: 3, arbitrary: fc.integer({ min: -8000, max: 8000 }).map((n) => n / 8) },
+  { weight: 2, arbitrary: fc.integer({ min: -40_000_000, max: 40_000_000 }).map((n) => n / 1e6) },
+  // No -0: JSON and line protocol have none.
+  { weight: 1, arbitrary: fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => n + 0) },
+  { weight: 1, arbitrary: fc.constantFrom(1e308, -1e308, 1.7976931348623157e308, 5e-324, 0.1, 34.808643) },
   { weight: 1, arbitrary: fc.boolean() },
   { weight: 1, arbitrary: fc.constantFrom('', 'x', 'on', '21', 'a,"b"\\', '\r\n', '温 🌡') },
 )
-const names = ['t', 'on', 'a.b', 'x-1:y']
+const names = ['t', 'on (main) % °C', 'a.b', 'x-1:y/温度 #1 @&+$']
+const fields = fc.dictionary(fc.constantFrom(...names), value, {
+  minKeys: 1,
+  maxKeys: 4,
+  noNullPrototype: true,
+})
 const reading = fc.record({
   offset,
-  fields: fc.dictionary(fc.constantFrom(...names), value, { minKeys: 1, maxKeys: 4, noNullPrototype: true }),
+  fields,
   metadata: fc.option(
     fc.dictionary(fc.constantFrom('m', 'n'), fc.constantFrom('', '1', 'b "c"'), {
       minKeys: 1,
@@ -104,7 +123,7 @@ const happen = async (store: TelemetryStore, what: ReturnType<typeof happenings>
       await Promise.all(under)
       under = []
     }
-    if (step.kind === 'write') under.push(store.write(step.entry))
+    if (step.kind === 'write') under.push(writeEntry(store, step.entry))
     else await store.remove(step.deviceId, step.range)
   }
   await Promise.all(under)
@@ -122,13 +141,52 @@ const pages = async (telemetry: Telemetry, query: Parameters<Telemetry['history'
   }
 }
 
+/** InfluxDB also has types whose values were all written again: what both know are the times of each name. */
+const byName = (fields: readonly FieldSummary[]) => {
+  const times = new Map<string, { first: bigint; last: bigint }>()
+  for (const { name, first, last } of fields) {
+    const known = times.get(name) ?? { first, last }
+    times.set(name, {
+      first: known.first < first ? known.first : first,
+      last: known.last > last ? known.last : last,
+    })
+  }
+  return times
+}
+
+/** An answer, or the refusal that is one. */
+const settled = (answer: Promise<unknown>) =>
+  answer.catch((error: unknown) => {
+    const { code, details } = error as AppError
+    if (code !== 'NOT_NUMERIC' && code !== 'VALIDATION_FAILED') throw error
+    return { code, details }
+  })
+
+/** With the names in their order, which `toEqual` does not see. */
+const inOrder = (answer: unknown): string =>
+  JSON.stringify(answer, (_key, one: unknown) => (typeof one === 'bigint' ? String(one) : one))
+
+const windows: Pick<WindowQuery, 'window' | 'timezone' | 'fill'>[] = [
+  ...['1m', '1h30m', '24h'].map((window) => ({ window, timezone: 'Europe/Berlin' })),
+  ...['1d', '3d', '1w', '1mo', '1y'].flatMap((window) =>
+    ['UTC', 'Europe/Berlin', 'Asia/Kathmandu'].map((timezone) => ({ window, timezone })),
+  ),
+].map(({ window, timezone }, n) => ({
+  window: parseWindow(window) as WindowLength,
+  timezone,
+  fill: n === 0 ? undefined : [undefined, ...fills][n % 4],
+}))
+
 const whole = { from: start - day, to: start + 3n * day }
+
+type Question = (telemetry: Telemetry, store: TelemetryStore) => Promise<unknown>
 
 const questions = (deviceId: number, suffix: string, part: { from: bigint; to: bigint }) => {
   const [t = '', on = '', ab = ''] = names.map((name) => name + suffix)
-  type Question = (telemetry: Telemetry, store: TelemetryStore) => Promise<unknown>
   const short: Record<string, Question> = {
-    latest: (telemetry) => telemetry.latest(deviceId),
+    latest: (_, store) => store.latest(deviceId, whole.to),
+    'latest of a part': (_, store) => store.latest(deviceId, part.to),
+    fields: async (_, store) => byName(await store.fields(deviceId)),
     count: (telemetry) => telemetry.count(deviceId),
     countDevices: (telemetry) => telemetry.countDevices(),
     countSince: (telemetry) => telemetry.countSince(part.from),
@@ -147,37 +205,48 @@ const questions = (deviceId: number, suffix: string, part: { from: bigint; to: b
   for (const aggregation of aggregations)
     for (const [name, ask] of Object.entries({ whole, part }))
       for (const field of [t, undefined])
-        for (const window of [minute, hour, day, 7n * day])
-          asked[`${aggregation} ${field ?? '*'} ${window} ${name}`] = (telemetry) =>
-            telemetry.aggregate({ deviceId, ...ask, field, aggregation, window })
+        for (const length of windows) {
+          const query = { deviceId, ...ask, ...length, field, aggregation, fillUntil: ask.to }
+          asked[`${aggregation} ${field ?? '*'} ${JSON.stringify(length)} ${name}`] = (telemetry) =>
+            settled(telemetry.aggregate(query))
+        }
   return { short: Object.entries(short), long: Object.entries(asked) }
 }
 
-describeWithInflux('the embedded store and InfluxDB', () => {
+interface Other {
+  readonly store: TelemetryStore
+  end(): Promise<void>
+}
+
+/** @param open a store that is to answer as the embedded store in a file does. */
+const agreesWithFile = (open: () => Promise<Other>) => {
   const ends: (() => Promise<void>)[] = []
   let sides: { store: TelemetryStore; telemetry: Telemetry }[]
   let lastDevice = 0
 
   beforeAll(async () => {
-    const [folder, at] = await Promise.all([temporaryFolder(), ownBucket()])
+    const [folder, other] = await Promise.all([temporaryFolder(), open()])
     const file = join(folder.path, 'telemetry.db')
-    const intake = () => Promise.reject(new Error('nothing comes in here'))
-    const stores = [
-      await openEmbeddedStore({ at: { file }, log, retentionMs: 0 }),
-      openInfluxStore({ at, log }),
-    ]
-    sides = stores.map((store) => ({
+    const unused = () => Promise.reject(new Error('this test writes into the stores directly'))
+    const { store: inFile } = await openEmbedded({ at: { file }, log, retentionMs: 0 })
+    sides = [inFile, other.store].map((store) => ({
       store,
-      telemetry: createTelemetry({ store, intake, directIntake: intake, retentionMs: 0 }),
+      telemetry: new Telemetry({ store, intake: unused, ledger: unused, retentionMs: 0 }),
     }))
-    ends.push(...stores.map((store) => () => store.close()), folder.remove)
+    ends.push(() => inFile.close(), other.end, folder.remove)
   })
   afterAll(async () => {
     for (const end of ends) await end()
   })
 
+  const expectSameAnswer = async (question: string, ask: Question) => {
+    const [one, other] = await Promise.all(sides.map(({ store, telemetry }) => ask(telemetry, store)))
+    expect({ [question]: other }).toEqual({ [question]: one })
+    expect(inOrder(other), question).toBe(inOrder(one))
+  }
+
   it(
-    'answer alike after any life of a device',
+    'after any life of a device',
     async () => {
       let answers = 0
       const some = fc.uniqueArray(fc.nat(questions(0, '', whole).long.length - 1), {
@@ -194,8 +263,7 @@ describeWithInflux('the embedded store and InfluxDB', () => {
           const { short, long } = questions(lastDevice, suffix, part)
           for (const [question, ask] of [...short, ...long.filter((_, n) => chosen.includes(n))]) {
             answers += 1
-            const [one, other] = await Promise.all(sides.map(({ store, telemetry }) => ask(telemetry, store)))
-            expect({ [question]: other }).toEqual({ [question]: one })
+            await expectSameAnswer(question, ask)
           }
         }),
         { numRuns: runs },
@@ -204,4 +272,50 @@ describeWithInflux('the embedded store and InfluxDB', () => {
     },
     20_000 + runs * 5000,
   )
+
+  it('about thousands of readings, of a device that stays and one that moves', async () => {
+    const count = 3000
+    const random = fc.sample(fc.record({ offset: fc.bigInt({ min: 0n, max: 3n * day }), fields }), count)
+    for (const moves of [false, true]) {
+      lastDevice += 1
+      for (let from = 0; from < count; from += 500) {
+        const readings = random.slice(from, from + 500).map(({ offset: at, fields: values }) => ({
+          time: start + at,
+          fields: values,
+          metadata: undefined,
+        }))
+        const place = tags[moves ? Math.min(from / 500, tags.length - 1) : 0] as (typeof tags)[number]
+        const entry = { deviceId: lastDevice, ...place, receivedAt: 1_700_000_000_000 + from, readings }
+        for (const { store } of sides) await writeEntry(store, entry)
+      }
+      const part = { from: start + day / 3n, to: start + 2n * day }
+      const { short, long } = questions(lastDevice, '', part)
+      // Pages of single readings would be thousands of queries.
+      const asked = long.filter(([question]) => !/^history .* [13] /.test(question))
+      for (const [question, ask] of [...short, ...fc.sample(fc.constantFrom(...asked), 40)])
+        await expectSameAnswer(question, ask)
+    }
+  }, 300_000)
+}
+
+describeWithInflux('InfluxDB answers as the embedded store does', () => {
+  agreesWithFile(async () => {
+    const store = openInfluxStore({ connection: await ownBucket(), log })
+    return { store, end: () => store.close() }
+  })
+})
+
+describeWithSqld('a libSQL server answers as the embedded store does', () => {
+  agreesWithFile(async () => {
+    const { url, stop } = await startSqld()
+    await prepareServer(url, undefined)
+    const { store, close } = await openEmbedded({ at: { url, authToken: undefined }, log, retentionMs: 0 })
+    return {
+      store,
+      async end() {
+        await close()
+        await stop()
+      },
+    }
+  })
 })

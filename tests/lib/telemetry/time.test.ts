@@ -1,12 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  formatMillis,
-  formatTime,
-  parseDuration,
-  parseInstant,
-  parseTime,
-} from '../../../lib/telemetry/time.ts'
+import { formatMillis } from '../../../lib/iso-time.ts'
+import { formatTime, parseTime } from '../../../lib/telemetry/time.ts'
 
 const ns = (iso: string, below = 0n) => BigInt(Date.parse(iso)) * 1_000_000n + below
 const lastNs = 2n ** 63n - 1n
@@ -136,50 +131,5 @@ describe('parseTime', () => {
         expect(['bigint', 'undefined']).toContain(typeof parseTime(value))
       }),
     )
-  })
-})
-
-describe('parseDuration', () => {
-  it.each([
-    ['1s', 1_000_000_000n],
-    ['5m', 300_000_000_000n],
-    ['2h', 7_200_000_000_000n],
-    ['1d', 86_400_000_000_000n],
-    ['1w', 604_800_000_000_000n],
-    ['36500d', 36_500n * 86_400_000_000_000n],
-  ])('reads %s', (text, duration) => {
-    expect(parseDuration(text)).toBe(duration)
-  })
-
-  it.each(['0', '0s', '01s', '-1h', '1', 'h', '1.5h', '1 h', '1H', '1y', '36501d', '99999999999s', ''])(
-    'refuses %s',
-    (text) => {
-      expect(parseDuration(text)).toBeUndefined()
-    },
-  )
-})
-
-describe('parseInstant', () => {
-  const now = ns('2026-11-24T08:00:00Z')
-
-  it('reads a time back from now, and whatever names a time', () => {
-    expect(parseInstant('-1h', now)).toBe(now - 3_600_000_000_000n)
-    expect(parseInstant('2026-11-24T08:00:00Z', 0n)).toBe(now)
-    expect(parseInstant('1795507200', 0n)).toBe(now)
-  })
-
-  it('takes the plus that a URL turned into a blank', () => {
-    expect(parseInstant('2026-11-24T10:00:00 02:00', 0n)).toBe(now)
-    expect(parseInstant('2026-11-24 08:00:00', 0n)).toBe(now)
-  })
-
-  it('moves what a store cannot hold to the edge of what it can', () => {
-    expect(parseInstant('9999-12-31T23:59:59Z', now)).toBe(lastNs)
-    expect(parseInstant('1900-01-01', now)).toBe(0n)
-    expect(parseInstant('-36500d', now)).toBe(0n)
-  })
-
-  it.each(['', '-', '-0h', '-1', '--1h', 'yesterday', '1h', 'garbage'])('refuses %s', (text) => {
-    expect(parseInstant(text, now)).toBeUndefined()
   })
 })

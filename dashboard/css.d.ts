@@ -1,0 +1,2 @@
+/** Styles: esbuild puts them into one file. */
+declare module '*.css'

@@ -1,0 +1,69 @@
+/** Calls of AWS services without an SDK: signed requests in the AWS JSON protocol, with retries. */
+import { AwsClient } from 'aws4fetch'
+
+export interface AwsAccess {
+  readonly region: string
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  readonly sessionToken: string | undefined
+}
+
+/** The region and the credentials that Lambda puts into the environment of a function. */
+export const accessOf = (environment: Readonly<Record<string, string | undefined>>): AwsAccess => ({
+  region: environment.AWS_REGION ?? 'us-east-1',
+  accessKeyId: environment.AWS_ACCESS_KEY_ID ?? '',
+  secretAccessKey: environment.AWS_SECRET_ACCESS_KEY ?? '',
+  sessionToken: environment.AWS_SESSION_TOKEN,
+})
+
+/** An answer other than 2xx. The message holds only the operation and the status, because bodies may repeat secrets. */
+export class AwsFault extends Error {
+  override readonly name = 'AwsFault'
+  /** `HTTP_<status>`. */
+  readonly code: string
+  constructor(operation: string, status: number) {
+    super(`${operation}: status ${status}`)
+    this.code = `HTTP_${status}`
+  }
+}
+
+export interface AwsService {
+  /** The service's name in signatures: `ssm`, `sqs`. */
+  readonly service: string
+  readonly endpoint: string
+  /** Version of the JSON protocol. */
+  readonly protocol: '1.0' | '1.1'
+  /** Time for one call with its retries, ms. */
+  readonly timeoutMs: number
+}
+
+/** Retries of a call after 5xx or 429; aws4fetch pauses at most 50 and 100 ms. */
+const retries = 2
+
+/**
+ * @returns a function that calls one operation, such as `AmazonSSM.GetParameters`, and resolves with its answer. It throws
+ * {@link AwsFault}, or the error of the network.
+ */
+export function createAwsCall(
+  { region, accessKeyId, secretAccessKey, sessionToken }: AwsAccess,
+  { service, endpoint, protocol, timeoutMs }: AwsService,
+): <Answer>(operation: string, body: object) => Promise<Answer> {
+  const client = new AwsClient({
+    accessKeyId,
+    secretAccessKey,
+    ...(sessionToken ? { sessionToken } : {}),
+    service,
+    region,
+    retries,
+  })
+  return async <Answer>(operation: string, body: object) => {
+    const response = await client.fetch(endpoint, {
+      method: 'POST',
+      headers: { 'Content-Type': `application/x-amz-json-${protocol}`, 'X-Amz-Target': operation },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(timeoutMs),
+    })
+    if (!response.ok) throw new AwsFault(operation, response.status)
+    return (await response.json()) as Answer
+  }
+}

@@ -1,0 +1,87 @@
+/** Lambda handlers that build their parts on the first call, so that importing a function file has no side effect. */
+import type { APIGatewayProxyEventV2, APIGatewayProxyResultV2, Context } from 'aws-lambda'
+import type { Hono } from 'hono'
+import { handle } from 'hono/aws-lambda'
+import type { HttpEnv } from '../http/context.ts'
+
+/** Builds on the first call and keeps the result; after a failed build the next call tries again. */
+const buildOnce = <T>(build: () => Promise<T>): (() => Promise<T>) => {
+  let built: Promise<T> | undefined
+  return () => {
+    built ??= build().catch((error: unknown) => {
+      built = undefined
+      throw error
+    })
+    return built
+  }
+}
+
+const pendingWork = new Set<() => Promise<void>>()
+
+/**
+ * Registers work that has to finish before each answer of a handler: Lambda may freeze the process after the answer.
+ * @returns a function that removes the work again.
+ */
+export function beforeEachAnswer(work: () => Promise<void>): () => void {
+  pendingWork.add(work)
+  return () => void pendingWork.delete(work)
+}
+
+const finishPendingWork = async () => {
+  if (pendingWork.size > 0) await Promise.all([...pendingWork].map((work) => work()))
+}
+
+/** The context that Lambda passes with each event. */
+export interface EventContext {
+  /** `arn:<partition>:lambda:<region>:<account>:function:<name>` */
+  readonly invokedFunctionArn: string
+}
+
+/** A Lambda handler of events that are not HTTP requests. */
+export function eventHandler<Event, Answer>(
+  build: () => Promise<(event: Event, context?: EventContext) => Promise<Answer>>,
+): (event: Event, context?: EventContext) => Promise<Answer> {
+  const built = buildOnce(build)
+  return async (event, context) => {
+    try {
+      return await (await built())(event, context)
+    } finally {
+      await finishPendingWork()
+    }
+  }
+}
+
+/** A Lambda handler of HTTP requests, which also hands its app to the Node server and to tests. */
+export interface HttpHandler {
+  (event: APIGatewayProxyEventV2, context: Context): Promise<APIGatewayProxyResultV2>
+  /** The app, built on the first call and kept. */
+  app(): Promise<Hono<HttpEnv>>
+}
+
+/** Renames methods that `Request` cannot carry, so that they get the answer of any other unknown method. */
+const withAllowedMethod = (event: APIGatewayProxyEventV2): APIGatewayProxyEventV2 => {
+  const { http } = event.requestContext
+  if (!/^(?:CONNECT|TRACE|TRACK)$/i.test(http.method)) return event
+  return {
+    ...event,
+    requestContext: { ...event.requestContext, http: { ...http, method: `X-${http.method}` } },
+  }
+}
+
+export function httpHandler(build: () => Promise<Hono<HttpEnv>>): HttpHandler {
+  const app = buildOnce(build)
+  // Hono and the type package describe the same event, but differ in its optional fields.
+  type HonoEvent = Parameters<ReturnType<typeof handle>>[0]
+  const handler = async (event: APIGatewayProxyEventV2, context: Context) => {
+    try {
+      const answer = handle(await app())
+      return (await answer(
+        withAllowedMethod(event) as unknown as HonoEvent,
+        context,
+      )) as APIGatewayProxyResultV2
+    } finally {
+      await finishPendingWork()
+    }
+  }
+  return Object.assign(handler, { app })
+}

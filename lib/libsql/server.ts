@@ -1,0 +1,91 @@
+/**
+ * A client of a libSQL server: every request ends in time, a server that does not answer is UNAVAILABLE, and this process
+ * writes one statement or batch at a time.
+ */
+import { type Client, type Config, createClient, type InStatement } from '@libsql/client'
+import pTimeout from 'p-timeout'
+import { AppError, errorCode } from '../errors.ts'
+
+/** The reason why the server is unavailable: `NETWORK_ECONNREFUSED`, `HTTP_503`. */
+class ServerFault extends Error {
+  override readonly name = 'ServerFault'
+  readonly code: string
+  constructor(code: string) {
+    super(`libSQL server: ${code}`)
+    this.code = code
+  }
+}
+
+/** Time for one request, ms; below the 10 s that a function has. */
+const requestTimeoutMs = 5000
+
+/** Time that a write waits for the writes before it, ms. */
+const writeTurnTimeoutMs = 4000
+
+const unavailable = (code: string) =>
+  new AppError('UNAVAILABLE', 'The database cannot be used at the moment.', {
+    retryAfterS: 2,
+    cause: new ServerFault(code),
+  })
+
+/** The code of a failed `fetch`; a time-out has only its name. */
+const networkCode = (error: unknown): string => {
+  const name = error instanceof Error ? error.name : 'UNKNOWN'
+  return `NETWORK_${(errorCode(error) ?? name).toUpperCase()}`
+}
+
+/** @throws {AppError} UNAVAILABLE when the server does not answer within 5 s, or answers 5xx. */
+async function serverFetch(request: Request): Promise<Response> {
+  const signal = AbortSignal.any([request.signal, AbortSignal.timeout(requestTimeoutMs)])
+  const response = await fetch(request, { signal }).catch((error: unknown) => {
+    throw unavailable(networkCode(error))
+  })
+  if (response.status >= 500) throw unavailable(`HTTP_${response.status}`)
+  return response
+}
+
+/** Settles with the last write of this process to each server, by URL. */
+const lastWrites = new Map<string, Promise<unknown>>()
+
+/** @throws {AppError} UNAVAILABLE when the writes before it take too long. */
+const afterEarlierWrites = <T>(url: string, write: () => Promise<T>): Promise<T> => {
+  const earlier = lastWrites.get(url) ?? Promise.resolve()
+  const written = pTimeout(earlier, {
+    milliseconds: writeTurnTimeoutMs,
+    fallback: () => {
+      throw unavailable('WRITES_WAIT')
+    },
+  }).then(write)
+  // A write that timed out here leaves the earlier ones running, so the next write waits for both. Results are dropped:
+  // each would hold all results before it.
+  const settled = Promise.allSettled([earlier, written]).then(() => undefined)
+  lastWrites.set(url, settled)
+  return written
+}
+
+const writeWords = /\b(?:insert|update|delete|replace)\b/i
+
+/** False for every statement that may write. */
+const onlyReads = (statement: InStatement | [string, unknown?]): boolean => {
+  const sql =
+    typeof statement === 'string' ? statement : Array.isArray(statement) ? statement[0] : statement.sql
+  return /^\s*(?:select|pragma)\b/i.test(sql) || (/^\s*with\b/i.test(sql) && !writeWords.test(sql))
+}
+
+/**
+ * Opens a client whose writes wait here for each other. The server has one writer, and writes that wait at the server take
+ * processor time from the running one: ten writes at once after a pause kept two cores busy for ten seconds and more.
+ */
+export function openServer(config: Omit<Config, 'fetch'>): Client {
+  const client = createClient({ ...config, fetch: serverFetch })
+  const [execute, batch] = [client.execute.bind(client), client.batch.bind(client)]
+  client.execute = (statement: InStatement, args?: Parameters<Client['execute']>[1]) => {
+    const run = () => (typeof statement === 'string' ? execute(statement, args) : execute(statement))
+    return onlyReads(statement) ? run() : afterEarlierWrites(config.url, run)
+  }
+  client.batch = (statements, mode) => {
+    const run = () => batch(statements, mode)
+    return statements.every(onlyReads) ? run() : afterEarlierWrites(config.url, run)
+  }
+  return client
+}

@@ -1,0 +1,1 @@
+ALTER TABLE `deleted_devices` ADD `timezone` text;

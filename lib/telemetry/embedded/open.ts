@@ -1,0 +1,42 @@
+/** Opens the embedded database with its store and its ledger. */
+import type { BatchWriter } from '../intake/spool-fallback.ts'
+import { EmbeddedDatabase } from './database.ts'
+import { Ledger } from './ledger.ts'
+import { Pruning, type PruningOptions } from './pruning.ts'
+import { EmbeddedSpool, type EmbeddedSpoolOptions } from './spool.ts'
+import { EmbeddedStore } from './store.ts'
+import type { DatabaseOptions } from './writer.ts'
+
+export type EmbeddedOptions = DatabaseOptions & PruningOptions
+
+export interface Embedded {
+  readonly store: EmbeddedStore
+  readonly ledger: Ledger
+  /** Writes readings, their keys and their account in one transaction. */
+  readonly writer: BatchWriter
+  spool(options: EmbeddedSpoolOptions): EmbeddedSpool
+  /** Sets the mark of the file; see `local/database-marks.ts`. @throws {AppError} UNAVAILABLE */
+  setMark(mark: number): Promise<void>
+  close(): Promise<void>
+}
+
+/** @throws {StoreFault} when the file cannot be opened. */
+export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
+  const database = await EmbeddedDatabase.open(options)
+  const pruning = options.readOnly ? undefined : new Pruning(database, options)
+  return {
+    store: new EmbeddedStore(database),
+    ledger: new Ledger(database, options.now),
+    writer: {
+      batchesAhead: database.writer.batchesAhead,
+      deliver: (batch) => database.writer.deliver('readings', batch),
+    },
+    spool: (spoolOptions) => new EmbeddedSpool(database, spoolOptions),
+    setMark: (mark) => database.writer.change('mark', { mark }),
+    async close() {
+      const closed = database.close()
+      await pruning?.close()
+      await closed
+    },
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * Brings messages from a Mosquitto to the functions of the rules. The broker gets its PUBACK when a message is durable here;
+ * until then it sends the message again, over a persistent session, to this process or the next one.
+ */
+import { LRUCache } from 'lru-cache'
+import type { IPublishPacket } from 'mqtt-packet'
+import pRetry from 'p-retry'
+import pTimeout from 'p-timeout'
+import type { MqttConnection } from '../../../lib/config.ts'
+import { parseDeviceTopic } from '../../../lib/mqtt/topics.ts'
+import type { RuleMessage, TopicRule } from '../rules.ts'
+import { Acknowledgements, fingerprintOf } from './acknowledgements.ts'
+import { BridgeConnection } from './connection.ts'
+
+export interface BridgeOptions extends MqttConnection {
+  /** Client id, which names the bridge's session: one process at a time may use it. */
+  readonly clientId?: string
+  readonly rules: readonly TopicRule[]
+  /** Resolves when the message is durable; when it rejects it is called again. */
+  invoke(functionName: string, event: Record<string, unknown>): Promise<void>
+  nextMessageId(): string
+  /** Arrival time of a message, ms since the epoch. */
+  arrival(): number
+  /** Called for each message of this device. */
+  onTraffic?(deviceId: number): void
+  log(level: 'info' | 'warn' | 'error', msg: string, fields?: Record<string, unknown>): void
+  /** Messages in progress; when there are as many, the bridge stops reading. 1–65535. */
+  readonly maxInProgress?: number
+  /** Pauses between tries, of a connection and of a message: the first and the longest, ms. */
+  readonly retryMs?: { readonly first: number; readonly longest: number }
+}
+
+export interface Bridge {
+  connected(): boolean
+  /** Resolves when it is connected for the first time and has subscribed. */
+  readonly ready: Promise<void>
+  /** Stops reading, waits up to 3 s for messages in progress, acknowledges those, and disconnects. The session stays. */
+  close(): Promise<void>
+}
+
+/** What the bridge knows about a topic. */
+interface Route {
+  readonly deviceId: number | undefined
+  /** Mosquitto allows devices their own topics only, so the topic names the client. */
+  readonly clientId: string
+  /** A status stays retained at the broker; other messages do not. */
+  readonly isStatus: boolean
+  readonly rules: readonly TopicRule[]
+}
+
+const closeWaitMs = 3000
+/** Topics whose routes are remembered: matching costs 0.75 µs a message, the look-up 0.03 µs. */
+const rememberedTopics = 20_000
+
+/** The filters of the rules. In MQTT `a/#` matches `a` too: a second subscription could deliver those messages twice. */
+const subscriptionsFor = (rules: readonly TopicRule[]): string[] => {
+  const filters = rules.map(({ filter }) => filter)
+  return filters.filter((filter) => !filters.includes(`${filter}/#`))
+}
+
+export function startBridge(options: BridgeOptions): Bridge {
+  return new MosquittoBridge(options)
+}
+
+class MosquittoBridge implements Bridge {
+  readonly ready: Promise<void>
+  private readonly options: BridgeOptions
+  private readonly maxInProgress: number
+  private readonly retryMs: { readonly first: number; readonly longest: number }
+  private readonly rules: readonly TopicRule[]
+  private readonly routes = new LRUCache<string, Route>({ max: rememberedTopics })
+  private readonly connection: BridgeConnection
+  private readonly acknowledgements: Acknowledgements
+  private readonly closing = new AbortController()
+  private inProgress = 0
+  private onIdle = () => {}
+
+  constructor(options: BridgeOptions) {
+    this.options = options
+    this.maxInProgress = options.maxInProgress ?? 2000
+    this.retryMs = options.retryMs ?? { first: 500, longest: 15_000 }
+    // Only AWS IoT Core publishes on topics that begin with `$`.
+    this.rules = options.rules.filter(({ filter }) => !filter.startsWith('$'))
+    this.acknowledgements = new Acknowledgements((bytes) => this.connection.write(bytes), this.maxInProgress)
+    let onSubscribed = () => {}
+    this.ready = new Promise((resolve) => {
+      onSubscribed = resolve
+    })
+    this.connection = new BridgeConnection({
+      url: options.url,
+      username: options.username,
+      password: options.password,
+      clientId: options.clientId ?? 'iotflow-bridge',
+      filters: subscriptionsFor(this.rules),
+      receiveMaximum: Math.min(this.maxInProgress, 65_535),
+      retryMs: this.retryMs,
+      onPublish: (packet) => this.accept(packet),
+      onNewSession: () => this.acknowledgements.forgetSession(),
+      onSubscribed,
+      log: options.log,
+    })
+  }
+
+  connected(): boolean {
+    return this.connection.connected()
+  }
+
+  async close(): Promise<void> {
+    this.closing.abort()
+    this.connection.pause()
+    if (this.inProgress > 0) {
+      const idle = new Promise<void>((resolve) => {
+        this.onIdle = resolve
+      })
+      await pTimeout(idle, { milliseconds: closeWaitMs, fallback: () => undefined })
+    }
+    this.acknowledgements.flush()
+    this.connection.resume()
+    // A new connection of this client id ends this one: what the broker has not read by then would be lost.
+    await this.connection.flush()
+    await this.connection.close()
+  }
+
+  private accept(packet: IPublishPacket): void {
+    // The broker keeps it, for the next process.
+    if (this.closing.signal.aborted) return
+    const { topic, qos, messageId: id = 0 } = packet
+    const payload = Buffer.from(packet.payload as Buffer)
+    const route = this.routeOf(topic)
+    if (packet.retain && !this.acceptRetained(topic, payload, route)) {
+      if (qos > 0) this.acknowledgements.acknowledge(id)
+      return
+    }
+    if (qos === 0) {
+      this.store(route, packet, payload, () => {})
+      return
+    }
+    const { acknowledgements } = this
+    const message = acknowledgements.begin(id, fingerprintOf(topic, payload), packet.dup)
+    if (message === undefined) return
+    this.store(route, packet, payload, () => acknowledgements.complete(id, message))
+  }
+
+  /** Clears a retained message at the broker. @returns false when it is no message for the rules. */
+  private acceptRetained(topic: string, payload: Buffer, { isStatus }: Route): boolean {
+    // Over MQTT 3.1.1 only old messages carry the flag: those that a new subscription brings.
+    if (this.connection.version() === 4) return false
+    if (isStatus) return true
+    // An empty message clears a retained one: it is the device's, or the echo of the next line.
+    if (payload.length === 0) return false
+    // Mosquitto's rights cannot forbid to retain telemetry, and nobody else would remove it.
+    this.connection.send({ cmd: 'publish', topic, payload: '', qos: 0, dup: false, retain: true })
+    return true
+  }
+
+  private routeOf(topic: string): Route {
+    let route = this.routes.get(topic)
+    if (route === undefined) {
+      const device = parseDeviceTopic(topic)
+      route = {
+        deviceId: device?.deviceId,
+        clientId: device === undefined ? '' : String(device.deviceId),
+        isStatus: device?.kind === 'status',
+        rules: this.rules.filter((rule) => rule.matches(topic)),
+      }
+      this.routes.set(topic, route)
+    }
+    return route
+  }
+
+  private store(route: Route, packet: IPublishPacket, payload: Buffer, onDurable: () => void): void {
+    const { clientId, deviceId, rules } = route
+    const message: RuleMessage = {
+      topic: packet.topic,
+      payload,
+      clientId,
+      receivedAt: this.options.arrival(),
+      messageId: this.options.nextMessageId(),
+      correlationData: packet.properties?.correlationData,
+    }
+    if (deviceId !== undefined) this.options.onTraffic?.(deviceId)
+    this.inProgress += 1
+    if (this.inProgress >= this.maxInProgress) this.connection.pause()
+    const [only] = rules
+    const stored: Promise<unknown> =
+      only !== undefined && rules.length === 1
+        ? this.invoke(only, message)
+        : Promise.all(rules.map((rule) => this.invoke(rule, message)))
+    stored.then(
+      () => {
+        onDurable()
+        this.readOn()
+      },
+      () => this.readOn(),
+    )
+  }
+
+  private invoke(rule: TopicRule, message: RuleMessage): Promise<void> {
+    const retry = (error: unknown) => this.retry(rule, message, error)
+    try {
+      return this.options.invoke(rule.functionName, rule.event(message)).catch(retry)
+    } catch (error) {
+      return retry(error)
+    }
+  }
+
+  /** Calls the function until the message is durable. Rejects when the bridge closes before. */
+  private async retry(rule: TopicRule, message: RuleMessage, first: unknown): Promise<void> {
+    const { invoke, log } = this.options
+    const onFailure = (error: unknown): never => {
+      log('warn', 'mqtt message not stored yet', { topic: message.topic.slice(0, 200), error })
+      // A plain Error, because p-retry gives up on a TypeError.
+      throw new Error('not stored', { cause: error })
+    }
+    let isStored = false
+    await pRetry(
+      async (attempt) => {
+        if (attempt === 1) onFailure(first)
+        await invoke(rule.functionName, rule.event(message)).catch(onFailure)
+        isStored = true
+      },
+      {
+        retries: Number.POSITIVE_INFINITY,
+        minTimeout: this.retryMs.first,
+        maxTimeout: this.retryMs.longest,
+        randomize: true,
+        signal: this.closing.signal,
+      },
+    ).catch((error: unknown) => {
+      // p-retry rejects when the bridge closes during an attempt that succeeds: the message is stored all the same.
+      if (!isStored) throw error
+    })
+  }
+
+  private readOn(): void {
+    this.inProgress -= 1
+    if (this.inProgress < this.maxInProgress * 0.8 && !this.closing.signal.aborted) this.connection.resume()
+    if (this.inProgress === 0) this.onIdle()
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * The two builds of every function. `dist/cloud` is deployed: it speaks libSQL over HTTP and holds nothing native. `dist/local` is
+ * loaded by serverless-offline: it imports the native libSQL client from node_modules.
+ */
+import { execFile } from 'node:child_process'
+import { watch } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { type BuildOptions, build, context, type Plugin } from 'esbuild'
+import { root } from '../lib/root.ts'
+import { type FunctionTable, loadFunctionTable } from '../local/function-table.ts'
+import { asksForHelp, parseOptions, runCommand } from './command.ts'
+import { buildDashboard } from './dashboard.mjs'
+
+const rootFolder = fileURLToPath(root)
+const run = promisify(execFile)
+
+/** Loads the secrets of a deployed function into the environment before the first call. */
+const withSecrets = `
+import { loadSecrets } from './lib/lambda/secrets.ts'
+await loadSecrets(process.env)
+`
+
+/**
+ * The gateways send what fits no route to one function: also a path with a slash at its end, and HEAD. That function gets the
+ * apps of all others, each loaded when a request needs it.
+ */
+const withRoutes = (functions: FunctionTable) => `
+import { configure } from './lib/runtime.ts'
+configure({ routes: [${functions.routes
+  .map(
+    ({ method, path, functionName }) =>
+      `{ method: '${method}', path: '${path}', app: async () => (await import('./${functions.file(functionName)}')).handler.app() }`,
+  )
+  .join(',\n')}] })
+`
+
+const entryOf = (functions: FunctionTable, name: string) =>
+  `${name === functions.fallback ? withRoutes(functions) : ''}export { handler } from './${functions.file(name)}'\n`
+
+/** Resolves `function:<name>` to a generated entry. @param start the code in front of each. */
+const functionEntries = (functions: FunctionTable, start = ''): Plugin => ({
+  name: 'function-entries',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^function:/ }, ({ path }) => ({
+      path: path.slice('function:'.length),
+      namespace: 'function',
+    }))
+    onLoad({ filter: /.*/, namespace: 'function' }, ({ path }) => ({
+      contents: `${start}${entryOf(functions, path)}`,
+      loader: 'ts',
+      resolveDir: rootFolder,
+    }))
+  },
+})
+
+const entryPoints = (functions: FunctionTable) =>
+  functions.names.map((name) => ({ in: `function:${name}`, out: name }))
+
+const shared = {
+  absWorkingDir: rootFolder,
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  outExtension: { '.js': '.mjs' },
+  mainFields: ['module', 'main'],
+  sourcemap: 'linked',
+  sourcesContent: false,
+  logLevel: 'warning',
+  // Some dependencies are CommonJS and load modules of Node with require().
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
+  },
+} satisfies BuildOptions
+
+/**
+ * The OpenAPI document as JSON, from a process of its own: it loads the functions, which a build does not, so that
+ * `npm run dev` also starts with a function that cannot be built.
+ */
+const openApiText = async (): Promise<string> => {
+  const program = ['scripts/run.mjs', 'scripts/openapi-document.ts']
+  const { stdout } = await run(process.execPath, program, { cwd: rootFolder, maxBuffer: 16_000_000 })
+  return JSON.stringify(JSON.parse(stdout))
+}
+
+/** Both folders are two levels below the root. */
+const definitions = (openApi: string) => ({
+  pathFromBundleToRoot: '"../../"',
+  bundledOpenApi: openApi,
+})
+
+const cloudOptions = async (functions: FunctionTable): Promise<BuildOptions> => ({
+  ...shared,
+  define: { ...definitions(await openApiText()), isCloudBundle: 'true' },
+  entryPoints: entryPoints(functions),
+  outdir: 'dist/cloud',
+  target: 'node22',
+  minify: true,
+  metafile: true,
+  alias: {
+    '@libsql/client': '@libsql/client/http',
+    // Its build for Node brings 48 KB of WebSocket along, which a client over HTTP never opens.
+    '@libsql/isomorphic-ws': './node_modules/@libsql/isomorphic-ws/web.mjs',
+    '@redis/client': './lib/http/limit/no-redis.ts',
+  },
+  plugins: [functionEntries(functions, withSecrets)],
+})
+
+const localOptions = async (functions: FunctionTable): Promise<BuildOptions> => ({
+  ...shared,
+  // Without a document the other functions still run: esbuild prints the error of a source.
+  define: definitions(await openApiText().catch(() => 'undefined')),
+  entryPoints: [
+    ...entryPoints(functions),
+    { in: 'lib/telemetry/embedded/worker.ts', out: 'embedded-worker' },
+  ],
+  outdir: 'dist/local',
+  // Modules that several functions share become files of their own.
+  splitting: true,
+  target: 'node20',
+  external: ['@libsql/client', 'libsql'],
+  plugins: [functionEntries(functions)],
+})
+
+/** Builds `dist/cloud`. @returns the bytes of each function's bundle by its name. */
+export async function buildCloud(): Promise<ReadonlyMap<string, number>> {
+  const functions = await loadFunctionTable()
+  await buildDashboard()
+  await rm(`${rootFolder}dist/cloud`, { recursive: true, force: true })
+  const { metafile } = await build(await cloudOptions(functions))
+  return new Map(
+    Object.entries(metafile?.outputs ?? {})
+      .filter(([file]) => file.endsWith('.mjs'))
+      .map(([file, { bytes }]) => [file.replace(/^.*\/|\.mjs$/g, ''), bytes]),
+  )
+}
+
+/** Builds `dist/local`. */
+export async function buildLocal(): Promise<void> {
+  await buildDashboard()
+  await build(await localOptions(await loadFunctionTable()))
+}
+
+/** A change in one of these folders starts another build. */
+const sources = ['dashboard', 'functions', 'lib']
+/** An editor writes a file in several steps: the build waits until they are over, ms. */
+const settleMs = 30
+
+/**
+ * Builds `dist/local` now and after every change of a source. The watch mode of esbuild polls the files, and would see a
+ * change up to 2 s late.
+ * @param onBuilt called after each build without errors; esbuild prints the errors.
+ * @returns a function that ends the watching.
+ */
+export async function watchLocal(onBuilt: () => void): Promise<() => Promise<void>> {
+  const builder = await context(await localOptions(await loadFunctionTable()))
+  let building: Promise<void> = Promise.resolve()
+  const rebuild = () => {
+    building = building
+      .then(buildDashboard)
+      .then(() => builder.rebuild())
+      .then(onBuilt, () => undefined)
+    return building
+  }
+  let timer: NodeJS.Timeout | undefined
+  const watchers = sources.map((folder) =>
+    watch(`${rootFolder}${folder}`, { recursive: true }, () => {
+      clearTimeout(timer)
+      timer = setTimeout(rebuild, settleMs)
+    }),
+  )
+  await rebuild()
+  return async () => {
+    clearTimeout(timer)
+    for (const watcher of watchers) watcher.close()
+    await building
+    await builder.dispose()
+  }
+}
+
+const help = `Builds every function.
+
+  npm run build              writes dist/cloud, which is deployed, and dist/local, which npm run dev serves
+  npm run build -- --help    prints this help
+`
+
+export const main = () =>
+  runCommand(async () => {
+    if (asksForHelp(process.argv.slice(2))) {
+      process.stdout.write(help)
+      return 0
+    }
+    parseOptions({ options: {} })
+    const started = performance.now()
+    const sizes = await buildCloud()
+    await buildLocal()
+    for (const [name, bytes] of sizes)
+      process.stdout.write(`  ${name.padEnd(28)} ${String(Math.round(bytes / 1024)).padStart(6)} KB\n`)
+    process.stdout.write(
+      `${sizes.size} functions in dist/cloud and dist/local, ${Math.round(performance.now() - started)} ms.\n`,
+    )
+    return 0
+  })

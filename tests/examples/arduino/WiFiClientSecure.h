@@ -1,0 +1,7 @@
+#pragma once
+#include "WiFi.h"
+
+struct Client {};
+struct WiFiClientSecure : Client {
+  void setCACert(const char *) {}
+};

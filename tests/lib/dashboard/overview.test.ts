@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { MinuteCounts } from '../../../lib/dashboard/minute-counts.ts'
+import { Overview } from '../../../lib/dashboard/overview.ts'
+import { Refreshed } from '../../../lib/dashboard/refreshed.ts'
+import * as runtime from '../../../lib/runtime.ts'
+import { openFunctions, type TestFunctions } from '../../support/functions.ts'
+
+let functions: TestFunctions
+beforeAll(async () => {
+  functions = await openFunctions()
+})
+afterAll(() => functions.close())
+
+const overviewWith = async (minutes: MinuteCounts) =>
+  new Overview({
+    devices: await runtime.devices(),
+    telemetry: await runtime.telemetry(),
+    deadLetters: await runtime.deadLetters(),
+    messenger: undefined,
+    brokerKind: 'none',
+    connections: () => 3,
+    minutes,
+    exact: true,
+    background: true,
+  })
+
+it('has what arrived in the hour before the process began, and what the process saw itself', async () => {
+  const { key } = await functions.register()
+  const send = (body: unknown) =>
+    functions.call('telemetry-submit', 'POST', '/api/v1/telemetry', { key, body })
+  await send([{ values: { t: 1 } }, { values: { t: 2 }, age_ms: 1000 }])
+  const minutes = new MinuteCounts(() => Date.now() + 1)
+  // This process sees it: the store must not count it again.
+  await send({ t: 3 })
+  const overview = await overviewWith(minutes)
+  await vi.waitFor(async () => {
+    const { messages_per_minute: found } = await overview.read()
+    expect(found?.reduce((sum, { stored }) => sum + stored, 0)).toBe(2)
+  })
+  const { accounting, broker, messages_per_minute: list } = await overview.read()
+  expect(list).toHaveLength(60)
+  expect(accounting).toMatchObject({ received: 3, stored: 3, difference: 0 })
+  expect(broker).toEqual({ kind: 'none', connected: false, connections: 3 })
+})
+
+describe('a number that is counted now and then', () => {
+  const counter = (background: boolean, waits: readonly Promise<unknown>[] = []) => {
+    const state = { counts: 0, failing: false }
+    const refreshed = new Refreshed({
+      everyMs: 1000,
+      background,
+      async count() {
+        state.counts += 1
+        const { counts } = state
+        await waits[counts - 1]
+        if (state.failing) throw new Error('down')
+        return counts
+      },
+    })
+    return { state, refreshed }
+  }
+
+  it('is counted once for all who ask, and anew after its time', async () => {
+    vi.setSystemTime(0)
+    const { refreshed } = counter(false)
+    expect(await Promise.all([refreshed.read(), refreshed.read(), refreshed.readSoon()])).toEqual([1, 1, 1])
+    vi.setSystemTime(999)
+    expect(await refreshed.read()).toBe(1)
+    vi.setSystemTime(1000)
+    expect(await refreshed.read()).toBe(2)
+    // The clock was set back.
+    vi.setSystemTime(-5000)
+    expect(await refreshed.read()).toBe(3)
+    vi.useRealTimers()
+  })
+
+  it('is the last one while a new one takes long, and unknown while the first one does', async () => {
+    vi.setSystemTime(0)
+    let resolve = () => {}
+    const promise = new Promise<void>((done) => {
+      resolve = done
+    })
+    const never = new Promise(() => undefined)
+    const { refreshed } = counter(true, [promise, never])
+    expect(await refreshed.readSoon()).toBeUndefined()
+    const first = refreshed.read()
+    resolve()
+    expect(await first).toBe(1)
+    vi.setSystemTime(3_600_000)
+    expect(await refreshed.read()).toBe(1)
+    vi.useRealTimers()
+  })
+
+  it('is asked for seldom, too, where it cannot be counted', async () => {
+    vi.setSystemTime(0)
+    const { state, refreshed } = counter(true)
+    state.failing = true
+    await expect(refreshed.read()).rejects.toThrow('down')
+    await expect(refreshed.read()).rejects.toThrow('down')
+    expect(state.counts).toBe(1)
+    vi.setSystemTime(1000)
+    state.failing = false
+    expect(await refreshed.read()).toBe(2)
+    vi.useRealTimers()
+  })
+})

@@ -1,0 +1,78 @@
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { loadConfig } from '../../lib/config.ts'
+import * as runtime from '../../lib/runtime.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>
+beforeEach(async () => {
+  folder = await temporaryFolder()
+})
+afterEach(async () => {
+  await runtime.close()
+  await folder.remove()
+})
+
+const configure = (settings: Record<string, string> = {}, more: Partial<runtime.RuntimeOverrides> = {}) =>
+  runtime.configure({
+    config: loadConfig({ DATA_DIR: folder.path, LOG_LEVEL: 'silent', ...settings }),
+    ...more,
+  })
+
+it('builds a service once, whoever asks', async () => {
+  configure()
+  const [one, other] = await Promise.all([runtime.devices(), runtime.devices()])
+  expect(one).toBe(other)
+  expect(await runtime.registry()).toBe(await runtime.registry())
+})
+
+it('builds a service again after it could not be built', async () => {
+  configure({ DATABASE_URL: `file:${folder.path}/missing/registry.db` })
+  const first = runtime.registry()
+  await expect(first).rejects.toThrow()
+  const second = runtime.registry()
+  expect(second).not.toBe(first)
+  await expect(second).rejects.toThrow()
+})
+
+it('takes no overrides after its first use, and forgets them when it is closed', async () => {
+  const routes = [{ method: 'GET', path: '/a' }]
+  configure({ STAGE: 'dev' }, { routes })
+  expect(runtime.config().stage).toBe('dev')
+  expect(runtime.routes()).toBe(routes)
+  expect(() => configure()).toThrow()
+  await runtime.close()
+  expect(runtime.routes()).toEqual([])
+  configure()
+  expect(runtime.config().stage).toBe('local')
+})
+
+it('closes what it has built, and nothing twice', async () => {
+  configure()
+  const { db } = await runtime.registry()
+  await runtime.close()
+  await expect(db.$client.execute('SELECT 1')).rejects.toThrow()
+  await runtime.close()
+})
+
+it('has neither messenger nor accounts without a broker', async () => {
+  configure({ MQTT_URL: 'none' })
+  expect(runtime.messenger()).toBeUndefined()
+  expect(await runtime.accounts()).toBeUndefined()
+  expect(runtime.brokerKind()).toBe('none')
+})
+
+it('tells the ports that the embedded broker really has', () => {
+  configure(
+    { IOT_ENDPOINT: 'http://127.0.0.1:1', MQTT_PORT: '0' },
+    {
+      mqttPorts: () => ({ mqtt: 40_001, mqttTls: undefined, mqttWs: 40_002 }),
+    },
+  )
+  expect(runtime.brokerAddress('gateway.local')).toEqual({
+    host: 'gateway.local',
+    port: 40_001,
+    tlsPort: null,
+    alpn: null,
+    webSocketUrl: 'ws://gateway.local:40002/mqtt',
+  })
+})

@@ -1,0 +1,42 @@
+/** The embedded store, ledger and spool on a libSQL server instead of a file. */
+import { createLog } from '../../../../lib/log.ts'
+import { openEmbedded } from '../../../../lib/telemetry/embedded/open.ts'
+import { prepareServer } from '../../../../lib/telemetry/embedded/writer.ts'
+import { Intake } from '../../../../lib/telemetry/intake/intake.ts'
+import { intakeContract } from '../../../support/intake-contract.ts'
+import { ledgerContract } from '../../../support/ledger-contract.ts'
+import { spoolContract } from '../../../support/spool-contract.ts'
+import { describeWithSqld, startSqld } from '../../../support/sqld.ts'
+import { telemetryStoreContract } from '../../../support/telemetry-store-contract.ts'
+
+const log = createLog('silent')
+
+const open = async () => {
+  const { url, stop } = await startSqld()
+  await prepareServer(url, undefined)
+  const embedded = await openEmbedded({ at: { url, authToken: undefined }, log, retentionMs: 0 })
+  const end = async () => {
+    await embedded.close()
+    await stop()
+  }
+  return { ...embedded, end }
+}
+
+describeWithSqld('on a libSQL server', () => {
+  telemetryStoreContract('libsql server', open)
+  ledgerContract('libsql server', open)
+  spoolContract('libsql server', async () => {
+    const { spool: openSpool, end } = await open()
+    const spool = openSpool({ maxBytes: 1e9, maxAgeMs: 1e9 })
+    const take = async () => {
+      const waiting = await spool.oldest({ maxMessages: 1000, maxBytes: 1e9 })
+      await spool.settle(waiting.map(({ id }) => id))
+      return waiting.map(({ entry }) => entry)
+    }
+    return { spool, take, end }
+  })
+  intakeContract('into the embedded store on a libsql server', async () => {
+    const { writer, ledger, store, end } = await open()
+    return { intake: new Intake({ writer, ledger, retentionMs: 0, log }), ledger, store, end }
+  })
+})

@@ -1,0 +1,55 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { createMessenger } from '../../../lib/broker/messenger.ts'
+import { createLog } from '../../../lib/log.ts'
+import { type GatewayOptions, type MqttGateway, openGateway } from '../../../local/mqtt/gateway.ts'
+
+const noPorts = { mqtt: undefined, mqttWs: undefined, mqttTls: undefined }
+const gateways: MqttGateway[] = []
+afterEach(async () => {
+  for (const gateway of gateways.splice(0)) {
+    await gateway.stopMessages()
+    await gateway.close()
+  }
+})
+
+const open = async (options: Partial<GatewayOptions>) => {
+  const gateway = await openGateway({ host: '127.0.0.1', mqtt: undefined, ports: noPorts, ...options })
+  gateways.push(gateway)
+  return gateway
+}
+
+describe('the gateway', () => {
+  it.each([
+    ['has no broker without a port', {}],
+    ['has no broker without a certificate for its only port', { ports: { ...noPorts, mqttTls: 0 } }],
+    ['has no broker when MQTT_URL is none', { mqtt: 'none' as const, ports: { ...noPorts, mqtt: 0 } }],
+  ])('%s, and no data plane', async (_what, options) => {
+    const gateway = await open(options)
+    expect(gateway.kind).toBe('none')
+    expect(gateway.iot).toBeUndefined()
+  })
+
+  it('connects the data plane to the embedded broker', async () => {
+    const gateway = await open({ ports: { ...noPorts, mqtt: 0 } })
+    expect(gateway.kind).toBe('embedded')
+    const order: string[] = []
+    const messenger = createMessenger(gateway.iot ?? { endpoint: '', region: '' })
+    await expect(messenger.check()).rejects.toThrow()
+    await gateway.startBroker(
+      { rules: [], invoke: async () => {}, arrival: Date.now, log: createLog('silent') },
+      {
+        authorize: () => Promise.reject(new Error('nobody connects')),
+        onCommandReceived: () => {},
+        resetPresence: async () => void order.push(`presence, port ${gateway.ports.mqtt}`),
+        async republish() {
+          order.push('configurations')
+          await messenger.publish({ topic: 'a', payload: 'x', retain: true })
+        },
+      },
+    )
+    await messenger.check()
+    expect(order).toEqual(['presence, port undefined', 'configurations'])
+    expect(gateway.ports).toEqual({ mqtt: expect.any(Number), mqttWs: undefined, mqttTls: undefined })
+    messenger.close()
+  })
+})
