@@ -14,7 +14,7 @@ export const documentation = () =>
   describeRoute({
     summary: 'Shows the system in numbers',
     description:
-      'Devices and messages are counted at most every 15 s, accounts and dead letters every 5 s, the rest every second. Counts of a large fleet come more seldom.',
+      'What is counted is at most 2 s old (in the cloud 15 s), the rest one second. Counts of a large fleet come more seldom.',
     aliases: {
       'GET /api/v1/admin/stats': {
         operationId: 'admin-stats',

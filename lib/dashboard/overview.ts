@@ -33,10 +33,12 @@ export interface OverviewOptions {
   readonly background: boolean
 }
 
-/** Devices and messages are counted, and store and broker are asked, at most this often, ms. */
-const countEveryMs = 15_000
-/** Accounts and dead letters, ms. */
-const accountEveryMs = 5000
+/** Store and broker are asked at most this often, ms. */
+const checkEveryMs = 15_000
+/** Devices, messages, accounts and dead letters are counted at most this often, ms; of large fleets less often: see {@link Refreshed}. */
+const countEveryMs = 2000
+/** The same between requests that do not share a process which runs on: a database may be paid for by the rows that are read. */
+const countSeldomEveryMs = 15_000
 /** The other numbers cost little, ms. Below the interval of live updates, so that each of them has new ones. */
 const readEveryMs = 1000
 const shownEvents = 20
@@ -69,7 +71,7 @@ export class Overview {
   readonly #state: Refreshed<{ readonly store: boolean; readonly broker: boolean }>
   readonly #accounts: Refreshed<Awaited<ReturnType<Overview['readAccounts']>>>
   #hasEarlierMinutes = false
-  /** At most 1 s old, accounts 5 s more, and devices, messages, store and broker 15 s. */
+  /** At most 1 s old; numbers that are counted and states that are checked as old as their intervals more. */
   readonly read: () => ReturnType<Overview['compose']>
 
   constructor(options: OverviewOptions) {
@@ -77,16 +79,17 @@ export class Overview {
     const { devices, telemetry, messenger, background } = options
     const refreshed = <T>(everyMs: number, count: () => Promise<T>) =>
       new Refreshed({ count, everyMs, background })
-    this.#fleet = refreshed(countEveryMs, async () => ({ now: Date.now(), ...(await devices.summary()) }))
-    this.#messages = refreshed(countEveryMs, () => this.countMessages())
-    this.#state = refreshed(countEveryMs, async () => {
+    const countMs = background ? countEveryMs : countSeldomEveryMs
+    this.#fleet = refreshed(countMs, async () => ({ now: Date.now(), ...(await devices.summary()) }))
+    this.#messages = refreshed(countMs, () => this.countMessages())
+    this.#state = refreshed(checkEveryMs, async () => {
       const [store, broker] = await Promise.all([
         succeeds(telemetry.check()),
         messenger === undefined ? false : succeeds(messenger.check()),
       ])
       return { store, broker }
     })
-    this.#accounts = refreshed(accountEveryMs, () => this.readAccounts())
+    this.#accounts = refreshed(countMs, () => this.readAccounts())
     this.read = memoizeFor(readEveryMs, () => this.compose())
   }
 

@@ -15,12 +15,12 @@ export interface RefreshedOptions<T> {
 /** Longest wait for a new count where there is an old one, ms. */
 const patienceMs = 300
 /** Share of the time in which counts may run. */
-const share = 0.02
+const share = 0.01
 
 export class Refreshed<T> {
   readonly #options: RefreshedOptions<T>
-  #begun: { readonly at: number; readonly count: Promise<T> } | undefined
-  #last: { readonly value: T } | undefined
+  #begun: { readonly at: number; readonly count: Promise<T>; ended: boolean } | undefined
+  #last: { readonly value: T; readonly tookMs: number } | undefined
   #intervalMs: number
 
   constructor(options: RefreshedOptions<T>) {
@@ -53,18 +53,24 @@ export class Refreshed<T> {
   /** The count that is under way, or new enough; a failed one counts as new, so that a store that is down is asked seldom. */
   #refresh(): Promise<T> {
     const at = Date.now()
-    if (this.#begun !== undefined && Math.abs(at - this.#begun.at) < this.#intervalMs)
+    if (this.#begun !== undefined && (!this.#begun.ended || Math.abs(at - this.#begun.at) < this.#intervalMs))
       return this.#begun.count
     const began = performance.now()
     const count = this.#options.count().then((value) => {
-      this.#last = { value }
-      if (this.#options.background)
-        this.#intervalMs = Math.max(this.#options.everyMs, (performance.now() - began) / share)
+      const tookMs = performance.now() - began
+      // The lesser of two: one count may have waited for other work, and the first one for the process to start.
+      const costMs = Math.min(tookMs, this.#last?.tookMs ?? 0)
+      this.#last = { value, tookMs }
+      if (this.#options.background) this.#intervalMs = Math.max(this.#options.everyMs, costMs / share)
       return value
     })
+    const begun = { at, count, ended: false }
+    const end = () => {
+      begun.ended = true
+    }
     // Somebody who does not wait for it must not make it an unhandled rejection.
-    count.catch(() => undefined)
-    this.#begun = { at, count }
+    count.then(end, end)
+    this.#begun = begun
     return count
   }
 }

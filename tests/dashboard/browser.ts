@@ -69,7 +69,8 @@ export async function openPage(
       `sessionStorage.setItem(${JSON.stringify(storageName)}, ${JSON.stringify(adminToken)})`,
     )
   const page = await own.newPage()
-  page.setDefaultTimeout(15_000)
+  // Far beyond what a page takes: on a machine that is busy with other tests everything takes ten times as long.
+  page.setDefaultTimeout(60_000)
   const problems: string[] = []
   const isExpected = (url: string) => [...expectedFailures, streamPath].some((part) => url.includes(part))
   page.on('console', (message) => {

@@ -91,6 +91,32 @@ describe('a number that is counted now and then', () => {
     vi.useRealTimers()
   })
 
+  it('is counted often although the first count was slow, and seldom once each is', async () => {
+    vi.useFakeTimers()
+    let [counts, tookMs] = [0, 5000]
+    const refreshed = new Refreshed({
+      everyMs: 1000,
+      background: true,
+      count: () => new Promise<number>((resolve) => setTimeout(() => resolve(++counts), tookMs)),
+    })
+    const countsIn = async (ms: number) => {
+      const before = counts
+      for (let passed = 0; passed < ms; passed += 100) {
+        void refreshed.read()
+        await vi.advanceTimersByTimeAsync(100)
+      }
+      return counts - before
+    }
+    expect(await countsIn(5000)).toBe(1)
+    tookMs = 1
+    expect(await countsIn(10_000)).toBe(10)
+    tookMs = 50
+    // Two that are slow before it believes them; then 50 ms may come every 5 s.
+    await countsIn(10_000)
+    expect(await countsIn(50_000)).toBe(10)
+    vi.useRealTimers()
+  })
+
   it('is asked for seldom, too, where it cannot be counted', async () => {
     vi.setSystemTime(0)
     const { state, refreshed } = counter(true)
