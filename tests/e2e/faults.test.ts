@@ -9,7 +9,7 @@ afterAll(() => {
 })
 
 describe('every acknowledged reading is stored exactly once after the fault', () => {
-  it.for([...scenarios])('%s', { timeout: 180_000 }, async ([name, scenario], { skip }) => {
+  it.for([...scenarios])('%s', { timeout: 400_000 }, async ([name, scenario], { skip }) => {
     const said: string[] = []
     const came = await scenario(sizes.small, (text) => said.push(text)).finally(() => {
       process.stdout.write(said.map((text) => `${name}: ${text}\n`).join(''))

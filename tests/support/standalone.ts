@@ -15,6 +15,7 @@ import { openFile } from '../../lib/telemetry/embedded/file.ts'
 import { answer } from '../../lib/telemetry/embedded/requests.ts'
 import { DatabaseSession } from '../../lib/telemetry/embedded/session.ts'
 import { temporaryFolder } from './temporary.ts'
+import { patienceMs } from './waiting.ts'
 
 export interface Device {
   readonly id: number
@@ -284,7 +285,7 @@ export async function startStandaloneServer(options: StartOptions = {}): Promise
     },
     async stop() {
       if (over === undefined) server.kill('SIGTERM')
-      const late = sleep(10_000, undefined, { ref: false })
+      const late = sleep(patienceMs, undefined, { ref: false })
       const end = await Promise.race([ended, late])
       if (end === undefined) process.kill(pid, 'SIGKILL')
       await folder.remove()

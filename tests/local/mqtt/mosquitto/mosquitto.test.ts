@@ -12,7 +12,7 @@ import { connectMosquitto, type Mosquitto } from '../../../../local/mqtt/mosquit
 import { makeCertificate } from '../../../../scripts/certificates.ts'
 import { describeWith } from '../../../support/backends.ts'
 import { freePort } from '../../../support/free-port.ts'
-import { hasMosquitto, type MosquittoServer, startMosquitto } from '../../../support/mosquitto.ts'
+import { answerMs, hasMosquitto, type MosquittoServer, startMosquitto } from '../../../support/mosquitto.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
 import { eventually } from '../../../support/waiting.ts'
 
@@ -24,7 +24,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     mosquitto.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), qos: 1, retain: false })
   beforeAll(async () => {
     server = await startMosquitto()
-    mosquitto = connectMosquitto(server.serverLogin)
+    mosquitto = connectMosquitto(server.serverLogin, answerMs)
     await mosquitto.ready
     for (const id of [1, 2]) await sendCommands(accountCommands(id, `key-${id}`))
   })
@@ -69,7 +69,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     const { cert, key } = makeCertificate(folder.path, [])
     const port = await freePort()
     const secure = await startMosquitto({ tls: { port, cert, key } })
-    const serverClient = connectMosquitto(secure.serverLogin)
+    const serverClient = connectMosquitto(secure.serverLogin, answerMs)
     await serverClient.ready
     await serverClient.sendCommands(accountCommands(1, 'key-1'))
     const url = `mqtts://localhost:${port}`
