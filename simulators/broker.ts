@@ -1,4 +1,5 @@
 /** Where the broker is: as an argument says, or as the server tells its devices. */
+import { defaultTopics } from '../lib/mqtt/topics.ts'
 import { describe, GaveUp, type HttpClient, SimulationError } from './http-client.ts'
 import type { BrokerOptions } from './mqtt-uplink.ts'
 import type { Identity } from './uplink.ts'
@@ -19,6 +20,7 @@ interface Credentials {
   readonly mqtt_tls_port: number | null
   readonly alpn: string | null
   readonly client_id: string
+  readonly topics: { readonly telemetry_publish: string }
 }
 
 const defaultClientId = 'iotflow-device-{id}'
@@ -30,7 +32,7 @@ const inUrl = (host: string) => (host.includes(':') && !host.startsWith('[') ? `
 /** @throws {SimulationError} when the server has no broker, or does not tell. */
 export async function findBroker(question: BrokerQuestion): Promise<Omit<BrokerOptions, 'version'>> {
   const { url, mqttUrl, device, client, over } = question
-  if (mqttUrl !== undefined) return { url: mqttUrl, clientId: defaultClientId }
+  if (mqttUrl !== undefined) return { url: mqttUrl, clientId: defaultClientId, topicRoot: defaultTopics.root }
   const fail = (why: string): never => {
     throw new SimulationError(
       `The server does not say where its broker is: ${why}. Name it with --mqtt-url, or use --protocol http.`,
@@ -50,6 +52,7 @@ export async function findBroker(question: BrokerQuestion): Promise<Omit<BrokerO
   if (answer.status !== 200 || credentials === undefined) return fail(describe(answer).replace(/\.$/, ''))
   const { mqtt_host: host, mqtt_port: port, mqtt_tls_port: tlsPort, alpn, client_id: clientId } = credentials
   const broker = {
+    topicRoot: credentials.topics.telemetry_publish.split('/')[0] ?? defaultTopics.root,
     clientId: clientId.replace(new RegExp(`(?<!\\d)${device.id}(?!\\d)`), '{id}'),
     ...(alpn === null ? {} : { alpn }),
   }
