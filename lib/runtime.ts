@@ -42,8 +42,9 @@ import { createRedisLimiter } from './http/limit/redis.ts'
 import { createUpstashLimiter } from './http/limit/upstash.ts'
 import { SessionCodes } from './http/session-codes.ts'
 import { beforeEachAnswer } from './lambda/handler.ts'
+import { ClientIds } from './mqtt/client-ids.ts'
 import type { MessageTap } from './mqtt/message-tap.ts'
-import { deviceTopics } from './mqtt/topics.ts'
+import { TopicTree } from './mqtt/topics.ts'
 import { closers, config, leases, log, once, overrides, registry } from './runtime-base.ts'
 import type { Tally } from './tally.ts'
 import { ArrivalClock } from './telemetry/arrival-clock.ts'
@@ -148,7 +149,7 @@ async function intakeOfInflux(): Promise<Intake> {
   const keepDeadLetter: KeepDeadLetter = ({ deviceId, receivedAt, readings }, reason, onceKey) =>
     letters.keep({
       deviceId,
-      topic: deviceTopics(deviceId).telemetryPublish,
+      topic: topics().of(deviceId).telemetryPublish,
       payload: Buffer.from(payloadOf(readings)),
       reason,
       receivedAt,
@@ -261,7 +262,6 @@ export function messenger(): Messenger | undefined {
   })
 }
 
-/** Undefined unless the broker is Mosquitto: the other brokers ask the authorizer. */
 /** True in the bundles of `dist/cloud`: there is no Mosquitto, and its accounts would bring the IoT client into every bundle. */
 declare const isCloudBundle: boolean | undefined
 
@@ -271,6 +271,7 @@ export function accounts(): Promise<Accounts | undefined> {
     if (typeof config().mqtt !== 'object' || broker === undefined) return undefined
     return createAccounts({
       db: (await registry()).db,
+      topics: topics(),
       digestKey,
       sendCommands: async (commands) => {
         await broker.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), retain: false })
@@ -323,6 +324,7 @@ function configurationPublisher(): Promise<ConfigurationPublisher> {
       db: (await registry()).db,
       read,
       messenger: messenger(),
+      topics: topics(),
       log: log(),
     })
   })
@@ -354,6 +356,7 @@ export function commands(): Promise<Commands> {
       db: (await registry()).db,
       messenger: messenger(),
       kind: brokerKind(),
+      topics: topics(),
       log: log(),
     })
     closers.push(() => value.close())
@@ -394,7 +397,25 @@ export function fleetCommands(): Promise<FleetCommands> {
 export function sessions(): Promise<Sessions> {
   return once('sessions', async () => {
     const service = await presence()
-    return createSessions({ clients: (id) => service.clients(id), messenger: messenger(), log: log() })
+    return createSessions({
+      clients: (id) => service.clients(id),
+      // A Mosquitto reports no sessions; the client id is the device's id there.
+      unreported: (id) => (brokerKind() === 'aws-iot' ? [] : [String(id)]),
+      messenger: messenger(),
+      log: log(),
+    })
+  })
+}
+
+export function topics(): TopicTree {
+  return once('topics', () => new TopicTree(config().topicRoot))
+}
+
+export function clientIds(): ClientIds {
+  return once('clientIds', () => {
+    const { stage, topicRoot, iotDomainConfiguration } = config()
+    const isOnAws = brokerKind() === 'aws-iot' || iotDomainConfiguration !== undefined
+    return new ClientIds(topicRoot, isOnAws ? stage : undefined)
   })
 }
 

@@ -70,6 +70,7 @@ const ground = [
   'lib/root.ts',
   'lib/services.ts',
   'lib/settings.ts',
+  'lib/stages.ts',
   'lib/tally.ts',
   'lib/time-zone.ts',
   'lib/version.ts',

@@ -6,8 +6,9 @@ import { AppError } from '../../lib/errors.ts'
 import type { EventContext } from '../../lib/lambda/handler.ts'
 import type { Log } from '../../lib/log.ts'
 import type { AuthorizerEvent, AuthorizerResult } from '../../lib/mqtt/authorizer.ts'
+import { type ClientIds, maxClientIdLength } from '../../lib/mqtt/client-ids.ts'
 import { devicePolicies, refusedClientPolicies } from '../../lib/mqtt/policy.ts'
-import { deviceOfClientId, maxClientIdLength } from '../../lib/mqtt/topics.ts'
+import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { serveEvents } from '../../lib/serve.ts'
 import type { Tally } from '../../lib/tally.ts'
@@ -17,6 +18,8 @@ interface Deps {
   devices: Pick<Devices, 'authenticate' | 'noteRepeated'>
   /** Counts clients that were refused. */
   refusals: Pick<Tally<string>, 'add'> | undefined
+  topics: TopicTree
+  clientIds: ClientIds
 }
 
 /** AWS refreshes a policy at the earliest after 300 s and ends a connection at the latest after 24 h. */
@@ -55,7 +58,7 @@ const shownName = (username: string): string =>
 type Refusal = 'no credentials' | 'wrong key' | "another device's key" | 'inactive' | 'client id'
 
 /** @returns a refusal, not an error, when the client has no right to connect. */
-export const authorizeMqtt = ({ log, devices, refusals }: Deps) => {
+export const authorizeMqtt = ({ log, devices, refusals, topics, clientIds }: Deps) => {
   /** Logs a failed login, and makes it an event of the device that the user name names. */
   const noteFailure = ({ protocolData, connectionMetadata }: AuthorizerEvent, reason: Refusal) => {
     const { username = '', clientId } = protocolData?.mqtt ?? {}
@@ -96,7 +99,7 @@ export const authorizeMqtt = ({ log, devices, refusals }: Deps) => {
     if (typeof identity === 'string') return refuse(identity)
     const { device, expiresAt } = identity
     if (String(device.id) !== id) return refuse("another device's key")
-    const isOwnClientId = deviceOfClientId(clientId) === device.id
+    const isOwnClientId = clientIds.deviceOf(clientId) === device.id
     if (!isOwnClientId) noteFailure(event, 'client id')
     const keyEndsInSeconds =
       expiresAt === null ? disconnectAfterInSeconds : Math.ceil((expiresAt - Date.now()) / 1000)
@@ -110,7 +113,7 @@ export const authorizeMqtt = ({ log, devices, refusals }: Deps) => {
       ),
       refreshAfterInSeconds,
       policyDocuments: isOwnClientId
-        ? devicePolicies(device.id, clientId, brokerArn(context))
+        ? devicePolicies(topics.of(device.id), clientId, brokerArn(context))
         : refusedClientPolicies,
     }
   }
@@ -119,4 +122,6 @@ export const authorizeMqtt = ({ log, devices, refusals }: Deps) => {
 export const handler = serveEvents(authorizeMqtt, {
   devices: runtime.devices,
   refusals: runtime.mqttRefusals,
+  topics: runtime.topics,
+  clientIds: runtime.clientIds,
 })

@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse } from 'yaml'
 import { isTopicFilter, topicMatcher } from '../../lib/mqtt/topics.ts'
+import { defaultTopicRoot } from '../../lib/stages.ts'
 
 /** A message, as a rule sees it. */
 export interface RuleMessage {
@@ -123,6 +124,9 @@ const ruleMatcher = (filter: string): ((topic: string) => boolean) => {
   return (topic) => matches(topic) && topic.split('/').length > parent
 }
 
+/** The variable of serverless.yml that stands for the first level of every topic. */
+export const rootVariable = '${self:custom.topicRoot}'
+
 const ruleOf = (file: string, document: unknown): TopicRule => {
   const text = (key: string): string => {
     const value =
@@ -156,13 +160,14 @@ const ruleOf = (file: string, document: unknown): TopicRule => {
 
 /**
  * Reads every `.yml` file of a folder, in the order of their names.
+ * @param root TOPIC_ROOT, which takes the place of `${self:custom.topicRoot}` as at a deployment.
  * @throws {Error} one sentence that names the rule and its mistake.
  */
-export async function loadRules(dir: string): Promise<TopicRule[]> {
+export async function loadRules(dir: string, root = defaultTopicRoot): Promise<TopicRule[]> {
   const files = (await readdir(dir)).filter((file) => file.endsWith('.yml')).sort()
   const rules: TopicRule[] = []
   for (const file of files) {
-    const source = await readFile(join(dir, file), 'utf8')
+    const source = (await readFile(join(dir, file), 'utf8')).replaceAll(rootVariable, () => root)
     let document: unknown
     try {
       document = parse(source)

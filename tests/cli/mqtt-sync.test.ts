@@ -1,6 +1,7 @@
 import { connectAsync } from 'mqtt'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { accountCommands } from '../../lib/broker/dynamic-security.ts'
+import { defaultTopics } from '../../lib/mqtt/topics.ts'
 import { connectMosquitto } from '../../local/mqtt/mosquitto/client.ts'
 import { describeWith } from '../support/backends.ts'
 import { runIotflow } from '../support/iotflow.ts'
@@ -38,7 +39,7 @@ describeWith({ mosquitto: hasMosquitto }, 'iotflow mqtt sync', () => {
     const device = await server.register()
     const client = connectMosquitto(mosquitto.serverLogin, answerMs)
     await client.ready
-    await client.sendCommands(accountCommands(4711, 'key of a stranger'))
+    await client.sendCommands(accountCommands(defaultTopics, 4711, 'key of a stranger'))
     await client.close()
     expect(await sync('--dry-run')).toMatchObject({
       code: 0,

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { secretSettings } from '../../lib/lambda/secrets.ts'
-import { deviceTopics } from '../../lib/mqtt/topics.ts'
+import { defaultTopics } from '../../lib/mqtt/topics.ts'
 import { loadFunctions } from '../../local/functions.ts'
 import { buildCloud } from '../../scripts/build.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -228,7 +228,7 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
       statusOnline,
       statusOffline,
       statusHeartbeat,
-    } = deviceTopics(7)
+    } = defaultTopics.of(7)
     const topics = [configSubscribe, statusPublish, statusOnline, statusOffline, statusHeartbeat]
     const resourceOf = (topic: string) => `${arn('iot')}topic/${topic.replace('/7/', '/*/')}`
     const commands = [commandsSubscribe, `${commandsSubscribe}/*`]

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { settingNames } from '../../lib/config.ts'
-import { deviceTopics } from '../../lib/mqtt/topics.ts'
+import { defaultTopics } from '../../lib/mqtt/topics.ts'
 import { openRegistry, type RegistryDb } from '../../lib/registry/db.ts'
 import { root } from '../../lib/root.ts'
 import { createDeadLetters } from '../../lib/telemetry/dead-letters.ts'
@@ -256,7 +256,7 @@ export async function startStandaloneServer(options: StartOptions = {}): Promise
     deadLetter: (deviceId, payload) =>
       server.withRegistry(async (db) => {
         const letters = createDeadLetters({ db })
-        const { telemetryPublish: topic } = deviceTopics(deviceId)
+        const { telemetryPublish: topic } = defaultTopics.of(deviceId)
         const letter = {
           deviceId,
           topic,

@@ -5,10 +5,13 @@ import { AppError } from '../../../lib/errors.ts'
 import type { EventContext } from '../../../lib/lambda/handler.ts'
 import { createLog } from '../../../lib/log.ts'
 import type { AuthorizerResult } from '../../../lib/mqtt/authorizer.ts'
+import { ClientIds } from '../../../lib/mqtt/client-ids.ts'
 import { compilePolicies, type PolicyDocument } from '../../../lib/mqtt/policy.ts'
+import { defaultTopics } from '../../../lib/mqtt/topics.ts'
 import { Tally } from '../../../lib/tally.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
 
+const names = { topics: defaultTopics, clientIds: new ClientIds(defaultTopics.root, undefined) }
 const aws = { invokedFunctionArn: 'arn:aws:lambda:eu-central-1:123456789012:function:authorize' }
 
 let functions: TestFunctions
@@ -63,6 +66,7 @@ describe('a client with the id and the key of a device', () => {
   ])('is disconnected when its key ends, %s', async (_where, context, seconds) => {
     const { id, key } = await functions.register()
     const authorizer = authorizeMqtt({
+      ...names,
       log: createLog('silent'),
       refusals: undefined,
       devices: {
@@ -160,7 +164,7 @@ describe('failed logins', () => {
     } as unknown as Devices
     const password = Buffer.from('the-wrong-key').toString('base64')
     const refusals = new Tally<string>()
-    await authorizeMqtt({ log, devices, refusals })({
+    await authorizeMqtt({ ...names, log, devices, refusals })({
       protocolData: { mqtt: { username, password, clientId: '7' } },
       connectionMetadata: { id: 'c', address: '192.0.2.7' },
     })

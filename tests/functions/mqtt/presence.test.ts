@@ -2,6 +2,8 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { recordPresence } from '../../../functions/mqtt/presence.ts'
 import type { BrokerKind } from '../../../lib/broker/address.ts'
 import { createLog } from '../../../lib/log.ts'
+import { ClientIds } from '../../../lib/mqtt/client-ids.ts'
+import { defaultTopics } from '../../../lib/mqtt/topics.ts'
 
 /** What presence answers to a session event, and the clients whose connection was ended. */
 let mayConnect: boolean
@@ -19,6 +21,8 @@ beforeEach(() => {
 
 const recordAt = (brokerKind: BrokerKind) =>
   recordPresence({
+    topics: defaultTopics,
+    clientIds: new ClientIds(defaultTopics.root, brokerKind === 'aws-iot' ? 'prod' : undefined),
     brokerKind,
     commands: {
       deliver: async (deviceIds, { kind }) => void delivered.push([...deviceIds, kind]),

@@ -8,6 +8,7 @@ import {
   enableCommands,
   removeCommands,
 } from '../../../../lib/broker/dynamic-security.ts'
+import { defaultTopics } from '../../../../lib/mqtt/topics.ts'
 import { connectMosquitto, type Mosquitto } from '../../../../local/mqtt/mosquitto/client.ts'
 import { makeCertificate } from '../../../../scripts/certificates.ts'
 import { describeWith } from '../../../support/backends.ts'
@@ -26,7 +27,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     server = await startMosquitto()
     mosquitto = connectMosquitto(server.serverLogin, answerMs)
     await mosquitto.ready
-    for (const id of [1, 2]) await sendCommands(accountCommands(id, `key-${id}`))
+    for (const id of [1, 2]) await sendCommands(accountCommands(defaultTopics, id, `key-${id}`))
   })
   afterAll(async () => {
     for (const client of clients) await client.endAsync(true)
@@ -71,7 +72,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     const secure = await startMosquitto({ tls: { port, cert, key } })
     const serverClient = connectMosquitto(secure.serverLogin, answerMs)
     await serverClient.ready
-    await serverClient.sendCommands(accountCommands(1, 'key-1'))
+    await serverClient.sendCommands(accountCommands(defaultTopics, 1, 'key-1'))
     const url = `mqtts://localhost:${port}`
     const client = await connect(1, { ca: [readFileSync(cert)] }, url)
     await client.publishAsync('iotflow/devices/1/telemetry', '{}', { qos: 1 })
@@ -237,10 +238,14 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     ['is disabled', () => sendCommands(disableCommands(1)), () => sendCommands(enableCommands(1))],
     [
       'has a new key',
-      () => sendCommands(accountCommands(1, 'another')),
-      () => sendCommands(accountCommands(1, 'key-1')),
+      () => sendCommands(accountCommands(defaultTopics, 1, 'another')),
+      () => sendCommands(accountCommands(defaultTopics, 1, 'key-1')),
     ],
-    ['is removed', () => sendCommands(removeCommands(1)), () => sendCommands(accountCommands(1, 'key-1'))],
+    [
+      'is removed',
+      () => sendCommands(removeCommands(1)),
+      () => sendCommands(accountCommands(defaultTopics, 1, 'key-1')),
+    ],
   ])('end the connection of a device that %s, and refuse it', async (_, remove, restore) => {
     const client = await connect(1)
     await remove()
