@@ -1,6 +1,6 @@
 /** Which commands the clients at AWS IoT Core have subscribed to, from its events: they arrive late, twice and in any order. */
 import { sql } from 'drizzle-orm'
-import { type DeviceTopics, topicMatcher } from '../mqtt/topics.ts'
+import { awsTopicMatcher, type DeviceTopics } from '../mqtt/topics.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { channels } from './command.ts'
 
@@ -23,10 +23,10 @@ export function subscribedChannels(
   { commandsSubscribe: base }: DeviceTopics,
   filters: readonly string[],
 ): string[] {
-  const matchers = filters.map((filter) => ({ filter, matches: topicMatcher(filter) }))
+  const matchers = filters.map(awsTopicMatcher)
   return ['', ...channels].filter((channel) => {
     const topic = channel === '' ? base : `${base}/${channel}`
-    return matchers.some(({ filter, matches }) => filter !== `${topic}/#` && matches(topic))
+    return matchers.some((matches) => matches(topic))
   })
 }
 

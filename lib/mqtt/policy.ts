@@ -79,17 +79,17 @@ export function devicePolicies(
   ])
   const documents: PolicyStatement[][] = [
     [connect],
-    [
-      publish,
-      // `*` spans levels, and a command id is one level.
-      statement('Deny', 'Publish', 'topic', [`${commands}/*/*/response`]),
-      statement('Allow', 'RetainPublish', 'topic', status),
-    ],
+    [publish],
     [
       subscribe,
       receive,
       // `commands/#` matches the device's own answers, too.
       statement('Deny', 'Receive', 'topic', [topics.commandsResponsePublish, `${commands}/*/response`]),
+    ],
+    [
+      // `*` spans levels, and a command id is one level.
+      statement('Deny', 'Publish', 'topic', [`${commands}/*/*/response`]),
+      statement('Allow', 'RetainPublish', 'topic', status),
     ],
   ]
   return documents.map((Statement) => ({ Version: version, Statement }))

@@ -131,3 +131,11 @@ export function topicMatcher(filter: string): (topic: string) => boolean {
     return true
   }
 }
+
+/** A matcher for one filter, as AWS IoT Core matches in rules and subscriptions: unlike in MQTT, `a/#` does not match `a`. */
+export function awsTopicMatcher(filter: string): (topic: string) => boolean {
+  const matches = topicMatcher(filter)
+  if (!filter.endsWith('/#')) return matches
+  const parentLevels = filter.split('/').length - 1
+  return (topic) => matches(topic) && topic.split('/').length > parentLevels
+}

@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse } from 'yaml'
-import { isTopicFilter, topicMatcher } from '../../lib/mqtt/topics.ts'
+import { awsTopicMatcher, isTopicFilter } from '../../lib/mqtt/topics.ts'
 import { defaultTopicRoot } from '../../lib/stages.ts'
 
 /** A message, as a rule sees it. */
@@ -116,14 +116,6 @@ export function parseRule(sql: string, name = 'rule'): ParsedRule {
   return { filter: from.text, fields }
 }
 
-/** Matches as AWS IoT does: unlike in MQTT, `a/#` does not match `a`. */
-const ruleMatcher = (filter: string): ((topic: string) => boolean) => {
-  const matches = topicMatcher(filter)
-  if (!filter.endsWith('/#')) return matches
-  const parent = filter.split('/').length - 1
-  return (topic) => matches(topic) && topic.split('/').length > parent
-}
-
 /** The variable of serverless.yml that stands for the first level of every topic. */
 export const rootVariable = '${self:custom.topicRoot}'
 
@@ -146,7 +138,7 @@ const ruleOf = (file: string, document: unknown): TopicRule => {
     name,
     functionName: text('function'),
     filter,
-    matches: ruleMatcher(filter),
+    matches: awsTopicMatcher(filter),
     event: (message) => {
       const event: Record<string, unknown> = {}
       for (const field of fields) {

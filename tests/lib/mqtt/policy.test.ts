@@ -7,7 +7,7 @@ import {
   type PolicyStatement,
   refusedClientPolicies,
 } from '../../../lib/mqtt/policy.ts'
-import { defaultTopics } from '../../../lib/mqtt/topics.ts'
+import { defaultTopics, TopicTree } from '../../../lib/mqtt/topics.ts'
 
 const arn = 'arn:aws:iot:local:0:'
 const plain = { will: false, persistent: false }
@@ -121,18 +121,17 @@ describe('the policy of a device', () => {
     expect(policy.receive('iotflow/fleet/other')).toBe(false)
   })
 
-  test('is within the limits of AWS IoT with a long ARN and the largest id', () => {
+  test('is within the limits of AWS IoT with a long ARN, the longest root and the largest id', () => {
     const longArn = 'arn:aws-us-gov:iot:us-gov-northwest-1:123456789012:'.padEnd(64, 'x')
     const documents = devicePolicies(
-      defaultTopics.of(999_999_999_999_999),
+      new TopicTree('r'.repeat(32)).of(999_999_999_999_999),
       `999999999999999-${'x'.repeat(112)}`,
       longArn,
     )
     expect(documents.length).toBeLessThanOrEqual(10)
     for (const document of documents) expect(JSON.stringify(document).length).toBeLessThanOrEqual(2048)
-    expect(compilePolicies(documents, longArn).publish('iotflow/devices/999999999999999/telemetry')).toBe(
-      true,
-    )
+    const topic = `${'r'.repeat(32)}/devices/999999999999999/telemetry`
+    expect(compilePolicies(documents, longArn).publish(topic)).toBe(true)
   })
 
   test('allows nothing at a broker of another account', () => {

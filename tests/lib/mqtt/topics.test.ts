@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
+  awsTopicMatcher,
   defaultTopics,
   isTopicFilter,
   isTopicName,
@@ -151,6 +152,17 @@ describe('matching', () => {
       fc.property(filterLevels, topicLevels, (filter, topic) => {
         const hidden = topic[0]?.startsWith('$') && (filter[0] === '+' || filter[0] === '#')
         expect(topicMatcher(filter.join('/'))(topic.join('/'))).toBe(!hidden && naiveMatch(filter, topic))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('as on AWS IoT Core is equal to the definition, except that # stands for one level at least', () => {
+    fc.assert(
+      fc.property(filterLevels, topicLevels, (filter, topic) => {
+        const parent = filter.at(-1) === '#' && filter.length > 1 && topic.length === filter.length - 1
+        const inMqtt = topicMatcher(filter.join('/'))(topic.join('/'))
+        expect(awsTopicMatcher(filter.join('/'))(topic.join('/'))).toBe(inMqtt && !parent)
       }),
       { numRuns: 2000 },
     )
