@@ -29,8 +29,10 @@ const programs = await bundle('local/start.ts')
 export default defineConfig({
   define: { embeddedWorkerFile: JSON.stringify(`${programs}/embedded-worker.mjs`) },
   test: {
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    // No test is about speed: each bound is far beyond what a busy machine takes.
+    testTimeout: 90_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000 } },
     projects: [
       {
         extends: true,
@@ -48,7 +50,7 @@ export default defineConfig({
           name: 'system',
           include: system,
           exclude: alone,
-          testTimeout: 90_000,
+          testTimeout: 180_000,
           maxWorkers: '100%',
           sequence: { groupOrder: 1 },
         },
@@ -58,7 +60,7 @@ export default defineConfig({
         test: {
           name: 'alone',
           include: alone,
-          testTimeout: 90_000,
+          testTimeout: 180_000,
           maxWorkers: 1,
           sequence: { groupOrder: 2 },
         },

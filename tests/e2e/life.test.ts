@@ -10,7 +10,8 @@ import {
   startStandaloneServer,
 } from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { openWire, until } from './wire.ts'
+import { until } from '../support/waiting.ts'
+import { openWire } from './wire.ts'
 
 let server: StandaloneServer
 let folder: Awaited<ReturnType<typeof temporaryFolder>>

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { IClientOptions, MqttClient } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
-import { until } from './wire.ts'
+import { until } from '../support/waiting.ts'
 
 const adminToken = 'an-admin-token-for-these-tests'
 

@@ -83,7 +83,7 @@ it('allows browser calls from the origins in CORS_ORIGINS', async () => {
     ExposeHeaders: expect.arrayContaining(['X-Request-Id', 'RateLimit-Reset']),
   })
   expect(resources.HttpApi?.Properties.CorsConfiguration).not.toHaveProperty('AllowCredentials')
-}, 90_000)
+})
 
 describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => {
   let resources: Record<string, Resource>
@@ -95,7 +95,7 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     resources = packaged.resources
     zips = packaged.zips
     withViewer = packaged.withViewer
-  }, 90_000)
+  })
 
   const ofType = (type: string) => Object.values(resources).filter((resource) => resource.Type === type)
 

@@ -1,11 +1,10 @@
 /** The libSQL server of the registry is killed or hangs during writes: answered writes are stored, and no request waits for ever. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith } from '../support/backends.ts'
 import { findSqld, type Sqld, startSqld } from '../support/sqld.ts'
 import { type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
-
-const patience = { timeout: 30_000, interval: 250 }
+import { eventually } from '../support/waiting.ts'
 
 describeWith({ sqld: findSqld() !== undefined }, 'IoTFlow on a libSQL server', () => {
   let sqld: Sqld
@@ -70,22 +69,21 @@ describeWith({ sqld: findSqld() !== undefined }, 'IoTFlow on a libSQL server', (
         expect(ms).toBeLessThan(20_000)
       }
       // A server that hung first works on its old requests.
-      const { key } = await vi.waitFor(() => server.register(`${how}-after-${count++}`), patience)
-      await vi.waitFor(async () => {
+      const { key } = await eventually(() => server.register(`${how}-after-${count++}`))
+      await eventually(async () => {
         const sent = await server.request('POST', '/api/v1/devices/telemetry', { key, body: { t: 1 } })
         expect(sent.status).toBe(201)
-      }, patience)
+      })
       for (const { name, key: own } of made)
-        await vi.waitFor(async () => {
+        await eventually(async () => {
           const { status, body } = await server.request('GET', '/api/v1/devices/status', { key: own })
           expect([status, body.device?.name]).toEqual([200, name])
-        }, patience)
+        })
     },
-    120_000,
   )
 
   it('answers 503 within its time-out while the libSQL server hangs', async () => {
-    const { key } = await vi.waitFor(() => server.register('waits'), patience)
+    const { key } = await eventually(() => server.register('waits'))
     sqld.hang()
     try {
       const began = performance.now()
@@ -98,10 +96,10 @@ describeWith({ sqld: findSqld() !== undefined }, 'IoTFlow on a libSQL server', (
     } finally {
       sqld.goOn()
     }
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect((await server.request('GET', '/api/v1/devices/status', { key })).status).toBe(200)
-    }, patience)
+    })
     // Writes work again, too; the server needs them to stop.
-    await vi.waitFor(() => server.register(`well-${performance.now()}`), patience)
-  }, 60_000)
+    await eventually(() => server.register(`well-${performance.now()}`))
+  })
 })

@@ -366,7 +366,7 @@ describe('a device', () => {
     await expect.poll(() => third?.journal.length).toBeGreaterThan(10)
     expect(third?.values).toEqual(stuck)
     for (const device of [first, second, third]) device?.repair()
-    await expect.poll(() => first?.waiting, { timeout: 5000 }).toBeLessThan(3)
+    await expect.poll(() => first?.waiting).toBeLessThan(3)
     await fleet.stopDevice(added as never)
     expect(added?.status).toBe('stopped')
     fleet.stop()

@@ -10,6 +10,7 @@ import { deviceOfClientId, topicMatcher } from '../../lib/mqtt/topics.ts'
 import { startBroker } from '../../local/mqtt/embedded/broker.ts'
 import type { Broker, BrokerLimits, BrokerOptions } from '../../local/mqtt/embedded/options.ts'
 import { loadRules, type TopicRule } from '../../local/mqtt/rules.ts'
+import { until } from './waiting.ts'
 
 export const host = '127.0.0.1'
 export const keyOf = (id: number) => `secret-key-of-${id}`
@@ -111,13 +112,6 @@ export const start = async ({ hold = false, ...options }: Start = {}): Promise<S
   return { broker, calls, lines }
 }
 
-export const until = async (reached: () => boolean, what: string, ms = 5000) => {
-  const deadline = Date.now() + ms
-  while (!reached()) {
-    if (Date.now() > deadline) throw new Error(`not reached: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}
 /** Waits long enough for something that must not happen. */
 export const aWhile = (ms = 60) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -196,7 +190,7 @@ export const rawClient = async (port: number | undefined, protocolVersion = 4) =
     sendPacket: (packet: Packet) => socket.write(encode(packet, protocolVersion)),
     got: (cmd: string, count = 1) => until(() => of(cmd).length >= count, `${count} ${cmd}`),
     isClosed: () => closed,
-    closes: (ms?: number) => until(() => closed, 'the connection ends', ms),
+    closes: () => until(() => closed, 'the connection ends'),
   }
 }
 

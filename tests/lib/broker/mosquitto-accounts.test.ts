@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { connectAsync, type MqttClient } from 'mqtt'
-import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { accountCommands, markOf } from '../../../lib/broker/dynamic-security.ts'
 import { type Accounts, createAccounts, withAccounts } from '../../../lib/broker/mosquitto-accounts.ts'
 import { syncAccounts } from '../../../lib/broker/mosquitto-sync.ts'
@@ -13,6 +13,7 @@ import { connectMosquitto, type Mosquitto } from '../../../local/mqtt/mosquitto/
 import { describeWith } from '../../support/backends.ts'
 import { hasMosquitto, type MosquittoServer, startMosquitto } from '../../support/mosquitto.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
+import { eventually } from '../../support/waiting.ts'
 
 const log = createLog('silent')
 
@@ -90,11 +91,11 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
       },
       () => false,
     )
-  const ends = (client: MqttClient) => vi.waitFor(() => expect(client.connected).toBe(false), 5000)
+  const ends = (client: MqttClient) => eventually(() => expect(client.connected).toBe(false))
   /** Ends when the client knows it: a command sent before that would be sent again to the next broker. */
   const endBroker = async () => {
     await server.kill()
-    await vi.waitFor(() => expect(() => mosquitto.retainedTopics()).toThrow(), 5000)
+    await eventually(() => expect(() => mosquitto.retainedTopics()).toThrow())
   }
 
   it('let a new device connect with its key', async () => {
@@ -174,7 +175,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     const { id, key } = await register(plain)
     expect(await isLetIn(id, key)).toBe(false)
     await devices.authenticate(key)
-    await vi.waitFor(async () => expect(await isLetIn(id, key)).toBe(true), 5000)
+    await eventually(async () => expect(await isLetIn(id, key)).toBe(true))
   })
 
   it('are created after the broker was unavailable', async () => {
@@ -182,22 +183,22 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     const { id, key } = await register()
     const gone = await register(plain)
     await server.start()
-    await vi.waitFor(() => mosquitto.sendCommands([{ command: 'listClients' }]), 10_000)
+    await eventually(() => mosquitto.sendCommands([{ command: 'listClients' }]))
     await devices.authenticate(key)
-    await vi.waitFor(async () => expect(await isLetIn(id, key)).toBe(true), 5000)
+    await eventually(async () => expect(await isLetIn(id, key)).toBe(true))
     expect(await isLetIn(gone.id, gone.key)).toBe(false)
-  }, 30_000)
+  })
 
   it('are disabled by the next reconcile when the broker was unavailable', async () => {
     const { id, key } = await register()
     await endBroker()
     await devices.update(id, { status: 'inactive' }, 'admin')
     await server.start()
-    await vi.waitFor(() => mosquitto.sendCommands([{ command: 'listClients' }]), 10_000)
+    await eventually(() => mosquitto.sendCommands([{ command: 'listClients' }]))
     expect(await isLetIn(id, key)).toBe(true)
     expect(await accounts.reconcile()).toBe(1)
     expect(await isLetIn(id, key)).toBe(false)
-  }, 30_000)
+  })
 
   it('are bound to their client id by a sync, which ends no other connection', async () => {
     const [fine, loose] = [await register(), await register()]
@@ -245,7 +246,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     expect(done.withoutPassword.map((device) => device.id)).toContain(id)
     expect([await isLetIn(id, key), await isLetIn(id, apiKey)]).toEqual([false, false])
     await devices.authenticate(apiKey)
-    await vi.waitFor(async () => expect(await isLetIn(id, apiKey)).toBe(true), 5000)
+    await eventually(async () => expect(await isLetIn(id, apiKey)).toBe(true))
     expect(await isLetIn(id, key)).toBe(false)
     expect((await sync()).unknown).toEqual([])
   })
@@ -284,7 +285,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     await expect(failing.reconcile()).rejects.toThrow('not this one')
     expect(await isLetIn(two.id, two.key)).toBe(false)
     await devices.authenticate(two.key)
-    await vi.waitFor(async () => expect(await isLetIn(two.id, two.key)).toBe(true), 5000)
+    await eventually(async () => expect(await isLetIn(two.id, two.key)).toBe(true))
     await accounts.reconcile()
     expect(await isLetIn(one.id, one.key)).toBe(false)
   })
@@ -313,7 +314,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     expect(await isLetIn(off.id, off.key)).toBe(true)
     expect(await isLetIn(lost.id, lost.key)).toBe(false)
     await devices.authenticate(lost.key)
-    await vi.waitFor(async () => expect(await isLetIn(lost.id, lost.key)).toBe(true), 5000)
+    await eventually(async () => expect(await isLetIn(lost.id, lost.key)).toBe(true))
     const again = await sync()
     expect(again).toMatchObject({ removed: [], repaired: [], unknown: [], switched: 0 })
     const person = await connectAsync(server.url, { username: 'a-person', password: 'keeps-it' })

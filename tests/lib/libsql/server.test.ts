@@ -72,5 +72,5 @@ describeWithSqld('a client of a libSQL server', () => {
     } finally {
       sqld.goOn()
     }
-  }, 30_000)
+  })
 })

@@ -476,7 +476,7 @@ describe('embedded store', () => {
     })
     const kept = BigInt(now) * 1_000_000n
     await write(store, kept, { b: 1 })
-    await expect.poll(() => store.count(1), { timeout: 10_000 }).toBe(1)
+    await expect.poll(() => store.count(1)).toBe(1)
     await expect.poll(() => store.latest(1, everything.to)).toEqual({ time: kept, fields: { b: 1 } })
   })
 

@@ -374,7 +374,7 @@ describe('a query', () => {
       }),
       { numRuns: 300 },
     )
-  }, 90_000)
+  })
 })
 
 describe('an answer other than success', () => {

@@ -13,8 +13,8 @@ import {
   start,
   subscribePacket,
   telemetry,
-  until,
 } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 describe('SUBSCRIBE', () => {
   const grantedFor = async (...filters: (string | [string, 0 | 1 | 2])[]) => {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   accountCommands,
   controlTopic,
@@ -14,6 +14,7 @@ import { describeWith } from '../../../support/backends.ts'
 import { freePort } from '../../../support/free-port.ts'
 import { hasMosquitto, type MosquittoServer, startMosquitto } from '../../../support/mosquitto.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
+import { eventually } from '../../../support/waiting.ts'
 
 describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
   let server: MosquittoServer
@@ -51,7 +52,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
       () => 'accepted',
       () => 'refused',
     )
-  const ended = (client: MqttClient) => vi.waitFor(() => expect(client.connected).toBe(false), 20_000)
+  const ended = (client: MqttClient) => eventually(() => expect(client.connected).toBe(false))
 
   it.each([
     ['MQTT 5', 5, 'url'],
@@ -134,7 +135,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
       const client = await connect(1)
       await publish(client).catch(() => undefined)
       await observer.publishAsync('the/end', '', { qos: 1 })
-      await vi.waitFor(() => expect(seen).toContain('the/end'))
+      await eventually(() => expect(seen).toContain('the/end'))
       await Promise.all([client.endAsync(true), observer.endAsync(true)])
       return seen.includes(topic)
     }
@@ -206,7 +207,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
       await client.publishAsync('iotflow/devices/1/commands/response', '{}', { qos: 1 })
       for (const topic of ['iotflow/devices/1/commands', 'iotflow/devices/1/commands/reboot'])
         await mosquitto.publish({ topic, payload: '{}', qos: 1, retain: false })
-      await vi.waitFor(() => expect(heard).toContain('iotflow/devices/1/commands/reboot'))
+      await eventually(() => expect(heard).toContain('iotflow/devices/1/commands/reboot'))
       expect(heard).toEqual(['iotflow/devices/1/commands', 'iotflow/devices/1/commands/reboot'])
       await client.endAsync()
     })
@@ -226,7 +227,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
       const heard: string[] = []
       client.on('message', (_topic, payload) => void heard.push(payload.toString()))
       await client.subscribeAsync(topic, { qos: 1 })
-      await vi.waitFor(() => expect(heard).toEqual(['{"version":1}']))
+      await eventually(() => expect(heard).toEqual(['{"version":1}']))
       await mosquitto.publish({ topic: 'iotflow/devices/1/commands', payload: 'x', qos: 1, retain: false })
       await client.endAsync()
     })
@@ -263,7 +264,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     await server.kill()
     await expect(sendCommands(disableCommands(1))).rejects.toThrow()
     await server.start()
-    await vi.waitFor(() => sendCommands(disableCommands(1)), 10_000)
+    await eventually(() => sendCommands(disableCommands(1)))
     expect(await refused(1, {})).toBe('refused')
     await sendCommands(enableCommands(1))
   })
