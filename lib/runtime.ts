@@ -24,6 +24,7 @@ import { createConfigurationStore } from './configuration/configuration-store.ts
 import type { ConfigurationStore, Configurations } from './configuration/configurations.ts'
 import { FleetConfigurations } from './configuration/fleet-configurations.ts'
 import { ConfigurationPublisher } from './configuration/publisher.ts'
+import type { Count } from './counts.ts'
 import type { LiveUpdates } from './dashboard/live-updates.ts'
 import type { MetricsPage } from './dashboard/metrics-page.ts'
 import { Overview } from './dashboard/overview.ts'
@@ -203,7 +204,9 @@ export function clock(): ArrivalClock {
 }
 
 export function deadLetters(): Promise<DeadLetters> {
-  return once('deadLetters', async () => createDeadLetters({ db: (await registry()).db }))
+  return once('deadLetters', async () =>
+    createDeadLetters({ db: (await registry()).db, count: overrides.count }),
+  )
 }
 
 /** Undefined where the messages of devices do not pass this process. */
@@ -236,6 +239,11 @@ export function liveUpdates(): LiveUpdates | undefined {
 /** Undefined in a process that answers few requests and ends. */
 export function metrics(): MetricsPage | undefined {
   return overrides.metrics
+}
+
+/** Undefined where nothing is counted for CloudWatch. */
+export function count(): Count | undefined {
+  return overrides.count
 }
 
 /** Counts clients that the broker refuses; undefined where nobody asks for metrics. */
@@ -358,6 +366,7 @@ export function commands(): Promise<Commands> {
       kind: brokerKind(),
       topics: topics(),
       log: log(),
+      count: overrides.count,
     })
     closers.push(() => value.close())
     if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.settled()))

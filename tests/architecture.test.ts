@@ -57,6 +57,7 @@ const shown = ({ file, target }: Import) => `${file} → ${target}`
 
 /** Small files that know no domain and no transport. */
 const ground = [
+  'lib/counts.ts',
   'lib/csv.ts',
   'lib/errors.ts',
   'lib/histogram.ts',

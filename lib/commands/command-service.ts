@@ -1,6 +1,7 @@
 /** The service of commands, put together from its parts: store, deliveries, answers, and calls that wait. */
 import type { BrokerKind } from '../broker/address.ts'
 import type { Messenger } from '../broker/messenger.ts'
+import type { Count } from '../counts.ts'
 import { AppError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { TopicTree } from '../mqtt/topics.ts'
@@ -22,6 +23,7 @@ export interface CommandsOptions {
   readonly kind: BrokerKind
   readonly topics: TopicTree
   readonly log: Log
+  readonly count?: Count | undefined
   /** Milliseconds since the epoch. */
   readonly now?: () => number
   /** Commands that are published within a second; 500 by default. */
@@ -32,7 +34,7 @@ export interface CommandsOptions {
 export const finishedCommandsMs = 30 * 86_400_000
 
 export function createCommands(options: CommandsOptions): Commands {
-  const { db, messenger, kind, topics, log, now = Date.now } = options
+  const { db, messenger, kind, topics, log, count, now = Date.now } = options
   const store = new CommandStore({ db, now })
   const deliveries = new DeliveryStore({ db, now, kind })
   const deliverer = new Deliverer({ ...options, store: deliveries, messenger, now })
@@ -42,6 +44,7 @@ export function createCommands(options: CommandsOptions): Commands {
 
   /** Wakes devices that wait over HTTP, and begins to deliver over MQTT: nobody waits for that. */
   const announce = (deviceIds: readonly number[]) => {
+    count?.('CommandsCreated', deviceIds.length)
     polls.wake(deviceIds)
     void deliverer.deliver(deviceIds, { kind: 'created' })
   }
@@ -77,6 +80,8 @@ export function createCommands(options: CommandsOptions): Commands {
     async answer(answer) {
       const outcome = await answers.record(answer)
       if (outcome !== 'unknown') receipts.forget(answer.commandId)
+      if (outcome === 'applied' && answer.status === 'succeeded') count?.('CommandsSucceeded')
+      if (outcome === 'applied' && answer.status === 'failed') count?.('CommandsFailed')
       return outcome
     },
 
