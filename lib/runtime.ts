@@ -30,6 +30,7 @@ import type { MetricsPage } from './dashboard/metrics-page.ts'
 import { Overview } from './dashboard/overview.ts'
 import { digestKey } from './devices/credentials.ts'
 import type { Device } from './devices/device.ts'
+import { DeviceRetention } from './devices/device-retention.ts'
 import { createDevices, type Devices } from './devices/devices.ts'
 import { EnrollmentKeys } from './devices/enrollment-keys.ts'
 import { KeyExpiry } from './devices/key-expiry.ts'
@@ -52,6 +53,7 @@ import { ArrivalClock } from './telemetry/arrival-clock.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
 import type { Ledger } from './telemetry/embedded/ledger.ts'
 import { type Embedded, openEmbedded } from './telemetry/embedded/open.ts'
+import type { Pruning } from './telemetry/embedded/pruning.ts'
 import { FieldCatalogue } from './telemetry/field-catalogue.ts'
 import { openInfluxStore } from './telemetry/influx/store.ts'
 import { Intake } from './telemetry/intake/intake.ts'
@@ -77,7 +79,7 @@ export function devices(): Promise<Devices> {
       keyLength: config().apiKeyLength,
       offlineAfterS: config().offlineAfterS,
       cacheMs: overrides.cacheMs ?? 0,
-      retentionMs: retentionMs(),
+      background: overrides.longRunning ?? false,
       ...(config().database.url.startsWith('file:') && { rowsAtOnce: rowsOfFileAtOnce }),
     })
     closers.push(() => value.close())
@@ -122,6 +124,11 @@ function store(): Promise<TelemetryStore> {
 export async function setDatabaseMarks(mark: number): Promise<void> {
   await (await registry()).db.$client.execute(`PRAGMA user_version = ${Math.trunc(mark)}`)
   await (await embedded()).setMark(mark)
+}
+
+/** Deletes old readings, and old keys of readings. */
+export async function telemetryPruning(): Promise<Pruning> {
+  return (await embedded()).pruning
 }
 
 async function ledger(): Promise<Ledger> {
@@ -184,7 +191,11 @@ const payloadRules = () => ({ retentionMs: retentionMs(), maxClockAheadMs: confi
 
 export function fieldCatalogue(): Promise<FieldCatalogue> {
   return once('fieldCatalogue', async () => {
-    const value = new FieldCatalogue({ db: (await registry()).db, log: log() })
+    const value = new FieldCatalogue({
+      db: (await registry()).db,
+      log: log(),
+      background: overrides.longRunning ?? false,
+    })
     closers.push(() => value.close())
     if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.flush()))
     return value
@@ -311,6 +322,13 @@ export function presenceSweep(): Promise<PresenceSweep> {
     const { offlineAfterS } = config()
     return new PresenceSweep({ db: (await registry()).db, offlineAfterS, patienceMs })
   })
+}
+
+export function deviceRetention(): Promise<DeviceRetention> {
+  return once(
+    'deviceRetention',
+    async () => new DeviceRetention({ db: (await registry()).db, telemetryMs: retentionMs() }),
+  )
 }
 
 export function keyExpiry(): Promise<KeyExpiry> {

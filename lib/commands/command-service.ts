@@ -104,8 +104,9 @@ export function createCommands(options: CommandsOptions): Commands {
         await deliveries.notDue(due)
       }
       while (await deliveries.expire());
-      while (await deliveries.prune(finishedCommandsMs));
     },
+
+    prune: () => deliveries.prune(finishedCommandsMs),
 
     async settled() {
       await deliverer.settled()
