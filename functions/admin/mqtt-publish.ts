@@ -78,4 +78,4 @@ export const publishMessage = ({ messenger, ...shared }: Deps) =>
     return reply(c, 200, { status: 'success', message: 'Message published successfully', topic })
   })
 
-export const handler = serve(publishMessage, { messenger: runtime.messenger })
+export const handler = serve(publishMessage, { messenger: runtime.publisher })

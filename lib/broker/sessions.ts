@@ -19,7 +19,7 @@ export function createSessions(options: {
   /** The client ids of a device, each with whether it is connected; a client that is not may still have a session. */
   clients: (deviceId: number) => Promise<ReadonlyMap<string, boolean>>
   /** Undefined when there is no broker. */
-  messenger: Messenger | undefined
+  messenger: Pick<Messenger, 'disconnect'> | undefined
   log: Log
 }): Sessions {
   const { clients, messenger, log } = options
