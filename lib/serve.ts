@@ -33,12 +33,14 @@ export function serve<Deps extends EndpointDeps>(
   build: (deps: Deps) => Hono<HttpEnv>,
   getters: Getters<Deps, keyof EndpointDeps>,
 ): HttpHandler {
-  return httpHandler(async () =>
-    build({
-      log: runtime.log(),
-      access: await runtime.accessControl(),
-      ...(await resolve(getters)),
-    } as Deps),
+  return httpHandler(
+    async () =>
+      build({
+        log: runtime.log(),
+        access: await runtime.accessControl(),
+        ...(await resolve(getters)),
+      } as Deps),
+    runtime.log,
   )
 }
 
@@ -58,5 +60,8 @@ export function serveEvents<Deps extends { readonly log: Log }, Event, Answer>(
   build: (deps: Deps) => (event: Event, context?: EventContext) => Promise<Answer>,
   getters: Getters<Deps, 'log'>,
 ): (event: Event, context?: EventContext) => Promise<Answer> {
-  return eventHandler(async () => build({ log: runtime.log(), ...(await resolve(getters)) } as Deps))
+  return eventHandler(
+    async () => build({ log: runtime.log(), ...(await resolve(getters)) } as Deps),
+    runtime.log,
+  )
 }
