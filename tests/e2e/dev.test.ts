@@ -20,6 +20,7 @@ const parts = [
   'lib',
   'local',
   'scripts',
+  'cloud',
   'iot-rules',
   'serverless.yml',
   'package.json',
