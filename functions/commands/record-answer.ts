@@ -72,5 +72,5 @@ export const recordAnswer = ({ log, devices, commands }: Deps) => {
 
 export const handler = serveEvents(recordAnswer, {
   devices: runtime.devices,
-  commands: runtime.commands,
+  commands: runtime.commandDesk,
 })
