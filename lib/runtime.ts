@@ -17,8 +17,10 @@ import { type Accounts, createAccounts, withAccounts } from './broker/mosquitto-
 import { publisherOf } from './broker/publish.ts'
 import { createSessions, type Sessions } from './broker/sessions.ts'
 import { createCommands } from './commands/command-service.ts'
+import { CommandStore } from './commands/command-store.ts'
 import type { Commands } from './commands/commands.ts'
-import { createFleetCommands } from './commands/fleet-command-service.ts'
+import { createExchange, type Exchange } from './commands/exchange.ts'
+import { createFleetCommands, readFleetCommands } from './commands/fleet-command-service.ts'
 import type { FleetCommands } from './commands/fleet-commands.ts'
 import { FleetRunner } from './commands/fleet-runner.ts'
 import { FleetStore } from './commands/fleet-store.ts'
@@ -26,6 +28,7 @@ import { embeddedDatabaseLocation } from './config.ts'
 import { createConfigurations } from './configuration/configuration-service.ts'
 import { createConfigurationStore } from './configuration/configuration-store.ts'
 import type { ConfigurationStore, Configurations } from './configuration/configurations.ts'
+import { FleetConfigurationReader } from './configuration/fleet-configuration-reader.ts'
 import { FleetConfigurations } from './configuration/fleet-configurations.ts'
 import { ConfigurationPublisher } from './configuration/publisher.ts'
 import type { Count } from './counts.ts'
@@ -387,6 +390,14 @@ export function configurations(): Promise<Configurations> {
   )
 }
 
+/** What reads changes of the fleet and takes no broker. */
+export function fleetConfigurationReader(): Promise<FleetConfigurationReader> {
+  return once('fleetConfigurationReader', async () => {
+    const hasBroker = config().iot !== undefined
+    return new FleetConfigurationReader({ db: (await registry()).db, hasBroker })
+  })
+}
+
 export function fleetConfigurations(): Promise<FleetConfigurations> {
   return once('fleetConfigurations', async () => {
     const value = new FleetConfigurations({
@@ -401,6 +412,33 @@ export function fleetConfigurations(): Promise<FleetConfigurations> {
   })
 }
 
+/** Commands as operators read and cancel them, which takes no broker. */
+export function commandStore(): Promise<CommandStore> {
+  return once('commandStore', async () => new CommandStore({ db: (await registry()).db, now: Date.now }))
+}
+
+function commandExchange(): Promise<Exchange> {
+  return once('commandExchange', async () => {
+    const value = createExchange({
+      db: (await registry()).db,
+      kind: brokerKind(),
+      log: log(),
+      count: overrides.count,
+    })
+    closers.push(() => value.close())
+    return value
+  })
+}
+
+/** Commands as devices ask for and answer them themselves, which takes no broker. */
+export function commandDesk(): Promise<Pick<Commands, 'take' | 'wait' | 'answer' | 'get'>> {
+  return once('commandDesk', async () => {
+    const { take, wait, answer } = await commandExchange()
+    const store = await commandStore()
+    return { take, wait, answer, get: store.get.bind(store) }
+  })
+}
+
 export function commands(): Promise<Commands> {
   return once('commands', async () => {
     const value = createCommands({
@@ -410,6 +448,7 @@ export function commands(): Promise<Commands> {
       topics: topics(),
       log: log(),
       count: overrides.count,
+      exchange: await commandExchange(),
     })
     closers.push(() => value.close())
     if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.settled()))
@@ -419,6 +458,11 @@ export function commands(): Promise<Commands> {
 
 function fleetStore(): Promise<FleetStore> {
   return once('fleetStore', async () => new FleetStore({ db: (await registry()).db, now: Date.now }))
+}
+
+/** What reads fleet commands and takes no broker. */
+export function fleetCommandReader() {
+  return once('fleetCommandReader', async () => readFleetCommands(await fleetStore()))
 }
 
 /** In a process that runs between requests it works on by itself from here on. */
