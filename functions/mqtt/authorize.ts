@@ -7,8 +7,9 @@ import { AppError } from '../../lib/errors.ts'
 import type { EventContext } from '../../lib/lambda/handler.ts'
 import type { Log } from '../../lib/log.ts'
 import type { AuthorizerEvent, AuthorizerResult } from '../../lib/mqtt/authorizer.ts'
+import { type ClientIds, maxClientIdLength } from '../../lib/mqtt/client-ids.ts'
 import { devicePolicies, refusedClientPolicies } from '../../lib/mqtt/policy.ts'
-import { deviceOfClientId, maxClientIdLength } from '../../lib/mqtt/topics.ts'
+import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { serveEvents } from '../../lib/serve.ts'
 import type { Tally } from '../../lib/tally.ts'
@@ -18,6 +19,8 @@ interface Deps {
   devices: Pick<Devices, 'authenticate' | 'noteRepeated'>
   /** Counts clients that were refused. */
   refusals: Pick<Tally<string>, 'add'> | undefined
+  topics: TopicTree
+  clientIds: ClientIds
   /** Counts logins for CloudWatch. */
   count?: Count | undefined
 }
@@ -58,7 +61,7 @@ const shownName = (username: string): string =>
 type Refusal = 'no credentials' | 'wrong key' | "another device's key" | 'inactive' | 'client id'
 
 /** @returns a refusal, not an error, when the client has no right to connect. */
-export const authorizeMqtt = ({ log, devices, refusals, count }: Deps) => {
+export const authorizeMqtt = ({ log, devices, refusals, topics, clientIds, count }: Deps) => {
   /** Logs a failed login, and makes it an event of the device that the user name names. */
   const noteFailure = ({ protocolData, connectionMetadata }: AuthorizerEvent, reason: Refusal) => {
     const { username = '', clientId } = protocolData?.mqtt ?? {}
@@ -100,7 +103,7 @@ export const authorizeMqtt = ({ log, devices, refusals, count }: Deps) => {
     if (typeof identity === 'string') return refuse(identity)
     const { device, expiresAt } = identity
     if (String(device.id) !== id) return refuse("another device's key")
-    const isOwnClientId = deviceOfClientId(clientId) === device.id
+    const isOwnClientId = clientIds.deviceOf(clientId) === device.id
     if (isOwnClientId) count?.('MqttLogins')
     else noteFailure(event, 'client id')
     const keyEndsInSeconds =
@@ -115,7 +118,7 @@ export const authorizeMqtt = ({ log, devices, refusals, count }: Deps) => {
       ),
       refreshAfterInSeconds,
       policyDocuments: isOwnClientId
-        ? devicePolicies(device.id, clientId, brokerArn(context))
+        ? devicePolicies(topics.of(device.id), clientId, brokerArn(context))
         : refusedClientPolicies,
     }
   }
@@ -124,5 +127,7 @@ export const authorizeMqtt = ({ log, devices, refusals, count }: Deps) => {
 export const handler = serveEvents(authorizeMqtt, {
   devices: runtime.devices,
   refusals: runtime.mqttRefusals,
+  topics: runtime.topics,
+  clientIds: runtime.clientIds,
   count: runtime.count,
 })

@@ -4,6 +4,7 @@ import type { Messenger } from '../broker/messenger.ts'
 import type { Count } from '../counts.ts'
 import { AppError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import type { TopicTree } from '../mqtt/topics.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { Answers } from './answers.ts'
 import { maxUnfinished } from './command.ts'
@@ -20,6 +21,7 @@ export interface CommandsOptions {
   /** Undefined when there is no broker. */
   readonly messenger: Pick<Messenger, 'publish'> | undefined
   readonly kind: BrokerKind
+  readonly topics: TopicTree
   readonly log: Log
   readonly count?: Count | undefined
   /** Milliseconds since the epoch. */
@@ -32,7 +34,7 @@ export interface CommandsOptions {
 export const finishedCommandsMs = 30 * 86_400_000
 
 export function createCommands(options: CommandsOptions): Commands {
-  const { db, messenger, kind, log, count, now = Date.now } = options
+  const { db, messenger, kind, topics, log, count, now = Date.now } = options
   const store = new CommandStore({ db, now })
   const deliveries = new DeliveryStore({ db, now, kind })
   const deliverer = new Deliverer({ ...options, store: deliveries, messenger, now })
@@ -87,7 +89,7 @@ export function createCommands(options: CommandsOptions): Commands {
 
     async subscribed(event) {
       // The other brokers tell with each message whether it reached somebody.
-      if (kind === 'aws-iot') await recordSubscription(db, event)
+      if (kind === 'aws-iot') await recordSubscription(db, topics.of(event.deviceId), event)
       const { deviceId, sessionId } = event
       if (event.kind === 'subscribed') await deliverer.deliver([deviceId], { kind: 'subscribed', sessionId })
     },
@@ -102,8 +104,9 @@ export function createCommands(options: CommandsOptions): Commands {
         await deliveries.notDue(due)
       }
       while (await deliveries.expire());
-      while (await deliveries.prune(finishedCommandsMs));
     },
+
+    prune: () => deliveries.prune(finishedCommandsMs),
 
     async settled() {
       await deliverer.settled()

@@ -124,7 +124,7 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
       store = openInfluxStore({ connection: influx, log })
       endings.push(() => store.close())
     }
-  }, 120_000)
+  })
   afterAll(async () => {
     for (const end of endings.reverse()) await end()
   })

@@ -70,7 +70,7 @@ describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', 
   let sqs: Sqs
   beforeAll(async () => {
     sqs = await startSqs()
-  }, 60_000)
+  })
   afterAll(() => sqs?.stop())
 
   const delivery = (values: readonly (number | string)[], more: Partial<Delivery> = {}): Delivery => ({
