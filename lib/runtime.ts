@@ -58,6 +58,7 @@ import { closers, config, leases, log, once, overrides, registry } from './runti
 import type { Tally } from './tally.ts'
 import { ArrivalClock } from './telemetry/arrival-clock.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
+import type { Deletions } from './telemetry/embedded/deletions.ts'
 import type { Ledger } from './telemetry/embedded/ledger.ts'
 import { type Embedded, openEmbedded } from './telemetry/embedded/open.ts'
 import type { Pruning } from './telemetry/embedded/pruning.ts'
@@ -131,6 +132,17 @@ function store(): Promise<TelemetryStore> {
 export async function setDatabaseMarks(mark: number): Promise<void> {
   await (await registry()).db.$client.execute(`PRAGMA user_version = ${Math.trunc(mark)}`)
   await (await embedded()).setMark(mark)
+}
+
+/** Large deletions of the embedded store. */
+export async function deletions(): Promise<Deletions> {
+  return (await embedded()).deletions
+}
+
+/** The way to a spool that no process empties between requests; undefined elsewhere, and where there is none to empty. */
+export async function spoolToEmpty(): Promise<Intake | undefined> {
+  const { influx, queue } = config()
+  return overrides.longRunning || influx === undefined || queue !== undefined ? undefined : intake()
 }
 
 /** Deletes old readings, and old keys of readings. */
@@ -213,7 +225,15 @@ export function telemetry(): Promise<Telemetry> {
   return once(
     'telemetry',
     async () =>
-      new Telemetry({ store: await store(), intake, ledger, fields: fieldCatalogue, ...payloadRules() }),
+      new Telemetry({
+        store: await store(),
+        intake,
+        ledger,
+        fields: fieldCatalogue,
+        // InfluxDB deletes any range with one call.
+        ...(config().influx === undefined && { deletions }),
+        ...payloadRules(),
+      }),
   )
 }
 
