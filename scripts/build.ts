@@ -4,10 +4,11 @@
  */
 import { execFile } from 'node:child_process'
 import { watch } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type BuildOptions, build, context, type Plugin } from 'esbuild'
+import { type BuildOptions, build, context, type OutputFile, type Plugin } from 'esbuild'
 import { root } from '../lib/root.ts'
 import { type FunctionTable, loadFunctionTable } from '../local/function-table.ts'
 import { asksForHelp, parseOptions, runCommand } from './command.ts'
@@ -123,12 +124,24 @@ const localOptions = async (functions: FunctionTable): Promise<BuildOptions> => 
   plugins: [functionEntries(functions)],
 })
 
+/** Writes each file in one step and removes what is no longer built: other programs may read the folder meanwhile. */
+const replaceFiles = async (folder: string, files: readonly OutputFile[]) => {
+  await mkdir(folder, { recursive: true })
+  for (const { path, contents } of files) {
+    await writeFile(`${path}.${process.pid}`, contents)
+    await rename(`${path}.${process.pid}`, path)
+  }
+  const built = new Set(files.map(({ path }) => basename(path)))
+  const stale = (await readdir(folder)).filter((name) => /\.mjs(?:\.map)?$/.test(name) && !built.has(name))
+  for (const name of stale) await rm(`${folder}/${name}`, { force: true })
+}
+
 /** Builds `dist/cloud`. @returns the bytes of each function's bundle by its name. */
 export async function buildCloud(): Promise<ReadonlyMap<string, number>> {
   const functions = await loadFunctionTable()
   await buildDashboard()
-  await rm(`${rootFolder}dist/cloud`, { recursive: true, force: true })
-  const { metafile } = await build(await cloudOptions(functions))
+  const { metafile, outputFiles = [] } = await build({ ...(await cloudOptions(functions)), write: false })
+  await replaceFiles(`${rootFolder}dist/cloud`, outputFiles)
   return new Map(
     Object.entries(metafile?.outputs ?? {})
       .filter(([file]) => file.endsWith('.mjs'))

@@ -123,7 +123,11 @@ const ruleMatcher = (filter: string): ((topic: string) => boolean) => {
   return (topic) => matches(topic) && topic.split('/').length > parent
 }
 
-const ruleOf = (file: string, document: unknown): TopicRule => {
+/**
+ * A rule as a file of iot-rules has it: its `name`, `function`, `sqlVersion` and `sql`.
+ * @throws {Error} one sentence that names the rule and its mistake.
+ */
+export const ruleOf = (file: string, document: unknown): TopicRule => {
   const text = (key: string): string => {
     const value =
       typeof document === 'object' && document !== null
