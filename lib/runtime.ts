@@ -24,11 +24,13 @@ import { createConfigurationStore } from './configuration/configuration-store.ts
 import type { ConfigurationStore, Configurations } from './configuration/configurations.ts'
 import { FleetConfigurations } from './configuration/fleet-configurations.ts'
 import { ConfigurationPublisher } from './configuration/publisher.ts'
+import type { Count } from './counts.ts'
 import type { LiveUpdates } from './dashboard/live-updates.ts'
 import type { MetricsPage } from './dashboard/metrics-page.ts'
 import { Overview } from './dashboard/overview.ts'
 import { digestKey } from './devices/credentials.ts'
 import type { Device } from './devices/device.ts'
+import { DeviceRetention } from './devices/device-retention.ts'
 import { createDevices, type Devices } from './devices/devices.ts'
 import { EnrollmentKeys } from './devices/enrollment-keys.ts'
 import { KeyExpiry } from './devices/key-expiry.ts'
@@ -42,14 +44,16 @@ import { createRedisLimiter } from './http/limit/redis.ts'
 import { createUpstashLimiter } from './http/limit/upstash.ts'
 import { SessionCodes } from './http/session-codes.ts'
 import { beforeEachAnswer } from './lambda/handler.ts'
+import { ClientIds } from './mqtt/client-ids.ts'
 import type { MessageTap } from './mqtt/message-tap.ts'
-import { deviceTopics } from './mqtt/topics.ts'
+import { TopicTree } from './mqtt/topics.ts'
 import { closers, config, leases, log, once, overrides, registry } from './runtime-base.ts'
 import type { Tally } from './tally.ts'
 import { ArrivalClock } from './telemetry/arrival-clock.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
 import type { Ledger } from './telemetry/embedded/ledger.ts'
 import { type Embedded, openEmbedded } from './telemetry/embedded/open.ts'
+import type { Pruning } from './telemetry/embedded/pruning.ts'
 import { FieldCatalogue } from './telemetry/field-catalogue.ts'
 import { openInfluxStore } from './telemetry/influx/store.ts'
 import { Intake } from './telemetry/intake/intake.ts'
@@ -75,7 +79,7 @@ export function devices(): Promise<Devices> {
       keyLength: config().apiKeyLength,
       offlineAfterS: config().offlineAfterS,
       cacheMs: overrides.cacheMs ?? 0,
-      retentionMs: retentionMs(),
+      background: overrides.longRunning ?? false,
       ...(config().database.url.startsWith('file:') && { rowsAtOnce: rowsOfFileAtOnce }),
     })
     closers.push(() => value.close())
@@ -122,6 +126,11 @@ export async function setDatabaseMarks(mark: number): Promise<void> {
   await (await embedded()).setMark(mark)
 }
 
+/** Deletes old readings, and old keys of readings. */
+export async function telemetryPruning(): Promise<Pruning> {
+  return (await embedded()).pruning
+}
+
 async function ledger(): Promise<Ledger> {
   return (await embedded()).ledger
 }
@@ -148,7 +157,7 @@ async function intakeOfInflux(): Promise<Intake> {
   const keepDeadLetter: KeepDeadLetter = ({ deviceId, receivedAt, readings }, reason, onceKey) =>
     letters.keep({
       deviceId,
-      topic: deviceTopics(deviceId).telemetryPublish,
+      topic: topics().of(deviceId).telemetryPublish,
       payload: Buffer.from(payloadOf(readings)),
       reason,
       receivedAt,
@@ -182,7 +191,11 @@ const payloadRules = () => ({ retentionMs: retentionMs(), maxClockAheadMs: confi
 
 export function fieldCatalogue(): Promise<FieldCatalogue> {
   return once('fieldCatalogue', async () => {
-    const value = new FieldCatalogue({ db: (await registry()).db, log: log() })
+    const value = new FieldCatalogue({
+      db: (await registry()).db,
+      log: log(),
+      background: overrides.longRunning ?? false,
+    })
     closers.push(() => value.close())
     if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.flush()))
     return value
@@ -202,7 +215,9 @@ export function clock(): ArrivalClock {
 }
 
 export function deadLetters(): Promise<DeadLetters> {
-  return once('deadLetters', async () => createDeadLetters({ db: (await registry()).db }))
+  return once('deadLetters', async () =>
+    createDeadLetters({ db: (await registry()).db, count: overrides.count }),
+  )
 }
 
 /** Undefined where the messages of devices do not pass this process. */
@@ -237,6 +252,11 @@ export function metrics(): MetricsPage | undefined {
   return overrides.metrics
 }
 
+/** Undefined where nothing is counted for CloudWatch. */
+export function count(): Count | undefined {
+  return overrides.count
+}
+
 /** Counts clients that the broker refuses; undefined where nobody asks for metrics. */
 export function mqttRefusals(): Tally<string> | undefined {
   return overrides.metrics?.refusals.mqtt
@@ -261,7 +281,6 @@ export function messenger(): Messenger | undefined {
   })
 }
 
-/** Undefined unless the broker is Mosquitto: the other brokers ask the authorizer. */
 /** True in the bundles of `dist/cloud`: there is no Mosquitto, and its accounts would bring the IoT client into every bundle. */
 declare const isCloudBundle: boolean | undefined
 
@@ -271,6 +290,7 @@ export function accounts(): Promise<Accounts | undefined> {
     if (typeof config().mqtt !== 'object' || broker === undefined) return undefined
     return createAccounts({
       db: (await registry()).db,
+      topics: topics(),
       digestKey,
       sendCommands: async (commands) => {
         await broker.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), retain: false })
@@ -304,6 +324,13 @@ export function presenceSweep(): Promise<PresenceSweep> {
   })
 }
 
+export function deviceRetention(): Promise<DeviceRetention> {
+  return once(
+    'deviceRetention',
+    async () => new DeviceRetention({ db: (await registry()).db, telemetryMs: retentionMs() }),
+  )
+}
+
 export function keyExpiry(): Promise<KeyExpiry> {
   return once('keyExpiry', async () => {
     const broker = await accounts()
@@ -323,6 +350,7 @@ function configurationPublisher(): Promise<ConfigurationPublisher> {
       db: (await registry()).db,
       read,
       messenger: messenger(),
+      topics: topics(),
       log: log(),
     })
   })
@@ -354,7 +382,9 @@ export function commands(): Promise<Commands> {
       db: (await registry()).db,
       messenger: messenger(),
       kind: brokerKind(),
+      topics: topics(),
       log: log(),
+      count: overrides.count,
     })
     closers.push(() => value.close())
     if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.settled()))
@@ -394,7 +424,25 @@ export function fleetCommands(): Promise<FleetCommands> {
 export function sessions(): Promise<Sessions> {
   return once('sessions', async () => {
     const service = await presence()
-    return createSessions({ clients: (id) => service.clients(id), messenger: messenger(), log: log() })
+    return createSessions({
+      clients: (id) => service.clients(id),
+      // A Mosquitto reports no sessions; the client id is the device's id there.
+      unreported: (id) => (brokerKind() === 'aws-iot' ? [] : [String(id)]),
+      messenger: messenger(),
+      log: log(),
+    })
+  })
+}
+
+export function topics(): TopicTree {
+  return once('topics', () => new TopicTree(config().topicRoot))
+}
+
+export function clientIds(): ClientIds {
+  return once('clientIds', () => {
+    const { stage, topicRoot, iotDomainConfiguration } = config()
+    const isOnAws = brokerKind() === 'aws-iot' || iotDomainConfiguration !== undefined
+    return new ClientIds(topicRoot, isOnAws ? stage : undefined)
   })
 }
 

@@ -27,21 +27,57 @@ await loadSecrets(process.env)
  * The gateways send what fits no route to one function: also a path with a slash at its end, and HEAD. That function gets the
  * apps of all others, each loaded when a request needs it.
  */
-const withRoutes = (functions: FunctionTable) => `
-import { configure } from './lib/runtime.ts'
-configure({ routes: [${functions.routes
-  .map(
-    ({ method, path, functionName }) =>
-      `{ method: '${method}', path: '${path}', app: async () => (await import('./${functions.file(functionName)}')).handler.app() }`,
-  )
-  .join(',\n')}] })
+const routesOf = (functions: FunctionTable) =>
+  `[${functions.routes
+    .map(
+      ({ method, path, functionName }) =>
+        `{ method: '${method}', path: '${path}', app: async () => (await import('./${functions.file(functionName)}')).handler.app() }`,
+    )
+    .join(',\n')}]`
+
+/**
+ * The functions that count something for CloudWatch. Only their bundles hold the library that writes metrics: 33 KB. The one of
+ * unknown routes gets requests of the others, and counts for them.
+ */
+export const countingFunctions: ReadonlySet<string> = new Set([
+  'telemetry-ingest',
+  'telemetry-submit',
+  'admin-replay-dead-letter',
+  'commands-create',
+  'commands-answer',
+  'commands-record-answer',
+  'commands-fleet-send',
+  'commands-fleet-send-by-type',
+  'commands-fleet-advance',
+  'mqtt-authorize',
+  'system-not-found',
+])
+
+const withCounts = `
+import { countInCloudWatch } from './lib/lambda/metrics.ts'
+import { CountedReadings } from './lib/telemetry/intake/counted-readings.ts'
+const count = countInCloudWatch(process.env.STAGE)
 `
 
-const entryOf = (functions: FunctionTable, name: string) =>
-  `${name === functions.fallback ? withRoutes(functions) : ''}export { handler } from './${functions.file(name)}'\n`
+/** @param deployed the bundle runs in Lambda: it reads secrets, and counts for CloudWatch. */
+const entryOf = (functions: FunctionTable, name: string, deployed: boolean) => {
+  const counts = deployed && countingFunctions.has(name)
+  const overrides = [
+    ...(name === functions.fallback ? [`routes: ${routesOf(functions)}`] : []),
+    ...(counts ? ['count, batchObservers: [new CountedReadings(count)]'] : []),
+  ]
+  return [
+    deployed ? withSecrets : '',
+    counts ? withCounts : '',
+    overrides.length > 0
+      ? `import { configure } from './lib/runtime.ts'\nconfigure({ ${overrides.join(', ')} })\n`
+      : '',
+    `export { handler } from './${functions.file(name)}'\n`,
+  ].join('')
+}
 
-/** Resolves `function:<name>` to a generated entry. @param start the code in front of each. */
-const functionEntries = (functions: FunctionTable, start = ''): Plugin => ({
+/** Resolves `function:<name>` to a generated entry. */
+const functionEntries = (functions: FunctionTable, deployed: boolean): Plugin => ({
   name: 'function-entries',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^function:/ }, ({ path }) => ({
@@ -49,7 +85,7 @@ const functionEntries = (functions: FunctionTable, start = ''): Plugin => ({
       namespace: 'function',
     }))
     onLoad({ filter: /.*/, namespace: 'function' }, ({ path }) => ({
-      contents: `${start}${entryOf(functions, path)}`,
+      contents: entryOf(functions, path, deployed),
       loader: 'ts',
       resolveDir: rootFolder,
     }))
@@ -105,7 +141,7 @@ const cloudOptions = async (functions: FunctionTable): Promise<BuildOptions> => 
     '@libsql/isomorphic-ws': './node_modules/@libsql/isomorphic-ws/web.mjs',
     '@redis/client': './lib/http/limit/no-redis.ts',
   },
-  plugins: [functionEntries(functions, withSecrets)],
+  plugins: [functionEntries(functions, true)],
 })
 
 const localOptions = async (functions: FunctionTable): Promise<BuildOptions> => ({
@@ -121,7 +157,7 @@ const localOptions = async (functions: FunctionTable): Promise<BuildOptions> => 
   splitting: true,
   target: 'node20',
   external: ['@libsql/client', 'libsql'],
-  plugins: [functionEntries(functions)],
+  plugins: [functionEntries(functions, false)],
 })
 
 /** Writes each file in one step and removes what is no longer built: other programs may read the folder meanwhile. */

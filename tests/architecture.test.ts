@@ -57,6 +57,7 @@ const shown = ({ file, target }: Import) => `${file} → ${target}`
 
 /** Small files that know no domain and no transport. */
 const ground = [
+  'lib/counts.ts',
   'lib/csv.ts',
   'lib/errors.ts',
   'lib/histogram.ts',
@@ -70,6 +71,7 @@ const ground = [
   'lib/root.ts',
   'lib/services.ts',
   'lib/settings.ts',
+  'lib/stages.ts',
   'lib/tally.ts',
   'lib/time-zone.ts',
   'lib/version.ts',

@@ -5,9 +5,9 @@ import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { secretSettings } from '../../lib/lambda/secrets.ts'
-import { deviceTopics } from '../../lib/mqtt/topics.ts'
+import { defaultTopics } from '../../lib/mqtt/topics.ts'
 import { loadFunctions } from '../../local/functions.ts'
-import { buildCloud } from '../../scripts/build.ts'
+import { buildCloud, countingFunctions } from '../../scripts/build.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -71,6 +71,14 @@ it('has the OpenAPI document only in the bundles that serve it, and no native mo
   }
   // The last one answers every address whose spelling the gateway does not recognise.
   expect([documented, native]).toEqual([['system-openapi', 'system-not-found'], []])
+})
+
+it('has the library that writes metrics only in the bundles of functions that count', async () => {
+  const bundles = await Promise.all(
+    functions.names.map((name) => readFile(`${root}dist/cloud/${name}.mjs`, 'utf8')),
+  )
+  const counting = functions.names.filter((_, at) => bundles[at]?.includes('CloudWatchMetrics'))
+  expect(counting.sort()).toEqual([...countingFunctions].sort())
 })
 
 it('allows browser calls from the origins in CORS_ORIGINS', async () => {
@@ -228,7 +236,7 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
       statusOnline,
       statusOffline,
       statusHeartbeat,
-    } = deviceTopics(7)
+    } = defaultTopics.of(7)
     const topics = [configSubscribe, statusPublish, statusOnline, statusOffline, statusHeartbeat]
     const resourceOf = (topic: string) => `${arn('iot')}topic/${topic.replace('/7/', '/*/')}`
     const commands = [commandsSubscribe, `${commandsSubscribe}/*`]
