@@ -112,7 +112,7 @@ export default defineConfig({
     ],
     coverage: {
       provider: 'v8',
-      include: ['cli/**', 'functions/**', 'lib/**', 'local/**', 'scripts/**', 'simulators/**'],
+      include: ['cli/**', 'cloud/**', 'functions/**', 'lib/**', 'local/**', 'scripts/**', 'simulators/**'],
     },
   },
 })

@@ -8,9 +8,13 @@ import {
   type BrokerKind,
   brokerKind as kindOf,
 } from './broker/address.ts'
+import { brokerCheckOf } from './broker/check.ts'
+import { createDataPlaneClient } from './broker/data-plane-client.ts'
+import { disconnecterOf } from './broker/disconnect.ts'
 import { controlTopic } from './broker/dynamic-security.ts'
-import { createMessenger, type Messenger } from './broker/messenger.ts'
+import type { Messenger } from './broker/messenger.ts'
 import { type Accounts, createAccounts, withAccounts } from './broker/mosquitto-accounts.ts'
+import { publisherOf } from './broker/publish.ts'
 import { createSessions, type Sessions } from './broker/sessions.ts'
 import { createCommands } from './commands/command-service.ts'
 import type { Commands } from './commands/commands.ts'
@@ -232,7 +236,7 @@ export function overview(): Promise<Overview> {
       devices: await devices(),
       telemetry: await telemetry(),
       deadLetters: await deadLetters(),
-      messenger: messenger(),
+      messenger: brokerCheck(),
       brokerKind: brokerKind(),
       connections: overrides.mqttConnections ?? (() => undefined),
       minutes: overrides.minuteCounts,
@@ -271,22 +275,43 @@ export function sessionCodes(): SessionCodes | undefined {
 }
 
 /** Undefined when there is no broker. */
-export function messenger(): Messenger | undefined {
-  return once('messenger', () => {
+function dataPlane() {
+  return once('dataPlane', () => {
     const { iot } = config()
     if (iot === undefined) return undefined
-    const value = createMessenger(iot)
-    closers.push(() => value.close())
+    const value = createDataPlaneClient(iot)
+    closers.push(() => value.destroy())
     return value
   })
+}
+
+/** Undefined when there is no broker. */
+export function publisher(): Pick<Messenger, 'publish'> | undefined {
+  return once('publisher', () => {
+    const client = dataPlane()
+    return client && publisherOf(client)
+  })
+}
+
+/** Undefined when there is no broker. */
+function disconnecter(): Pick<Messenger, 'disconnect'> | undefined {
+  const client = dataPlane()
+  return client && disconnecterOf(client)
+}
+
+/** Undefined when there is no broker. */
+export function brokerCheck(): Pick<Messenger, 'check'> | undefined {
+  const client = dataPlane()
+  return client && brokerCheckOf(client)
 }
 
 /** True in the bundles of `dist/cloud`: there is no Mosquitto, and its accounts would bring the IoT client into every bundle. */
 declare const isCloudBundle: boolean | undefined
 
+/** Undefined unless the broker is Mosquitto: the other brokers ask the authorizer. */
 export function accounts(): Promise<Accounts | undefined> {
   return once('accounts', async () => {
-    const broker = typeof isCloudBundle === 'undefined' ? messenger() : undefined
+    const broker = typeof isCloudBundle === 'undefined' ? publisher() : undefined
     if (typeof config().mqtt !== 'object' || broker === undefined) return undefined
     return createAccounts({
       db: (await registry()).db,
@@ -349,7 +374,7 @@ function configurationPublisher(): Promise<ConfigurationPublisher> {
     return new ConfigurationPublisher({
       db: (await registry()).db,
       read,
-      messenger: messenger(),
+      messenger: publisher(),
       topics: topics(),
       log: log(),
     })
@@ -380,7 +405,7 @@ export function commands(): Promise<Commands> {
   return once('commands', async () => {
     const value = createCommands({
       db: (await registry()).db,
-      messenger: messenger(),
+      messenger: publisher(),
       kind: brokerKind(),
       topics: topics(),
       log: log(),
@@ -428,7 +453,7 @@ export function sessions(): Promise<Sessions> {
       clients: (id) => service.clients(id),
       // A Mosquitto reports no sessions; the client id is the device's id there.
       unreported: (id) => (brokerKind() === 'aws-iot' ? [] : [String(id)]),
-      messenger: messenger(),
+      messenger: disconnecter(),
       log: log(),
     })
   })

@@ -42,6 +42,17 @@ export function serve<Deps extends EndpointDeps>(
   )
 }
 
+/**
+ * The handler of an endpoint that is open to everybody and uncounted; only `log` is given. Its bundle has no access control, so
+ * that the deployed function needs no secret.
+ */
+export function serveUncounted<Deps extends { readonly log: Log }>(
+  build: (deps: Deps) => Hono<HttpEnv>,
+  getters: Getters<Deps, 'log'>,
+): HttpHandler {
+  return httpHandler(async () => build({ log: runtime.log(), ...(await resolve(getters)) } as Deps))
+}
+
 /** The handler of a function for events; `log` is always given. @param getters as in {@link serve}. */
 export function serveEvents<Deps extends { readonly log: Log }, Event, Answer>(
   build: (deps: Deps) => (event: Event, context?: EventContext) => Promise<Answer>,

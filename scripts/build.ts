@@ -5,12 +5,14 @@
 import { execFile } from 'node:child_process'
 import { watch } from 'node:fs'
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type BuildOptions, build, context, type OutputFile, type Plugin } from 'esbuild'
+import { type BuildOptions, build, context, type Metafile, type OutputFile, type Plugin } from 'esbuild'
+import type { Access } from '../lib/http/route.ts'
 import { root } from '../lib/root.ts'
 import { type FunctionTable, loadFunctionTable } from '../local/function-table.ts'
+import { type Functions, loadFunctions } from '../local/functions.ts'
 import { asksForHelp, parseOptions, runCommand } from './command.ts'
 import { buildDashboard } from './dashboard.mjs'
 
@@ -134,7 +136,6 @@ const cloudOptions = async (functions: FunctionTable): Promise<BuildOptions> => 
   outdir: 'dist/cloud',
   target: 'node22',
   minify: true,
-  metafile: true,
   alias: {
     '@libsql/client': '@libsql/client/http',
     // Its build for Node brings 48 KB of WebSocket along, which a client over HTTP never opens.
@@ -160,8 +161,46 @@ const localOptions = async (functions: FunctionTable): Promise<BuildOptions> => 
   plugins: [functionEntries(functions, false)],
 })
 
+/** What is in a bundle of `dist/cloud`. */
+export interface BundleContents {
+  readonly bytes: number
+  /** Modules of which something is in the bundle: paths from the root, and the names of packages. */
+  readonly modules: readonly string[]
+  /** Whose credentials the function checks, by its routes; empty for a function of events. */
+  readonly checks: readonly Exclude<Access, 'none'>[]
+}
+
+export type CloudContents = Readonly<Record<string, BundleContents>>
+
+/** The file of {@link CloudContents}. */
+export const contentsFile = `${rootFolder}dist/cloud/contents.json`
+
+/** `@libsql/core` of `node_modules/@libsql/core/lib/api.js`; a path of ours stays. */
+const moduleOf = (input: string) => /^(?:.*\/)?node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? input
+
+const checksOf = async (functions: Functions, name: string): Promise<BundleContents['checks']> => {
+  // It holds the app of every other function.
+  const names = name === functions.fallback ? functions.names : [name]
+  const routes = await Promise.all(names.map(async (one) => (await functions.module(one)).route))
+  const found = routes.flatMap((route): (Access | undefined)[] => [route?.access, route?.optional])
+  return [...new Set(found.filter((one) => one !== undefined && one !== 'none'))].sort()
+}
+
+const contentsOf = async (functions: Functions, { outputs }: Metafile): Promise<CloudContents> => {
+  const bundles = Object.entries(outputs).filter(([file]) => file.endsWith('.mjs'))
+  const found = await Promise.all(
+    bundles.map(async ([file, { bytes, inputs }]) => {
+      const name = basename(file, '.mjs')
+      const used = Object.entries(inputs).filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+      const modules = [...new Set(used.map(([input]) => moduleOf(input)))].sort()
+      return [name, { bytes, modules, checks: await checksOf(functions, name) }] as const
+    }),
+  )
+  return Object.fromEntries(found)
+}
+
 /** Writes each file in one step and removes what is no longer built: other programs may read the folder meanwhile. */
-const replaceFiles = async (folder: string, files: readonly OutputFile[]) => {
+const replaceFiles = async (folder: string, files: readonly Pick<OutputFile, 'path' | 'contents'>[]) => {
   await mkdir(folder, { recursive: true })
   for (const { path, contents } of files) {
     await writeFile(`${path}.${process.pid}`, contents)
@@ -172,17 +211,19 @@ const replaceFiles = async (folder: string, files: readonly OutputFile[]) => {
   for (const name of stale) await rm(`${folder}/${name}`, { force: true })
 }
 
-/** Builds `dist/cloud`. @returns the bytes of each function's bundle by its name. */
-export async function buildCloud(): Promise<ReadonlyMap<string, number>> {
-  const functions = await loadFunctionTable()
+/** Builds `dist/cloud`, with a file that tells what is in each bundle. @returns its contents. */
+export async function buildCloud(): Promise<CloudContents> {
+  const functions = await loadFunctions()
   await buildDashboard()
-  const { metafile, outputFiles = [] } = await build({ ...(await cloudOptions(functions)), write: false })
-  await replaceFiles(`${rootFolder}dist/cloud`, outputFiles)
-  return new Map(
-    Object.entries(metafile?.outputs ?? {})
-      .filter(([file]) => file.endsWith('.mjs'))
-      .map(([file, { bytes }]) => [file.replace(/^.*\/|\.mjs$/g, ''), bytes]),
-  )
+  const { metafile, outputFiles } = await build({
+    ...(await cloudOptions(functions)),
+    metafile: true,
+    write: false,
+  })
+  const contents = await contentsOf(functions, metafile)
+  const description = { path: contentsFile, contents: Buffer.from(JSON.stringify(contents)) }
+  await replaceFiles(dirname(contentsFile), [...outputFiles, description])
+  return contents
 }
 
 /** Builds `dist/local`. */
@@ -242,12 +283,12 @@ export const main = () =>
     }
     parseOptions({ options: {} })
     const started = performance.now()
-    const sizes = await buildCloud()
+    const contents = await buildCloud()
     await buildLocal()
-    for (const [name, bytes] of sizes)
+    for (const [name, { bytes }] of Object.entries(contents))
       process.stdout.write(`  ${name.padEnd(28)} ${String(Math.round(bytes / 1024)).padStart(6)} KB\n`)
     process.stdout.write(
-      `${sizes.size} functions in dist/cloud and dist/local, ${Math.round(performance.now() - started)} ms.\n`,
+      `${Object.keys(contents).length} functions in dist/cloud and dist/local, ${Math.round(performance.now() - started)} ms.\n`,
     )
     return 0
   })

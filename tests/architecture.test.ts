@@ -8,6 +8,7 @@ import { loadFunctions } from '../local/functions.ts'
 const folders = [
   'cli',
   'client',
+  'cloud',
   'dashboard',
   'functions',
   'lib',
@@ -151,6 +152,11 @@ const layers: readonly { name: string; is: RegExp; mayImport: readonly string[] 
     mayImport: ['local', 'scripts', 'runtime', ...domains, ...foundation, 'http'],
   },
   {
+    name: 'cloud',
+    is: /^cloud\//,
+    mayImport: ['local', 'scripts', ...foundation, 'http', 'lambda', 'aws'],
+  },
+  {
     name: 'scripts',
     is: /^scripts\//,
     mayImport: ['local', 'functions', 'runtime', ...domains, ...foundation, 'http', 'lambda', 'simulators'],
@@ -198,10 +204,10 @@ describe('the arrows', () => {
     )
   })
 
-  it('never lead into local/ but from itself, scripts, tests and benchmarks', () => {
+  it('never lead into local/ but from itself, cloud, scripts, tests and benchmarks', () => {
     const wrong = ours.filter(
       ({ file, target }) =>
-        target.startsWith('local/') && !/^(cli|local|scripts|tests|benchmarks)\//.test(file),
+        target.startsWith('local/') && !/^(cli|cloud|local|scripts|tests|benchmarks)\//.test(file),
     )
     expect(wrong.map(shown)).toEqual([])
   })

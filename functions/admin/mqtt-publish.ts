@@ -80,4 +80,4 @@ export const publishMessage = ({ messenger, topics, ...shared }: Deps) =>
     return reply(c, 200, { status: 'success', message: 'Message published successfully', topic })
   })
 
-export const handler = serve(publishMessage, { messenger: runtime.messenger, topics: runtime.topics })
+export const handler = serve(publishMessage, { messenger: runtime.publisher, topics: runtime.topics })

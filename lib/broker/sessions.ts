@@ -21,7 +21,7 @@ export function createSessions(options: {
   /** Client ids that a device may have without its registry knowing. */
   unreported: (deviceId: number) => readonly string[]
   /** Undefined when there is no broker. */
-  messenger: Messenger | undefined
+  messenger: Pick<Messenger, 'disconnect'> | undefined
   log: Log
 }): Sessions {
   const { clients, unreported, messenger, log } = options

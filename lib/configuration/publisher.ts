@@ -10,7 +10,7 @@ export interface PublisherOptions {
   readonly db: RegistryDb
   readonly read: (deviceId: number) => Promise<Configuration>
   /** Undefined when there is no broker. */
-  readonly messenger: Messenger | undefined
+  readonly messenger: Pick<Messenger, 'publish'> | undefined
   readonly topics: TopicTree
   readonly log: Log
 }

@@ -324,6 +324,8 @@ describeWith(
     it('delete the device: its key opens nothing any more', async () => {
       const deleted = await asAdmin('DELETE', `/api/v1/admin/devices/${device.id}?telemetry=true`)
       expect([200, 202]).toContain(deleted.status)
+      // Large deletes go on in a queue.
+      await stack.deliverQueues()
       expect((await asAdmin('GET', `/api/v1/admin/devices/${device.id}`)).status).toBe(404)
       expect((await asDevice('GET', '/api/v1/devices/status')).status).toBe(401)
       await expect(connect()).rejects.toThrow()
