@@ -3,10 +3,16 @@ import { mkdir } from 'node:fs/promises'
 import type { TestProject } from 'vitest/node'
 import { buildCloud } from '../../scripts/build.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { packageStage, settings } from './serverless.ts'
+import { packageStage, type Settings, settings } from './serverless.ts'
 
 /** The stages whose packages are made. */
 export const stages = ['dev', 'prod'] as const
+
+/** Settings that only one stage has. */
+const own: Readonly<Record<(typeof stages)[number], Settings>> = {
+  dev: { CORS_ORIGINS: 'https://a.example, http://localhost:3000' },
+  prod: {},
+}
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -23,7 +29,7 @@ export const setup = async (project: TestProject): Promise<void> => {
   await buildCloud()
   for (const stage of stages) {
     await mkdir(`${folder.path}/${stage}`)
-    await packageStage(stage, `${folder.path}/${stage}`, settings)
+    await packageStage(stage, `${folder.path}/${stage}`, { ...settings, ...own[stage] })
   }
   project.provide('packages', folder.path)
 }
