@@ -188,8 +188,11 @@ export const ingestQueue =
     }
     const results = await Promise.allSettled(Records.map(handleRecord))
     const failed = Records.filter((_, at) => results[at]?.status === 'rejected')
-    if (failed.length > 0)
-      log.warn('messages of the queue come again', { failed: failed.length, of: Records.length })
+    if (failed.length > 0) {
+      const first = results.find((result) => result.status === 'rejected')
+      const of = Records.length
+      log.warn('messages of the queue come again', { failed: failed.length, of, error: first?.reason })
+    }
     return { batchItemFailures: failed.map(({ messageId }) => ({ itemIdentifier: messageId })) }
   }
 
@@ -205,4 +208,4 @@ export const handler = eventHandler(async () => {
   const [ingest, queue] = [ingestTelemetry(deps), ingestQueue(deps)]
   return (event: TelemetryEvent | SQSEvent): Promise<unknown> =>
     'Records' in event ? queue(event) : ingest(event)
-})
+}, runtime.log)
