@@ -7,9 +7,10 @@ import type { HttpRoute } from '../../local/function-table.ts'
 import { ruleOf, type TopicRule } from '../../local/mqtt/rules.ts'
 import { type Aws, awsAccess } from '../support/aws.ts'
 import { LambdaHost } from '../support/lambda-host.ts'
+import type { Resource } from '../support/serverless.ts'
 import { queueAt } from '../support/sqs.ts'
 import { readStack, type Settings } from './serverless.ts'
-import { type Resource, resourcesOf, type Template } from './template.ts'
+import { resourcesOf, type Template } from './template.ts'
 import { unzip } from './unzip.ts'
 
 interface Options {

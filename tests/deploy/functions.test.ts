@@ -12,10 +12,11 @@ import { startBroker } from '../../local/mqtt/embedded/broker.ts'
 import { type Aws, awsAccess, findMoto, startAws } from '../support/aws.ts'
 import { describeWith } from '../support/backends.ts'
 import { account, startGateway } from '../support/lambda.ts'
+import { serverless } from '../support/serverless.ts'
 import { findSqld, startSqld } from '../support/sqld.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { DeployedStack } from './deployed-stack.ts'
-import { addresses, copyForMoto, putSecrets, secrets, serverlessOrThrow, settings } from './serverless.ts'
+import { addresses, copyForMoto, putSecrets, secrets, settings } from './serverless.ts'
 import { readTemplate } from './template.ts'
 
 const stage = 'dev'
@@ -51,7 +52,7 @@ describeWith(
       await putSecrets(aws, stage)
       const packaged = `${inject('packages')}/${stage}`
       await copyForMoto(packaged, `${folder.path}/package`)
-      await serverlessOrThrow(['deploy', '--stage', stage, '--package', `${folder.path}/package`], {
+      await serverless(['deploy', '--stage', stage, '--package', `${folder.path}/package`], {
         ...settings,
         ...aws.environment,
         DATABASE_URL: sqld.url,

@@ -1,15 +1,11 @@
-/** The Serverless Framework as operators run it, and what has become of a stack. */
+/** Packages of stages, their copies for moto, and what has become of a stack. */
 import { cp } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
-import { root } from '../../lib/root.ts'
 import type { Aws } from '../support/aws.ts'
-import { type Ended, runProgram } from '../support/programs.ts'
+import { serverless } from '../support/serverless.ts'
 import { withoutMotoGaps } from './moto-gaps.ts'
 import { changeTemplate, type Template } from './template.ts'
 
 export type Settings = Readonly<Record<string, string>>
-
-const rootFolder = fileURLToPath(root)
 
 /**
  * Settings of the stages that are deployed here. The addresses are those of nobody: the host of the functions replaces them by the
@@ -29,26 +25,9 @@ export const settings: Settings = {
   RATE_LIMIT_IP_PER_MINUTE: '0',
 }
 
-/** Runs `npx serverless …` in the root. @param environment replaces that of this process. */
-export const serverless = (args: readonly string[], environment: Settings = {}): Promise<Ended> =>
-  runProgram(process.execPath, ['node_modules/serverless/bin/serverless.js', ...args], {
-    cwd: rootFolder,
-    env: { SLS_TELEMETRY_DISABLED: '1', SLS_NOTIFICATIONS_MODE: 'off', CI: '1', ...environment },
-  })
-
-/** @throws {Error} with the output when it fails. */
-export async function serverlessOrThrow(
-  args: readonly string[],
-  environment: Settings = {},
-): Promise<string> {
-  const { code, out, err } = await serverless(args, environment)
-  if (code !== 0) throw new Error(`serverless ${args.join(' ')} ended with ${code}:\n${out}\n${err}`)
-  return out + err
-}
-
-/** Packages a stage into a folder, without AWS credentials and without a region. */
+/** Packages a stage into a folder, without AWS credentials and without a region; with what is there only on request. */
 export const packageStage = (stage: string, folder: string, environment: Settings = {}) =>
-  serverlessOrThrow(['package', '--stage', stage, '--package', folder], environment)
+  serverless(['package', '--stage', stage, '--package', folder, '--param=monthlyBudgetUsd=50'], environment)
 
 /** Copies a package to a folder, as one that moto can deploy. */
 export async function copyForMoto(

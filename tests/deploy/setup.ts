@@ -9,8 +9,8 @@ import { packageStage, type Settings, settings } from './serverless.ts'
 export const stages = ['dev', 'prod'] as const
 
 /** Settings that only one stage has. */
-const own: Readonly<Record<(typeof stages)[number], Settings>> = {
-  dev: { CORS_ORIGINS: 'https://a.example, http://localhost:3000' },
+export const ownSettings: Readonly<Record<(typeof stages)[number], Settings>> = {
+  dev: { CORS_ORIGINS: 'https://a.example, http://localhost:3000', ALARM_EMAIL: 'operator@example.com' },
   prod: {},
 }
 
@@ -29,7 +29,7 @@ export const setup = async (project: TestProject): Promise<void> => {
   await buildCloud()
   for (const stage of stages) {
     await mkdir(`${folder.path}/${stage}`)
-    await packageStage(stage, `${folder.path}/${stage}`, { ...settings, ...own[stage] })
+    await packageStage(stage, `${folder.path}/${stage}`, { ...settings, ...ownSettings[stage] })
   }
   project.provide('packages', folder.path)
 }

@@ -1,12 +1,6 @@
 /** The CloudFormation template of a packaged stage. */
 import { readFile, writeFile } from 'node:fs/promises'
-
-export interface Resource {
-  readonly Type: string
-  // biome-ignore lint/suspicious/noExplicitAny: the shape of each type is defined by CloudFormation.
-  readonly Properties: any
-  readonly DeletionPolicy?: string
-}
+import type { Resource } from '../support/serverless.ts'
 
 export interface Template {
   readonly Resources: Readonly<Record<string, Resource>>

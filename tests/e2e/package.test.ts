@@ -5,7 +5,8 @@ import { parse } from 'yaml'
 import { loadFunctions } from '../../local/functions.ts'
 import { type CloudContents, contentsFile, countingFunctions } from '../../scripts/build.ts'
 import { stages } from '../deploy/setup.ts'
-import { logicalId, type Resource, readTemplate } from '../deploy/template.ts'
+import { logicalId, readTemplate } from '../deploy/template.ts'
+import type { Resource } from '../support/serverless.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
