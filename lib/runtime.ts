@@ -75,6 +75,7 @@ export function devices(): Promise<Devices> {
       keyLength: config().apiKeyLength,
       offlineAfterS: config().offlineAfterS,
       cacheMs: overrides.cacheMs ?? 0,
+      onTimer: overrides.longRunning ?? false,
       retentionMs: retentionMs(),
       ...(config().database.url.startsWith('file:') && { rowsAtOnce: rowsOfFileAtOnce }),
     })

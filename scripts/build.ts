@@ -90,9 +90,9 @@ const definitions = (openApi: string) => ({
   bundledOpenApi: openApi,
 })
 
-const cloudOptions = async (functions: FunctionTable): Promise<BuildOptions> => ({
+const cloudOptions = (functions: FunctionTable, openApi: string): BuildOptions => ({
   ...shared,
-  define: { ...definitions(await openApiText()), isCloudBundle: 'true' },
+  define: { ...definitions(openApi), isCloudBundle: 'true' },
   entryPoints: entryPoints(functions),
   outdir: 'dist/cloud',
   target: 'node22',
@@ -128,12 +128,18 @@ export async function buildCloud(): Promise<ReadonlyMap<string, number>> {
   const functions = await loadFunctionTable()
   await buildDashboard()
   await rm(`${rootFolder}dist/cloud`, { recursive: true, force: true })
-  const { metafile } = await build(await cloudOptions(functions))
+  const { metafile } = await build(cloudOptions(functions, await openApiText()))
   return new Map(
     Object.entries(metafile?.outputs ?? {})
       .filter(([file]) => file.endsWith('.mjs'))
       .map(([file, { bytes }]) => [file.replace(/^.*\/|\.mjs$/g, ''), bytes]),
   )
+}
+
+/** Builds the bundle of one function, as it is deployed, into another folder. It has no OpenAPI document. */
+export async function buildCloudFunction(name: string, outdir: string): Promise<void> {
+  const options = cloudOptions(await loadFunctionTable(), 'undefined')
+  await build({ ...options, entryPoints: [{ in: `function:${name}`, out: name }], outdir })
 }
 
 /** Builds `dist/local`. */

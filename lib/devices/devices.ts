@@ -85,7 +85,7 @@ export interface Devices {
   touch(id: number): void
   /** Writes the last-seen times, key uses and repeated events that are not written yet. */
   flush(): Promise<void>
-  /** Writes events at once, and times when one is due: its last write was `flushEveryMs` ago, or never happened. */
+  /** Writes events at once, and the times that are due: their last write was `flushEveryMs` ago, or never happened. */
   flushDue(): Promise<void>
   close(): Promise<void>
 }
@@ -106,6 +106,8 @@ export interface DevicesOptions {
   cacheMs: number
   /** Time between two writes of last-seen times, ms. */
   flushEveryMs?: number
+  /** False in a process that runs only for requests: it writes before its answers, not on a timer. True by default. */
+  onTimer?: boolean
   /** Retention of telemetry, ms; 0 keeps it, and the ids of deleted devices, forever. */
   retentionMs?: number
   /** Devices that a statement over the whole fleet may look at; on a file few, because it holds up everything else. */
@@ -114,8 +116,13 @@ export interface DevicesOptions {
 
 export function createDevices(options: DevicesOptions): Devices {
   const { db, log, now = Date.now, keyLength, offlineAfterS, cacheMs } = options
-  const { flushEveryMs = 5000, retentionMs = 0, rowsAtOnce = Number.MAX_SAFE_INTEGER } = options
-  const lastSeen = new LastSeen({ db, log, now, flushEveryMs, cacheMs, offlineAfterS })
+  const {
+    flushEveryMs = 5000,
+    onTimer = true,
+    retentionMs = 0,
+    rowsAtOnce = Number.MAX_SAFE_INTEGER,
+  } = options
+  const lastSeen = new LastSeen({ db, log, now, flushEveryMs, onTimer, cacheMs, offlineAfterS })
   const repeated = new RepeatedEvents({ db, log, now, flushEveryMs })
   const withEvents = async (writeTimes: () => Promise<void>) => {
     await repeated.flush()
