@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { bundle } from './scripts/bundle.mjs'
 
 /** Tests that start processes, brokers, databases with threads or whole servers; the others are done in seconds. */
@@ -20,8 +21,35 @@ const system = [
   'tests/simulators/{enrolment,fleet,simulate,view}.test.ts',
 ]
 
-/** Of these, the ones that load the machine fully, or measure what a server does under load: nothing else runs beside them. */
-const alone = ['tests/e2e/{dev,durability,faults,hostile-http,hostile-mqtt,schemathesis}.test.ts']
+/** Of these, the ones that measure what a server does under load: nothing else runs beside them. */
+const alone = ['tests/e2e/{durability,hostile-http,hostile-mqtt}.test.ts']
+
+/** The longest ones, longest first: they start first, so that no worker has one left when the others are done. */
+const longest = [
+  'e2e/schemathesis',
+  'e2e/faults',
+  'e2e/downlink',
+  'e2e/journey',
+  'e2e/life',
+  'cli/documents',
+  'local/backup/restore',
+  'e2e/fleet-commands',
+  'e2e/rights',
+  'e2e/queue',
+  'e2e/dev',
+  'dashboard/device.browser',
+  'cli/device',
+]
+const place = (file: string) => longest.findIndex((name) => file.endsWith(`tests/${name}.test.ts`))
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const others = await super.sort(files)
+    const last = longest.length
+    const at = ({ moduleId }: TestSpecification) => (place(moduleId) + last + 1) % (last + 1)
+    return others.sort((one, other) => at(one) - at(other))
+  }
+}
 
 // Node 20 cannot start a thread from TypeScript.
 const programs = await bundle('local/start.ts')
@@ -32,6 +60,7 @@ export default defineConfig({
     // No test is about speed: each bound is far beyond what a busy machine takes.
     testTimeout: 90_000,
     hookTimeout: 120_000,
+    sequence: { sequencer: LongestFirst },
     expect: { poll: { timeout: 60_000 } },
     projects: [
       {
@@ -68,7 +97,7 @@ export default defineConfig({
     ],
     coverage: {
       provider: 'v8',
-      include: ['cli/**', 'functions/**', 'lib/**', 'local/**', 'scripts/**', 'simulators/**'],
+      include: ['cli/**', 'cloud/**', 'functions/**', 'lib/**', 'local/**', 'scripts/**', 'simulators/**'],
     },
   },
 })

@@ -204,6 +204,7 @@ const bench = async (): Promise<number> => {
     const bundle = pathToFileURL(join(folder, 'telemetry-ingest.mjs')).href
     const environment = {
       STAGE: 'dev',
+      TOPIC_ROOT: 'iotflow',
       DATABASE_URL: server.url,
       LOG_LEVEL: 'silent',
       AWS_REGION: 'eu-central-1',

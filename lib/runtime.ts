@@ -8,9 +8,13 @@ import {
   type BrokerKind,
   brokerKind as kindOf,
 } from './broker/address.ts'
+import { brokerCheckOf } from './broker/check.ts'
+import { createDataPlaneClient } from './broker/data-plane-client.ts'
+import { disconnecterOf } from './broker/disconnect.ts'
 import { controlTopic } from './broker/dynamic-security.ts'
-import { createMessenger, type Messenger } from './broker/messenger.ts'
+import type { Messenger } from './broker/messenger.ts'
 import { type Accounts, createAccounts, withAccounts } from './broker/mosquitto-accounts.ts'
+import { publisherOf } from './broker/publish.ts'
 import { createSessions, type Sessions } from './broker/sessions.ts'
 import { createCommands } from './commands/command-service.ts'
 import type { Commands } from './commands/commands.ts'
@@ -24,11 +28,13 @@ import { createConfigurationStore } from './configuration/configuration-store.ts
 import type { ConfigurationStore, Configurations } from './configuration/configurations.ts'
 import { FleetConfigurations } from './configuration/fleet-configurations.ts'
 import { ConfigurationPublisher } from './configuration/publisher.ts'
+import type { Count } from './counts.ts'
 import type { LiveUpdates } from './dashboard/live-updates.ts'
 import type { MetricsPage } from './dashboard/metrics-page.ts'
 import { Overview } from './dashboard/overview.ts'
 import { digestKey } from './devices/credentials.ts'
 import type { Device } from './devices/device.ts'
+import { DeviceRetention } from './devices/device-retention.ts'
 import { createDevices, type Devices } from './devices/devices.ts'
 import { EnrollmentKeys } from './devices/enrollment-keys.ts'
 import { KeyExpiry } from './devices/key-expiry.ts'
@@ -42,14 +48,16 @@ import { createRedisLimiter } from './http/limit/redis.ts'
 import { createUpstashLimiter } from './http/limit/upstash.ts'
 import { SessionCodes } from './http/session-codes.ts'
 import { beforeEachAnswer } from './lambda/handler.ts'
+import { ClientIds } from './mqtt/client-ids.ts'
 import type { MessageTap } from './mqtt/message-tap.ts'
-import { deviceTopics } from './mqtt/topics.ts'
+import { TopicTree } from './mqtt/topics.ts'
 import { closers, config, leases, log, once, overrides, registry } from './runtime-base.ts'
 import type { Tally } from './tally.ts'
 import { ArrivalClock } from './telemetry/arrival-clock.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
 import type { Ledger } from './telemetry/embedded/ledger.ts'
 import { type Embedded, openEmbedded } from './telemetry/embedded/open.ts'
+import type { Pruning } from './telemetry/embedded/pruning.ts'
 import { FieldCatalogue } from './telemetry/field-catalogue.ts'
 import { openInfluxStore } from './telemetry/influx/store.ts'
 import { Intake } from './telemetry/intake/intake.ts'
@@ -75,8 +83,7 @@ export function devices(): Promise<Devices> {
       keyLength: config().apiKeyLength,
       offlineAfterS: config().offlineAfterS,
       cacheMs: overrides.cacheMs ?? 0,
-      onTimer: overrides.longRunning ?? false,
-      retentionMs: retentionMs(),
+      background: overrides.longRunning ?? false,
       ...(config().database.url.startsWith('file:') && { rowsAtOnce: rowsOfFileAtOnce }),
     })
     closers.push(() => value.close())
@@ -123,6 +130,11 @@ export async function setDatabaseMarks(mark: number): Promise<void> {
   await (await embedded()).setMark(mark)
 }
 
+/** Deletes old readings, and old keys of readings. */
+export async function telemetryPruning(): Promise<Pruning> {
+  return (await embedded()).pruning
+}
+
 async function ledger(): Promise<Ledger> {
   return (await embedded()).ledger
 }
@@ -149,7 +161,7 @@ async function intakeOfInflux(): Promise<Intake> {
   const keepDeadLetter: KeepDeadLetter = ({ deviceId, receivedAt, readings }, reason, onceKey) =>
     letters.keep({
       deviceId,
-      topic: deviceTopics(deviceId).telemetryPublish,
+      topic: topics().of(deviceId).telemetryPublish,
       payload: Buffer.from(payloadOf(readings)),
       reason,
       receivedAt,
@@ -183,7 +195,11 @@ const payloadRules = () => ({ retentionMs: retentionMs(), maxClockAheadMs: confi
 
 export function fieldCatalogue(): Promise<FieldCatalogue> {
   return once('fieldCatalogue', async () => {
-    const value = new FieldCatalogue({ db: (await registry()).db, log: log() })
+    const value = new FieldCatalogue({
+      db: (await registry()).db,
+      log: log(),
+      background: overrides.longRunning ?? false,
+    })
     closers.push(() => value.close())
     if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.flush()))
     return value
@@ -203,7 +219,9 @@ export function clock(): ArrivalClock {
 }
 
 export function deadLetters(): Promise<DeadLetters> {
-  return once('deadLetters', async () => createDeadLetters({ db: (await registry()).db }))
+  return once('deadLetters', async () =>
+    createDeadLetters({ db: (await registry()).db, count: overrides.count }),
+  )
 }
 
 /** Undefined where the messages of devices do not pass this process. */
@@ -218,7 +236,7 @@ export function overview(): Promise<Overview> {
       devices: await devices(),
       telemetry: await telemetry(),
       deadLetters: await deadLetters(),
-      messenger: messenger(),
+      messenger: brokerCheck(),
       brokerKind: brokerKind(),
       connections: overrides.mqttConnections ?? (() => undefined),
       minutes: overrides.minuteCounts,
@@ -238,6 +256,11 @@ export function metrics(): MetricsPage | undefined {
   return overrides.metrics
 }
 
+/** Undefined where nothing is counted for CloudWatch. */
+export function count(): Count | undefined {
+  return overrides.count
+}
+
 /** Counts clients that the broker refuses; undefined where nobody asks for metrics. */
 export function mqttRefusals(): Tally<string> | undefined {
   return overrides.metrics?.refusals.mqtt
@@ -252,26 +275,47 @@ export function sessionCodes(): SessionCodes | undefined {
 }
 
 /** Undefined when there is no broker. */
-export function messenger(): Messenger | undefined {
-  return once('messenger', () => {
+function dataPlane() {
+  return once('dataPlane', () => {
     const { iot } = config()
     if (iot === undefined) return undefined
-    const value = createMessenger(iot)
-    closers.push(() => value.close())
+    const value = createDataPlaneClient(iot)
+    closers.push(() => value.destroy())
     return value
   })
 }
 
-/** Undefined unless the broker is Mosquitto: the other brokers ask the authorizer. */
+/** Undefined when there is no broker. */
+export function publisher(): Pick<Messenger, 'publish'> | undefined {
+  return once('publisher', () => {
+    const client = dataPlane()
+    return client && publisherOf(client)
+  })
+}
+
+/** Undefined when there is no broker. */
+function disconnecter(): Pick<Messenger, 'disconnect'> | undefined {
+  const client = dataPlane()
+  return client && disconnecterOf(client)
+}
+
+/** Undefined when there is no broker. */
+export function brokerCheck(): Pick<Messenger, 'check'> | undefined {
+  const client = dataPlane()
+  return client && brokerCheckOf(client)
+}
+
 /** True in the bundles of `dist/cloud`: there is no Mosquitto, and its accounts would bring the IoT client into every bundle. */
 declare const isCloudBundle: boolean | undefined
 
+/** Undefined unless the broker is Mosquitto: the other brokers ask the authorizer. */
 export function accounts(): Promise<Accounts | undefined> {
   return once('accounts', async () => {
-    const broker = typeof isCloudBundle === 'undefined' ? messenger() : undefined
+    const broker = typeof isCloudBundle === 'undefined' ? publisher() : undefined
     if (typeof config().mqtt !== 'object' || broker === undefined) return undefined
     return createAccounts({
       db: (await registry()).db,
+      topics: topics(),
       digestKey,
       sendCommands: async (commands) => {
         await broker.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), retain: false })
@@ -305,6 +349,13 @@ export function presenceSweep(): Promise<PresenceSweep> {
   })
 }
 
+export function deviceRetention(): Promise<DeviceRetention> {
+  return once(
+    'deviceRetention',
+    async () => new DeviceRetention({ db: (await registry()).db, telemetryMs: retentionMs() }),
+  )
+}
+
 export function keyExpiry(): Promise<KeyExpiry> {
   return once('keyExpiry', async () => {
     const broker = await accounts()
@@ -323,7 +374,8 @@ function configurationPublisher(): Promise<ConfigurationPublisher> {
     return new ConfigurationPublisher({
       db: (await registry()).db,
       read,
-      messenger: messenger(),
+      messenger: publisher(),
+      topics: topics(),
       log: log(),
     })
   })
@@ -353,9 +405,11 @@ export function commands(): Promise<Commands> {
   return once('commands', async () => {
     const value = createCommands({
       db: (await registry()).db,
-      messenger: messenger(),
+      messenger: publisher(),
       kind: brokerKind(),
+      topics: topics(),
       log: log(),
+      count: overrides.count,
     })
     closers.push(() => value.close())
     if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.settled()))
@@ -395,7 +449,25 @@ export function fleetCommands(): Promise<FleetCommands> {
 export function sessions(): Promise<Sessions> {
   return once('sessions', async () => {
     const service = await presence()
-    return createSessions({ clients: (id) => service.clients(id), messenger: messenger(), log: log() })
+    return createSessions({
+      clients: (id) => service.clients(id),
+      // A Mosquitto reports no sessions; the client id is the device's id there.
+      unreported: (id) => (brokerKind() === 'aws-iot' ? [] : [String(id)]),
+      messenger: disconnecter(),
+      log: log(),
+    })
+  })
+}
+
+export function topics(): TopicTree {
+  return once('topics', () => new TopicTree(config().topicRoot))
+}
+
+export function clientIds(): ClientIds {
+  return once('clientIds', () => {
+    const { stage, topicRoot, iotDomainConfiguration } = config()
+    const isOnAws = brokerKind() === 'aws-iot' || iotDomainConfiguration !== undefined
+    return new ClientIds(topicRoot, isOnAws ? stage : undefined)
   })
 }
 

@@ -4,12 +4,15 @@
  */
 import { execFile } from 'node:child_process'
 import { watch } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type BuildOptions, build, context, type Plugin } from 'esbuild'
+import { type BuildOptions, build, context, type Metafile, type Plugin } from 'esbuild'
+import type { Access } from '../lib/http/route.ts'
 import { root } from '../lib/root.ts'
 import { type FunctionTable, loadFunctionTable } from '../local/function-table.ts'
+import { type Functions, loadFunctions } from '../local/functions.ts'
 import { asksForHelp, parseOptions, runCommand } from './command.ts'
 import { buildDashboard } from './dashboard.mjs'
 
@@ -26,21 +29,57 @@ await loadSecrets(process.env)
  * The gateways send what fits no route to one function: also a path with a slash at its end, and HEAD. That function gets the
  * apps of all others, each loaded when a request needs it.
  */
-const withRoutes = (functions: FunctionTable) => `
-import { configure } from './lib/runtime.ts'
-configure({ routes: [${functions.routes
-  .map(
-    ({ method, path, functionName }) =>
-      `{ method: '${method}', path: '${path}', app: async () => (await import('./${functions.file(functionName)}')).handler.app() }`,
-  )
-  .join(',\n')}] })
+const routesOf = (functions: FunctionTable) =>
+  `[${functions.routes
+    .map(
+      ({ method, path, functionName }) =>
+        `{ method: '${method}', path: '${path}', app: async () => (await import('./${functions.file(functionName)}')).handler.app() }`,
+    )
+    .join(',\n')}]`
+
+/**
+ * The functions that count something for CloudWatch. Only their bundles hold the library that writes metrics: 33 KB. The one of
+ * unknown routes gets requests of the others, and counts for them.
+ */
+export const countingFunctions: ReadonlySet<string> = new Set([
+  'telemetry-ingest',
+  'telemetry-submit',
+  'admin-replay-dead-letter',
+  'commands-create',
+  'commands-answer',
+  'commands-record-answer',
+  'commands-fleet-send',
+  'commands-fleet-send-by-type',
+  'commands-fleet-advance',
+  'mqtt-authorize',
+  'system-not-found',
+])
+
+const withCounts = `
+import { countInCloudWatch } from './lib/lambda/metrics.ts'
+import { CountedReadings } from './lib/telemetry/intake/counted-readings.ts'
+const count = countInCloudWatch(process.env.STAGE)
 `
 
-const entryOf = (functions: FunctionTable, name: string) =>
-  `${name === functions.fallback ? withRoutes(functions) : ''}export { handler } from './${functions.file(name)}'\n`
+/** @param deployed the bundle runs in Lambda: it reads secrets, and counts for CloudWatch. */
+const entryOf = (functions: FunctionTable, name: string, deployed: boolean) => {
+  const counts = deployed && countingFunctions.has(name)
+  const overrides = [
+    ...(name === functions.fallback ? [`routes: ${routesOf(functions)}`] : []),
+    ...(counts ? ['count, batchObservers: [new CountedReadings(count)]'] : []),
+  ]
+  return [
+    deployed ? withSecrets : '',
+    counts ? withCounts : '',
+    overrides.length > 0
+      ? `import { configure } from './lib/runtime.ts'\nconfigure({ ${overrides.join(', ')} })\n`
+      : '',
+    `export { handler } from './${functions.file(name)}'\n`,
+  ].join('')
+}
 
-/** Resolves `function:<name>` to a generated entry. @param start the code in front of each. */
-const functionEntries = (functions: FunctionTable, start = ''): Plugin => ({
+/** Resolves `function:<name>` to a generated entry. */
+const functionEntries = (functions: FunctionTable, deployed: boolean): Plugin => ({
   name: 'function-entries',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^function:/ }, ({ path }) => ({
@@ -48,7 +87,7 @@ const functionEntries = (functions: FunctionTable, start = ''): Plugin => ({
       namespace: 'function',
     }))
     onLoad({ filter: /.*/, namespace: 'function' }, ({ path }) => ({
-      contents: `${start}${entryOf(functions, path)}`,
+      contents: entryOf(functions, path, deployed),
       loader: 'ts',
       resolveDir: rootFolder,
     }))
@@ -97,14 +136,13 @@ const cloudOptions = (functions: FunctionTable, openApi: string): BuildOptions =
   outdir: 'dist/cloud',
   target: 'node22',
   minify: true,
-  metafile: true,
   alias: {
     '@libsql/client': '@libsql/client/http',
     // Its build for Node brings 48 KB of WebSocket along, which a client over HTTP never opens.
     '@libsql/isomorphic-ws': './node_modules/@libsql/isomorphic-ws/web.mjs',
     '@redis/client': './lib/http/limit/no-redis.ts',
   },
-  plugins: [functionEntries(functions, withSecrets)],
+  plugins: [functionEntries(functions, true)],
 })
 
 const localOptions = async (functions: FunctionTable): Promise<BuildOptions> => ({
@@ -120,20 +158,56 @@ const localOptions = async (functions: FunctionTable): Promise<BuildOptions> => 
   splitting: true,
   target: 'node20',
   external: ['@libsql/client', 'libsql'],
-  plugins: [functionEntries(functions)],
+  plugins: [functionEntries(functions, false)],
 })
 
-/** Builds `dist/cloud`. @returns the bytes of each function's bundle by its name. */
-export async function buildCloud(): Promise<ReadonlyMap<string, number>> {
-  const functions = await loadFunctionTable()
+/** What is in a bundle of `dist/cloud`. */
+export interface BundleContents {
+  readonly bytes: number
+  /** Modules of which something is in the bundle: paths from the root, and the names of packages. */
+  readonly modules: readonly string[]
+  /** Whose credentials the function checks, by its routes; empty for a function of events. */
+  readonly checks: readonly Exclude<Access, 'none'>[]
+}
+
+export type CloudContents = Readonly<Record<string, BundleContents>>
+
+/** The file of {@link CloudContents}. */
+export const contentsFile = `${rootFolder}dist/cloud/contents.json`
+
+/** `@libsql/core` of `node_modules/@libsql/core/lib/api.js`; a path of ours stays. */
+const moduleOf = (input: string) => /^(?:.*\/)?node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? input
+
+const checksOf = async (functions: Functions, name: string): Promise<BundleContents['checks']> => {
+  // It holds the app of every other function.
+  const names = name === functions.fallback ? functions.names : [name]
+  const routes = await Promise.all(names.map(async (one) => (await functions.module(one)).route))
+  const found = routes.flatMap((route): (Access | undefined)[] => [route?.access, route?.optional])
+  return [...new Set(found.filter((one) => one !== undefined && one !== 'none'))].sort()
+}
+
+const contentsOf = async (functions: Functions, { outputs }: Metafile): Promise<CloudContents> => {
+  const bundles = Object.entries(outputs).filter(([file]) => file.endsWith('.mjs'))
+  const found = await Promise.all(
+    bundles.map(async ([file, { bytes, inputs }]) => {
+      const name = basename(file, '.mjs')
+      const used = Object.entries(inputs).filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+      const modules = [...new Set(used.map(([input]) => moduleOf(input)))].sort()
+      return [name, { bytes, modules, checks: await checksOf(functions, name) }] as const
+    }),
+  )
+  return Object.fromEntries(found)
+}
+
+/** Builds `dist/cloud`, with a file that tells what is in each bundle. @returns its contents. */
+export async function buildCloud(): Promise<CloudContents> {
+  const functions = await loadFunctions()
   await buildDashboard()
   await rm(`${rootFolder}dist/cloud`, { recursive: true, force: true })
-  const { metafile } = await build(cloudOptions(functions, await openApiText()))
-  return new Map(
-    Object.entries(metafile?.outputs ?? {})
-      .filter(([file]) => file.endsWith('.mjs'))
-      .map(([file, { bytes }]) => [file.replace(/^.*\/|\.mjs$/g, ''), bytes]),
-  )
+  const { metafile } = await build({ ...cloudOptions(functions, await openApiText()), metafile: true })
+  const contents = await contentsOf(functions, metafile)
+  await writeFile(contentsFile, JSON.stringify(contents))
+  return contents
 }
 
 /** Builds the bundle of one function, as it is deployed, into another folder. It has no OpenAPI document. */
@@ -199,12 +273,12 @@ export const main = () =>
     }
     parseOptions({ options: {} })
     const started = performance.now()
-    const sizes = await buildCloud()
+    const contents = await buildCloud()
     await buildLocal()
-    for (const [name, bytes] of sizes)
+    for (const [name, { bytes }] of Object.entries(contents))
       process.stdout.write(`  ${name.padEnd(28)} ${String(Math.round(bytes / 1024)).padStart(6)} KB\n`)
     process.stdout.write(
-      `${sizes.size} functions in dist/cloud and dist/local, ${Math.round(performance.now() - started)} ms.\n`,
+      `${Object.keys(contents).length} functions in dist/cloud and dist/local, ${Math.round(performance.now() - started)} ms.\n`,
     )
     return 0
   })

@@ -1,4 +1,5 @@
 /** Where the broker is: as an argument says, or as the server tells its devices. */
+import { defaultTopics } from '../lib/mqtt/topics.ts'
 import { describe, GaveUp, type HttpClient, SimulationError } from './http-client.ts'
 import type { BrokerOptions } from './mqtt-uplink.ts'
 import type { Identity } from './uplink.ts'
@@ -72,7 +73,7 @@ export async function askCredentials({
 /** @throws {SimulationError} when the server has no broker, or does not tell. */
 export async function findBroker(question: BrokerQuestion): Promise<Omit<BrokerOptions, 'version'>> {
   const { mqttUrl, device } = question
-  if (mqttUrl !== undefined) return { url: mqttUrl, clientId: defaultClientId }
+  if (mqttUrl !== undefined) return { url: mqttUrl, clientId: defaultClientId, topicRoot: defaultTopics.root }
   const fail = (why: string): never => {
     throw new SimulationError(
       `The server does not say where its broker is: ${why}. Name it with --mqtt-url, or use --protocol http.`,
@@ -85,6 +86,7 @@ export async function findBroker(question: BrokerQuestion): Promise<Omit<BrokerO
   const { alpn, client_id: clientId } = credentials
   return {
     url: brokerUrl(credentials) ?? fail('it has none'),
+    topicRoot: credentials.topics.telemetry_publish.split('/')[0] ?? defaultTopics.root,
     clientId: clientId.replace(new RegExp(`(?<!\\d)${device.id}(?!\\d)`), '{id}'),
     ...(alpn === null ? {} : { alpn }),
   }

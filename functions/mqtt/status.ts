@@ -54,4 +54,4 @@ export const mqttStatus = ({ messenger, kind, ...shared }: Deps) => {
   })
 }
 
-export const handler = serve(mqttStatus, { messenger: runtime.messenger, kind: runtime.brokerKind })
+export const handler = serve(mqttStatus, { messenger: runtime.brokerCheck, kind: runtime.brokerKind })

@@ -7,7 +7,8 @@ import { acceptedEncodings } from '../../lib/http/accept-encoding.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, ifNoneMatch, notModified, typedBy } from '../../lib/http/route.ts'
 import { entityTag, isUnchanged } from '../../lib/http/versions.ts'
-import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import type { Log } from '../../lib/log.ts'
+import { serveUncounted } from '../../lib/serve.ts'
 
 export const documentation = () =>
   describeRoute({
@@ -34,6 +35,7 @@ export const documentation = () =>
 export const route = defineRoute({
   addresses: ['GET /assets/:name'],
   access: 'none',
+  limit: 'uncounted',
   documentation: typedBy<typeof documentation>(),
 })
 
@@ -50,7 +52,7 @@ const encode = ({ brotli, gzip }: DashboardAsset, header: string | undefined) =>
   return { body: gunzipSync(compressed), encoding: undefined }
 }
 
-export const showAsset = (shared: EndpointDeps) =>
+export const showAsset = (shared: { readonly log: Log }) =>
   endpoint(route, shared, (c, reply) => {
     const name = c.req.param('name') ?? ''
     const asset = Object.hasOwn(dashboardAssets, name) ? dashboardAssets[name] : undefined
@@ -68,4 +70,4 @@ export const showAsset = (shared: EndpointDeps) =>
     return reply(c, 200, body, asset.contentType as ContentType)
   })
 
-export const handler = serve(showAsset, {})
+export const handler = serveUncounted(showAsset, {})

@@ -5,7 +5,8 @@ import { dashboardPage } from '#dashboard-files'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, ifNoneMatch, notModified, typedBy } from '../../lib/http/route.ts'
 import { entityTag, isUnchanged } from '../../lib/http/versions.ts'
-import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import type { Log } from '../../lib/log.ts'
+import { serveUncounted } from '../../lib/serve.ts'
 
 export const documentation = () =>
   describeRoute({
@@ -21,6 +22,7 @@ export const documentation = () =>
 export const route = defineRoute({
   addresses: ['GET /'],
   access: 'none',
+  limit: 'uncounted',
   documentation: typedBy<typeof documentation>(),
 })
 
@@ -36,7 +38,7 @@ const contentSecurityPolicy = [
   "form-action 'none'",
 ].join('; ')
 
-export const showDashboard = (shared: EndpointDeps) => {
+export const showDashboard = (shared: { readonly log: Log }) => {
   const digest = hash('sha256', dashboardPage, 'hex').slice(0, 32)
   return endpoint(route, shared, (c, reply) => {
     Object.assign(c.get('headers'), {
@@ -50,4 +52,4 @@ export const showDashboard = (shared: EndpointDeps) => {
   })
 }
 
-export const handler = serve(showDashboard, {})
+export const handler = serveUncounted(showDashboard, {})

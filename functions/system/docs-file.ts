@@ -6,7 +6,8 @@ import { ViewerFiles } from '../../lib/http/api-viewer.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, ifNoneMatch, notModified, typedBy } from '../../lib/http/route.ts'
 import { entityTag, isUnchanged } from '../../lib/http/versions.ts'
-import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import type { Log } from '../../lib/log.ts'
+import { serveUncounted } from '../../lib/serve.ts'
 
 export const documentation = () =>
   describeRoute({
@@ -28,13 +29,14 @@ export const documentation = () =>
 export const route = defineRoute({
   addresses: ['GET /docs/:name'],
   access: 'none',
+  limit: 'uncounted',
   documentation: typedBy<typeof documentation>(),
 })
 
 /** One of the documented types stands for both: the compiler cannot tell which of them a file has. */
 type ContentType = 'text/javascript; charset=utf-8'
 
-export const showDocsFile = (shared: EndpointDeps) => {
+export const showDocsFile = (shared: { readonly log: Log }) => {
   const files = new ViewerFiles()
   return endpoint(route, shared, async (c, reply) => {
     const file = await files.file(c.req.param('name') ?? '')
@@ -55,4 +57,4 @@ export const showDocsFile = (shared: EndpointDeps) => {
   })
 }
 
-export const handler = serve(showDocsFile, {})
+export const handler = serveUncounted(showDocsFile, {})

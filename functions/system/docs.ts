@@ -5,7 +5,8 @@ import { viewerPage, viewerPolicy } from '../../lib/http/api-viewer.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, ifNoneMatch, notModified, typedBy } from '../../lib/http/route.ts'
 import { entityTag, isUnchanged } from '../../lib/http/versions.ts'
-import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import type { Log } from '../../lib/log.ts'
+import { serveUncounted } from '../../lib/serve.ts'
 
 export const documentation = () =>
   describeRoute({
@@ -20,10 +21,11 @@ export const documentation = () =>
 export const route = defineRoute({
   addresses: ['GET /docs'],
   access: 'none',
+  limit: 'uncounted',
   documentation: typedBy<typeof documentation>(),
 })
 
-export const showDocs = (shared: EndpointDeps) => {
+export const showDocs = (shared: { readonly log: Log }) => {
   const digest = hash('sha256', viewerPage, 'hex').slice(0, 32)
   return endpoint(route, shared, (c, reply) => {
     Object.assign(c.get('headers'), {
@@ -35,4 +37,4 @@ export const showDocs = (shared: EndpointDeps) => {
   })
 }
 
-export const handler = serve(showDocs, {})
+export const handler = serveUncounted(showDocs, {})

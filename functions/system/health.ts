@@ -64,6 +64,7 @@ export const documentation = () => {
 export const route = defineRoute({
   addresses: ['GET /health', 'GET /status'],
   access: 'none',
+  optional: 'admin',
   limit: 'uncounted',
   documentation: typedBy<typeof documentation>(),
 })

@@ -4,8 +4,9 @@ import { endpoint } from '../../lib/http/endpoint.ts'
 import type { OpenApiDocument } from '../../lib/http/openapi.ts'
 import { defineRoute, describeRoute, ifNoneMatch, json, notModified, typedBy } from '../../lib/http/route.ts'
 import { entityTag, isUnchanged, textByOrigin } from '../../lib/http/versions.ts'
+import type { Log } from '../../lib/log.ts'
 import * as runtime from '../../lib/runtime.ts'
-import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import { serveUncounted } from '../../lib/serve.ts'
 
 export const documentation = () => {
   // Without its type: the response is sent as text.
@@ -29,10 +30,12 @@ export const documentation = () => {
 export const route = defineRoute({
   addresses: ['GET /openapi.json'],
   access: 'none',
+  limit: 'uncounted',
   documentation: typedBy<typeof documentation>(),
 })
 
-interface Deps extends EndpointDeps {
+interface Deps {
+  log: Log
   document: OpenApiDocument
 }
 
@@ -46,4 +49,4 @@ export const describeApi = ({ document, ...shared }: Deps) => {
   })
 }
 
-export const handler = serve(describeApi, { document: runtime.openApi })
+export const handler = serveUncounted(describeApi, { document: runtime.openApi })

@@ -40,6 +40,7 @@ export const documentation = () =>
 export const route = defineRoute({
   addresses: ['GET /api/v1/telemetry/status'],
   access: 'none',
+  optional: 'admin',
   documentation: typedBy<typeof documentation>(),
 })
 

@@ -1,11 +1,8 @@
 /** Messages from the server to the broker, over the data plane of AWS IoT or the local one with the same protocol. */
-import {
-  DeleteConnectionCommand,
-  IoTDataPlaneClient,
-  ListRetainedMessagesCommand,
-  PublishCommand,
-  type ServiceOutputTypes,
-} from '@aws-sdk/client-iot-data-plane'
+import { brokerCheckOf } from './check.ts'
+import { createDataPlaneClient, type DataPlaneOptions } from './data-plane-client.ts'
+import { disconnecterOf } from './disconnect.ts'
+import { publisherOf } from './publish.ts'
 
 /** A message to devices. */
 export interface OutgoingMessage {
@@ -45,78 +42,13 @@ export interface Messenger {
   close(): void
 }
 
-/** Headers in which the local data plane tells what AWS IoT Core does not. */
-export const publishedHeaders = {
-  reached: 'x-iotflow-reached',
-  sessions: 'x-iotflow-sessions',
-  confirmed: 'x-iotflow-confirmed',
-} as const
-
-/** The address of the data plane. */
-export interface MessengerOptions {
-  /** A URL; for AWS IoT Core `https://<id>-ats.iot.<region>.amazonaws.com`. */
-  endpoint: string
-  region: string
-  /** Undefined: the credentials of the function's environment. */
-  credentials?: { accessKeyId: string; secretAccessKey: string } | undefined
-}
-
-/** Time-outs of one attempt, ms; two attempts fit into the time of a function that publishes. */
-const requestTimeoutMs = 3000
-const connectionTimeoutMs = 2000
-const maxAttempts = 2
-
-type Headers = Readonly<Record<string, string>>
-
-const publishedOf = (headers: Headers | undefined): Published => {
-  const reached = headers?.[publishedHeaders.reached]
+/** All that a server says to its broker; a function takes only the parts that it calls. */
+export function createMessenger(options: DataPlaneOptions): Messenger {
+  const client = createDataPlaneClient(options)
   return {
-    reached: reached === undefined ? undefined : reached === 'true',
-    sessions: headers?.[publishedHeaders.sessions]?.split(' ').filter((id) => id !== '') ?? [],
-    isConfirmed: headers?.[publishedHeaders.confirmed] === 'true',
-  }
-}
-
-export function createMessenger({ endpoint, region, credentials }: MessengerOptions): Messenger {
-  const client = new IoTDataPlaneClient({
-    endpoint,
-    region,
-    ...(credentials === undefined ? {} : { credentials }),
-    maxAttempts,
-    requestHandler: { requestTimeout: requestTimeoutMs, connectionTimeout: connectionTimeoutMs },
-  })
-  // The client's answers hold no headers but those that it knows.
-  client.middlewareStack.add(
-    (next) => async (call) => {
-      const answer = await next(call)
-      const { headers } = answer.response as { headers?: Headers }
-      return { ...answer, output: { ...(answer.output as ServiceOutputTypes), headers } }
-    },
-    { step: 'initialize', name: 'keepHeaders' },
-  )
-  return {
-    async publish({ topic, payload, retain, properties }) {
-      const message = { topic, payload: Buffer.from(payload), qos: 1, retain }
-      const extras = properties && {
-        responseTopic: properties.responseTopic,
-        correlationData: Buffer.from(properties.correlationData).toString('base64'),
-        messageExpiry: properties.expiresInS,
-      }
-      const answer = await client.send(new PublishCommand({ ...message, ...extras }))
-      return publishedOf((answer as object as { headers?: Headers }).headers)
-    },
-    async disconnect(clientId) {
-      try {
-        await client.send(
-          new DeleteConnectionCommand({ clientId, cleanSession: true, preventWillMessage: true }),
-        )
-      } catch (error) {
-        if ((error as { name?: string }).name !== 'ResourceNotFoundException') throw error
-      }
-    },
-    async check() {
-      await client.send(new ListRetainedMessagesCommand({ maxResults: 1 }))
-    },
+    ...publisherOf(client),
+    ...disconnecterOf(client),
+    ...brokerCheckOf(client),
     close: () => client.destroy(),
   }
 }

@@ -1,8 +1,10 @@
 /** The service of commands, put together from its parts: store, deliveries, answers, and calls that wait. */
 import type { BrokerKind } from '../broker/address.ts'
 import type { Messenger } from '../broker/messenger.ts'
+import type { Count } from '../counts.ts'
 import { AppError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import type { TopicTree } from '../mqtt/topics.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { Answers } from './answers.ts'
 import { maxUnfinished } from './command.ts'
@@ -19,7 +21,9 @@ export interface CommandsOptions {
   /** Undefined when there is no broker. */
   readonly messenger: Pick<Messenger, 'publish'> | undefined
   readonly kind: BrokerKind
+  readonly topics: TopicTree
   readonly log: Log
+  readonly count?: Count | undefined
   /** Milliseconds since the epoch. */
   readonly now?: () => number
   /** Commands that are published within a second; 500 by default. */
@@ -30,7 +34,7 @@ export interface CommandsOptions {
 export const finishedCommandsMs = 30 * 86_400_000
 
 export function createCommands(options: CommandsOptions): Commands {
-  const { db, messenger, kind, log, now = Date.now } = options
+  const { db, messenger, kind, topics, log, count, now = Date.now } = options
   const store = new CommandStore({ db, now })
   const deliveries = new DeliveryStore({ db, now, kind })
   const deliverer = new Deliverer({ ...options, store: deliveries, messenger, now })
@@ -40,6 +44,7 @@ export function createCommands(options: CommandsOptions): Commands {
 
   /** Wakes devices that wait over HTTP, and begins to deliver over MQTT: nobody waits for that. */
   const announce = (deviceIds: readonly number[]) => {
+    count?.('CommandsCreated', deviceIds.length)
     polls.wake(deviceIds)
     void deliverer.deliver(deviceIds, { kind: 'created' })
   }
@@ -75,6 +80,8 @@ export function createCommands(options: CommandsOptions): Commands {
     async answer(answer) {
       const outcome = await answers.record(answer)
       if (outcome !== 'unknown') receipts.forget(answer.commandId)
+      if (outcome === 'applied' && answer.status === 'succeeded') count?.('CommandsSucceeded')
+      if (outcome === 'applied' && answer.status === 'failed') count?.('CommandsFailed')
       return outcome
     },
 
@@ -82,7 +89,7 @@ export function createCommands(options: CommandsOptions): Commands {
 
     async subscribed(event) {
       // The other brokers tell with each message whether it reached somebody.
-      if (kind === 'aws-iot') await recordSubscription(db, event)
+      if (kind === 'aws-iot') await recordSubscription(db, topics.of(event.deviceId), event)
       const { deviceId, sessionId } = event
       if (event.kind === 'subscribed') await deliverer.deliver([deviceId], { kind: 'subscribed', sessionId })
     },
@@ -97,8 +104,9 @@ export function createCommands(options: CommandsOptions): Commands {
         await deliveries.notDue(due)
       }
       while (await deliveries.expire());
-      while (await deliveries.prune(finishedCommandsMs));
     },
+
+    prune: () => deliveries.prune(finishedCommandsMs),
 
     async settled() {
       await deliverer.settled()

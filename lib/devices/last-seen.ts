@@ -16,8 +16,8 @@ export interface LastSeenOptions {
   readonly now: () => number
   /** Time between two writes, ms. */
   readonly flushEveryMs: number
-  /** False in a process that runs only for requests: it calls {@link LastSeen.flushDue} before its answers instead. */
-  readonly onTimer: boolean
+  /** Writes also between requests; false where the process stands still then. */
+  readonly background: boolean
   /** Time that a cached row may be used, ms. For this long after a write, some cached rows are still older than it. */
   readonly cacheMs: number
   /** Seconds; for devices without a value of their own. */
@@ -60,7 +60,7 @@ export class LastSeen {
 
   constructor(options: LastSeenOptions) {
     this.#options = options
-    if (!options.onTimer) return
+    if (!options.background) return
     this.#timer = setInterval(() => this.#flushWhenNeeded(), options.flushEveryMs)
     this.#timer.unref()
   }
@@ -146,7 +146,7 @@ export class LastSeen {
    * Brings times back that were written while the clock was ahead: a device would count as online, or as offline, until they have
    * passed. Only after a step back of the clock, and once at the beginning.
    */
-  async #correctFuture(): Promise<void> {
+  async correctFuture(): Promise<void> {
     const now = this.#options.now()
     const isRight = this.#newestNow !== 0 && now >= this.#newestNow - toleranceMs
     if (isRight) {
@@ -164,7 +164,7 @@ export class LastSeen {
   }
 
   #flushWhenNeeded(): void {
-    this.#correctFuture().catch((error) =>
+    this.correctFuture().catch((error) =>
       this.#options.log.warn('last-seen times in the future could not be corrected', { error }),
     )
     if (this.#unwrittenDevices.size === 0 && this.#unwrittenUses.size === 0) return

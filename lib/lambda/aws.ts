@@ -16,16 +16,22 @@ export const accessOf = (environment: Readonly<Record<string, string | undefined
   sessionToken: environment.AWS_SESSION_TOKEN,
 })
 
-/** An answer other than 2xx. The message holds only the operation and the status, because bodies may repeat secrets. */
+/** An answer other than 2xx. It holds the operation, the status and the name of the error, because bodies may repeat secrets. */
 export class AwsFault extends Error {
   override readonly name = 'AwsFault'
   /** `HTTP_<status>`. */
   readonly code: string
-  constructor(operation: string, status: number) {
-    super(`${operation}: status ${status}`)
+  /** The service's name for the error, such as `ThrottlingException`, which has status 400; undefined when it gave none. */
+  readonly type: string | undefined
+  constructor(operation: string, status: number, type?: string) {
+    super(`${operation}: status ${status}${type === undefined ? '' : `, ${type}`}`)
     this.code = `HTTP_${status}`
+    this.type = type
   }
 }
+
+/** The error's name in a body such as `{"__type":"com.amazonaws.ssm#ThrottlingException"}`. */
+const typeOf = (body: string): string | undefined => /"__type"\s*:\s*"(?:[\w.]+#)?(\w{1,80})"/.exec(body)?.[1]
 
 export interface AwsService {
   /** The service's name in signatures: `ssm`, `sqs`. */
@@ -63,7 +69,7 @@ export function createAwsCall(
       body: JSON.stringify(body),
       signal: AbortSignal.timeout(timeoutMs),
     })
-    if (!response.ok) throw new AwsFault(operation, response.status)
+    if (!response.ok) throw new AwsFault(operation, response.status, typeOf(await response.text()))
     return (await response.json()) as Answer
   }
 }

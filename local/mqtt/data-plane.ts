@@ -5,7 +5,8 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type Published, publishedHeaders } from '../../lib/broker/messenger.ts'
+import type { Published } from '../../lib/broker/messenger.ts'
+import { publishedHeaders } from '../../lib/broker/published-headers.ts'
 import type { Broker, BrokerMessage } from './embedded/options.ts'
 
 export interface DataPlane {

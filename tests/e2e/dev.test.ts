@@ -9,6 +9,7 @@ import { createConfigurationStore } from '../../lib/configuration/configuration-
 import { ConfigurationPublisher } from '../../lib/configuration/publisher.ts'
 import { createDevices } from '../../lib/devices/devices.ts'
 import { createLog } from '../../lib/log.ts'
+import { defaultTopics } from '../../lib/mqtt/topics.ts'
 import { openRegistry } from '../../lib/registry/db.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { patienceMs } from '../support/waiting.ts'
@@ -97,7 +98,7 @@ const addDevice = async () => {
   const devices = createDevices({ db, log, keyLength: 32, offlineAfterS: 300, cacheMs: 0 })
   const { device, apiKey } = await devices.register({ name: 'pump', deviceType: 'actuator' })
   const { read } = createConfigurationStore({ db })
-  const publisher = new ConfigurationPublisher({ db, read, messenger: undefined, log })
+  const publisher = new ConfigurationPublisher({ topics: defaultTopics, db, read, messenger: undefined, log })
   await createConfigurations({ db, publisher }).change(
     device.id,
     { interval: { value: 30, dataType: 'integer' } },

@@ -56,7 +56,7 @@ it('closes what it has built, and nothing twice', async () => {
 
 it('has neither messenger nor accounts without a broker', async () => {
   configure({ MQTT_URL: 'none' })
-  expect(runtime.messenger()).toBeUndefined()
+  expect(runtime.publisher()).toBeUndefined()
   expect(await runtime.accounts()).toBeUndefined()
   expect(runtime.brokerKind()).toBe('none')
 })

@@ -1,12 +1,14 @@
 /** A running embedded broker for its tests, with clients that send packets by hand. */
+
 import { connect as connectTcp } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { generate, type Packet, parser } from 'mqtt-packet'
 import { afterEach, expect } from 'vitest'
 import type { AuthorizerEvent, AuthorizerResult } from '../../lib/mqtt/authorizer.ts'
+import { deviceOfClientId } from '../../lib/mqtt/client-ids.ts'
 import { devicePolicies, refusedClientPolicies } from '../../lib/mqtt/policy.ts'
-import { deviceOfClientId, topicMatcher } from '../../lib/mqtt/topics.ts'
+import { defaultTopics, topicMatcher } from '../../lib/mqtt/topics.ts'
 import { startBroker } from '../../local/mqtt/embedded/broker.ts'
 import type { Broker, BrokerLimits, BrokerOptions } from '../../local/mqtt/embedded/options.ts'
 import { loadRules, type TopicRule } from '../../local/mqtt/rules.ts'
@@ -36,7 +38,10 @@ export const authorize = async ({ protocolData }: AuthorizerEvent): Promise<Auth
     isAuthenticated: true,
     principalId: String(id),
     disconnectAfterInSeconds: 86_400,
-    policyDocuments: deviceOfClientId(clientId) === id ? devicePolicies(id, clientId) : refusedClientPolicies,
+    policyDocuments:
+      deviceOfClientId(clientId) === id
+        ? devicePolicies(defaultTopics.of(id), clientId)
+        : refusedClientPolicies,
   }
 }
 

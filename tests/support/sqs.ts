@@ -1,9 +1,9 @@
 /** Starts an SQS for one test: the moto server, which speaks the SQS protocol. */
 import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type AwsAccess, createAwsCall } from '../../lib/lambda/aws.ts'
 import { freePort } from './free-port.ts'
+import { patienceMs, until } from './waiting.ts'
 
 export interface SqsMessage {
   readonly MessageId: string
@@ -58,15 +58,12 @@ export async function startSqs(): Promise<Sqs> {
     })
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const endpoint = `http://127.0.0.1:${port}/`
-  const call = createAwsCall(access, { service: 'sqs', endpoint, protocol: '1.0', timeoutMs: 10_000 })
-  for (let tries = 0; ; tries += 1) {
-    if (await fetch(endpoint).catch(() => undefined)) break
-    if (tries > 400 || child.exitCode !== null) {
-      child.kill('SIGKILL')
-      throw new Error(`moto_server did not start:\n${said}`)
-    }
-    await sleep(50)
-  }
+  const call = createAwsCall(access, { service: 'sqs', endpoint, protocol: '1.0', timeoutMs: patienceMs })
+  const answers = () => fetch(endpoint).then(Boolean, () => false)
+  await until(async () => (await answers()) || child.exitCode !== null, 'an answer', 50).catch(() =>
+    child.kill('SIGKILL'),
+  )
+  if (child.exitCode !== null || child.killed) throw new Error(`moto_server did not start:\n${said}`)
   const { QueueUrl: url } = await call<{ QueueUrl: string }>('AmazonSQS.CreateQueue', { QueueName: 'spool' })
   return {
     queue: { url, ...access },

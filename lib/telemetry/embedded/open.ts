@@ -15,6 +15,8 @@ export interface Embedded {
   /** Writes readings, their keys and their account in one transaction. */
   readonly writer: BatchWriter
   spool(options: EmbeddedSpoolOptions): EmbeddedSpool
+  /** Deletes old readings and old keys; nothing does so by itself. */
+  readonly pruning: Pruning
   /** Sets the mark of the file; see `local/database-marks.ts`. @throws {AppError} UNAVAILABLE */
   setMark(mark: number): Promise<void>
   close(): Promise<void>
@@ -23,7 +25,6 @@ export interface Embedded {
 /** @throws {StoreFault} when the file cannot be opened. */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const database = await EmbeddedDatabase.open(options)
-  const pruning = options.readOnly ? undefined : new Pruning(database, options)
   return {
     store: new EmbeddedStore(database),
     ledger: new Ledger(database, options.now),
@@ -31,12 +32,9 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
       batchesAhead: database.writer.batchesAhead,
       deliver: (batch) => database.writer.deliver('readings', batch),
     },
+    pruning: new Pruning(database, options),
     spool: (spoolOptions) => new EmbeddedSpool(database, spoolOptions),
     setMark: (mark) => database.writer.change('mark', { mark }),
-    async close() {
-      const closed = database.close()
-      await pruning?.close()
-      await closed
-    },
+    close: () => database.close(),
   }
 }

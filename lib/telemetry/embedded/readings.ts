@@ -79,11 +79,12 @@ interface DeviceRange extends TimeRange {
 const devicesOfSlice = 2000
 
 /** The next devices that have readings, behind an id: the first argument. */
-const nextDevices = `WITH RECURSIVE device(id, place) AS (
+export const nextDevices = `WITH RECURSIVE device(id, place) AS (
     SELECT min(device_id), 1 FROM readings WHERE device_id > ?1
     UNION ALL SELECT (SELECT min(device_id) FROM readings WHERE device_id > id), place + 1 FROM device
       WHERE id IS NOT NULL AND place < ${devicesOfSlice})`
-const lastOfSlice = `iif(count(*) = ${devicesOfSlice}, max(id), NULL)`
+/** The id of the last device of a slice that is full; null for the last slice. */
+export const lastOfSlice = `iif(count(*) = ${devicesOfSlice}, max(id), NULL)`
 
 export const readingQueries = {
   history({ deviceId, from, to, fields = [], limit, order }: HistoryQuery): Statement {

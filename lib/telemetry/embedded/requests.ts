@@ -13,7 +13,7 @@ import { latestQueries, rebuildLatest } from './latest.ts'
 import type { Lines } from './message.ts'
 import { deleteRange, readingQueries } from './readings.ts'
 import { reserve } from './reservations.ts'
-import { pruneReadings, pruneSlice } from './retention.ts'
+import { type PrunePlace, pruneReadings, pruneSlice } from './retention.ts'
 import type { DatabaseSession } from './session.ts'
 import { dropRange, type SettledRow, settleSpooled, spoolQueries } from './spool-table.ts'
 import { type Target, writeMessages } from './write-messages.ts'
@@ -70,10 +70,10 @@ const changes = {
     dropRange(session, deviceId, from, to),
   noteRemoved: (session: DatabaseSession, { deviceId, from, to, at }: DeviceRange & { at: number }) =>
     session.write(() => noteRemovedRange(deviceId, { from, to }, at)),
-  prune: (session: DatabaseSession, { before }: { before: bigint }) => pruneReadings(session, before),
+  prune: (session: DatabaseSession, args: { before: bigint } & PrunePlace) => pruneReadings(session, args),
   /** @returns whether there may be more. */
   forgetKeys: async (session: DatabaseSession, { before }: { before: number }) =>
-    (await session.execute(forgetKeys(before, pruneSlice))).length > 0,
+    (await session.execute(forgetKeys(before, pruneSlice))).length === pruneSlice,
   remove: async (session: DatabaseSession, { deviceId, from, to }: DeviceRange) => {
     session.journal?.foldAllOf(new Set([deviceId]))
     session.newest.forget(deviceId)

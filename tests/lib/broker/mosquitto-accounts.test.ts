@@ -8,10 +8,11 @@ import { digestKey } from '../../../lib/devices/credentials.ts'
 import { createDevices, type Devices } from '../../../lib/devices/devices.ts'
 import { toDescription } from '../../../lib/devices/fields.ts'
 import { createLog } from '../../../lib/log.ts'
+import { defaultTopics } from '../../../lib/mqtt/topics.ts'
 import { openRegistry, type Registry } from '../../../lib/registry/db.ts'
 import { connectMosquitto, type Mosquitto } from '../../../local/mqtt/mosquitto/client.ts'
 import { describeWith } from '../../support/backends.ts'
-import { hasMosquitto, type MosquittoServer, startMosquitto } from '../../support/mosquitto.ts'
+import { answerMs, hasMosquitto, type MosquittoServer, startMosquitto } from '../../support/mosquitto.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 import { eventually } from '../../support/waiting.ts'
 
@@ -30,7 +31,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
 
   beforeAll(async () => {
     server = await startMosquitto({ saving: 'safe' })
-    mosquitto = connectMosquitto(server.serverLogin)
+    mosquitto = connectMosquitto(server.serverLogin, answerMs)
     await mosquitto.ready
     const folder = await temporaryFolder()
     removeFolder = folder.remove
@@ -39,6 +40,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     const now = () => clock.now
     plain = createDevices({ db: registry.db, log, now, keyLength: 32, offlineAfterS: 300, cacheMs: 0 })
     accounts = createAccounts({
+      topics: defaultTopics,
       db: registry.db,
       digestKey,
       sendCommands: async (commands) => void (await mosquitto.sendCommands(commands)),
@@ -78,6 +80,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
   }
   const sync = (dryRun = false) =>
     syncAccounts({
+      topics: defaultTopics,
       db: registry.db,
       accounts,
       sendCommands: (commands) => mosquitto.sendCommands(commands),
@@ -144,10 +147,8 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
   ])('end the connection of a device and refuse it when %s', async (_, lose) => {
     const [one, other] = [await register(), await register()]
     const client = await connect(one.id, one.key)
-    const began = performance.now()
     await lose(one.id)
     await ends(client)
-    expect(performance.now() - began).toBeLessThan(10_000)
     await lose(other.id)
     expect([await isLetIn(one.id, one.key), await isLetIn(other.id, other.key)]).toEqual([false, false])
   })
@@ -238,7 +239,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
   it('are disabled by a sync when a restored broker has an old key, until the device uses its own', async () => {
     const { id, key } = await register()
     const { apiKey } = await devices.rotateKey(id, { graceS: 0, usedKey: key, by: 'admin' })
-    await mosquitto.sendCommands(accountCommands(id, key, markOf(digestKey(key))))
+    await mosquitto.sendCommands(accountCommands(defaultTopics, id, key, markOf(digestKey(key))))
     expect(await isLetIn(id, key)).toBe(true)
     expect((await sync(true)).unknown).toEqual([id])
     const done = await sync()
@@ -262,6 +263,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
   it('are reconciled after the server died during a push, and although another account fails', async () => {
     const { db } = registry
     const dying = createAccounts({
+      topics: defaultTopics,
       db,
       log,
       digestKey,
@@ -274,6 +276,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     for (const { id, key } of [one, two]) await expect(dying.push(id, key)).rejects.toThrow('ended')
     expect(await isLetIn(two.id, two.key)).toBe(true)
     const failing = createAccounts({
+      topics: defaultTopics,
       db,
       log,
       digestKey,

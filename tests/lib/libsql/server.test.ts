@@ -81,13 +81,12 @@ describeWithSqld('a client of a libSQL server', () => {
     const { sqld, one } = await open()
     sqld.hang()
     try {
-      const began = performance.now()
+      // One after the other would take longer than a test may.
       const results = await Promise.allSettled(
-        Array.from({ length: 5 }, () => one.execute('INSERT INTO t VALUES (1)')),
+        Array.from({ length: 50 }, () => one.execute('INSERT INTO t VALUES (1)')),
       )
       for (const result of results)
         expect(result).toMatchObject({ status: 'rejected', reason: { code: 'UNAVAILABLE' } })
-      expect(performance.now() - began).toBeLessThan(15_000)
     } finally {
       sqld.goOn()
     }

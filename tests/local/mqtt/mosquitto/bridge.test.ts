@@ -3,6 +3,7 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { defaultTopics } from '../../../../lib/mqtt/topics.ts'
 import { type Bridge, type BridgeOptions, startBridge } from '../../../../local/mqtt/mosquitto/bridge.ts'
 import { loadRules } from '../../../../local/mqtt/rules.ts'
 import { describeWith } from '../../../support/backends.ts'
@@ -37,6 +38,7 @@ describeWith({ mosquitto: hasMosquitto }, 'the bridge', () => {
     const bridge = startBridge({
       ...server.serverLogin,
       rules,
+      topics: defaultTopics,
       async invoke(name, event) {
         const payload = Buffer.from(String(event.payload), 'base64').toString()
         calls.push({ name, payload, event })

@@ -8,11 +8,12 @@ import {
   enableCommands,
   removeCommands,
 } from '../../../../lib/broker/dynamic-security.ts'
+import { defaultTopics } from '../../../../lib/mqtt/topics.ts'
 import { connectMosquitto, type Mosquitto } from '../../../../local/mqtt/mosquitto/client.ts'
 import { makeCertificate } from '../../../../scripts/certificates.ts'
 import { describeWith } from '../../../support/backends.ts'
 import { freePort } from '../../../support/free-port.ts'
-import { hasMosquitto, type MosquittoServer, startMosquitto } from '../../../support/mosquitto.ts'
+import { answerMs, hasMosquitto, type MosquittoServer, startMosquitto } from '../../../support/mosquitto.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
 import { eventually } from '../../../support/waiting.ts'
 
@@ -24,9 +25,9 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     mosquitto.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), qos: 1, retain: false })
   beforeAll(async () => {
     server = await startMosquitto()
-    mosquitto = connectMosquitto(server.serverLogin)
+    mosquitto = connectMosquitto(server.serverLogin, answerMs)
     await mosquitto.ready
-    for (const id of [1, 2]) await sendCommands(accountCommands(id, `key-${id}`))
+    for (const id of [1, 2]) await sendCommands(accountCommands(defaultTopics, id, `key-${id}`))
   })
   afterAll(async () => {
     for (const client of clients) await client.endAsync(true)
@@ -69,9 +70,9 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     const { cert, key } = makeCertificate(folder.path, [])
     const port = await freePort()
     const secure = await startMosquitto({ tls: { port, cert, key } })
-    const serverClient = connectMosquitto(secure.serverLogin)
+    const serverClient = connectMosquitto(secure.serverLogin, answerMs)
     await serverClient.ready
-    await serverClient.sendCommands(accountCommands(1, 'key-1'))
+    await serverClient.sendCommands(accountCommands(defaultTopics, 1, 'key-1'))
     const url = `mqtts://localhost:${port}`
     const client = await connect(1, { ca: [readFileSync(cert)] }, url)
     await client.publishAsync('iotflow/devices/1/telemetry', '{}', { qos: 1 })
@@ -237,10 +238,14 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     ['is disabled', () => sendCommands(disableCommands(1)), () => sendCommands(enableCommands(1))],
     [
       'has a new key',
-      () => sendCommands(accountCommands(1, 'another')),
-      () => sendCommands(accountCommands(1, 'key-1')),
+      () => sendCommands(accountCommands(defaultTopics, 1, 'another')),
+      () => sendCommands(accountCommands(defaultTopics, 1, 'key-1')),
     ],
-    ['is removed', () => sendCommands(removeCommands(1)), () => sendCommands(accountCommands(1, 'key-1'))],
+    [
+      'is removed',
+      () => sendCommands(removeCommands(1)),
+      () => sendCommands(accountCommands(defaultTopics, 1, 'key-1')),
+    ],
   ])('end the connection of a device that %s, and refuse it', async (_, remove, restore) => {
     const client = await connect(1)
     await remove()

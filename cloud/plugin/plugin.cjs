@@ -1,0 +1,109 @@
+/**
+ * The plugin of serverless.yml. `serverless deploy` checks everything that can be checked before it changes anything, builds the
+ * functions, migrates the databases and then deploys; every function gets a role of its rights. The variable
+ * `${setting:<NAME>}` reads the environment and `.env.<stage>`.
+ */
+const { join } = require('node:path')
+const { pathToFileURL } = require('node:url')
+
+let loaded
+/** The parts in TypeScript, which esbuild builds when a source has changed. */
+const load = () => {
+  loaded ??= (async () => {
+    const { bundle } = await import('../../scripts/bundle.mjs')
+    const folder = await bundle('cloud/plugin/deployment.ts')
+    return import(pathToFileURL(join(folder, 'program.mjs')).href)
+  })()
+  return loaded
+}
+
+module.exports = class {
+  constructor(serverless, options) {
+    this.serverless = serverless
+    this.options = options
+    this.configurationVariablesSources = {
+      setting: { resolve: ({ address }) => this.setting(address) },
+    }
+    this.hooks = {
+      initialize: () => this.guarded((program) => this.check(program)),
+      'before:package:cleanup': () => this.guarded((program) => this.checked && program.buildCloud()),
+      'after:package:initialize': () => this.guarded((program) => this.addRoles(program)),
+      'after:package:compileEvents': () => this.guarded((program) => this.callByRole(program)),
+      'before:deploy:deploy': () => this.guarded((program) => this.migrate(program)),
+      'after:deploy:deploy': () => this.showSmokeTest(),
+    }
+  }
+
+  get command() {
+    return this.serverless.processedInput.commands.join(' ')
+  }
+
+  get stage() {
+    return this.serverless.getProvider('aws').getStage()
+  }
+
+  /** An error of ours is one for the operator: the framework shows its message without a stack. */
+  async guarded(work) {
+    try {
+      return await work(await load())
+    } catch (error) {
+      if (error.constructor !== Error) throw error
+      throw new this.serverless.classes.Error(error.message, 'IOTFLOW')
+    }
+  }
+
+  write(text) {
+    process.stdout.write(text)
+  }
+
+  async setting(name) {
+    const { stage } = this.options
+    // On one machine the settings of the process are all there is.
+    if (stage === 'local') return { value: process.env[name] || null }
+    const { readStageSettings } = await load()
+    const { settings } = readStageSettings(stage ?? this.stage, process.env)
+    return { value: settings[name]?.value ?? null }
+  }
+
+  async check(program) {
+    const { command, stage } = this
+    if (command === 'package') program.parseStage(stage)
+    if (command === 'deploy function')
+      throw new Error(
+        'One function alone is not deployed: npm run deploy checks and migrates, and deploys all of them.',
+      )
+    if (command !== 'deploy') return
+    const provider = this.serverless.getProvider('aws')
+    this.checked = await program.checkDeployment({
+      stage: this.options.stage,
+      region: provider.getRegion(),
+      service: this.serverless.service,
+      environment: process.env,
+      identify: () => provider.getAccountInfo(),
+      credentials: async () => {
+        const { credentials } = await provider.getAwsSdkV3Config()
+        return credentials()
+      },
+      write: this.write,
+    })
+  }
+
+  async addRoles(program) {
+    program.addRoles(this.serverless.service, this.stage, await program.readContents())
+  }
+
+  callByRole({ callFunctionsByRole }) {
+    callFunctionsByRole(this.serverless.service.provider.compiledCloudFormationTemplate.Resources)
+  }
+
+  async migrate(program) {
+    await program.migrate(this.checked)
+    this.write(`\nThe databases of stage ${this.stage} are up to date.\n`)
+  }
+
+  showSmokeTest() {
+    this.write(
+      `\nThen see whether the stage works:\n\n  npm run smoke -- --url <the address of the API, below>\n`,
+    )
+  }
+}
