@@ -52,7 +52,10 @@ export function serveUncounted<Deps extends { readonly log: Log }>(
   build: (deps: Deps) => Hono<HttpEnv>,
   getters: Getters<Deps, 'log'>,
 ): HttpHandler {
-  return httpHandler(async () => build({ log: runtime.log(), ...(await resolve(getters)) } as Deps))
+  return httpHandler(
+    async () => build({ log: runtime.log(), ...(await resolve(getters)) } as Deps),
+    runtime.log,
+  )
 }
 
 /** The handler of a function for events; `log` is always given. @param getters as in {@link serve}. */

@@ -159,7 +159,17 @@ const layers: readonly { name: string; is: RegExp; mayImport: readonly string[] 
   {
     name: 'scripts',
     is: /^scripts\//,
-    mayImport: ['local', 'functions', 'runtime', ...domains, ...foundation, 'http', 'lambda', 'simulators'],
+    mayImport: [
+      'local',
+      'functions',
+      'runtime',
+      ...domains,
+      ...foundation,
+      'http',
+      'lambda',
+      'aws',
+      'simulators',
+    ],
   },
 ]
 const layerOf = (file: string) => layers.find(({ is }) => is.test(file))

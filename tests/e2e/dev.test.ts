@@ -22,6 +22,7 @@ const parts = [
   'lib',
   'local',
   'scripts',
+  'cloud',
   'iot-rules',
   'serverless.yml',
   'package.json',

@@ -30,6 +30,8 @@ const runElsewhere: readonly { readonly command: RegExp; readonly by: string }[]
   },
   { command: /^npm run screenshots /, by: 'tests/dashboard/screenshots.ts' },
   { command: /^iotflow /, by: 'tests/cli/documents.test.ts' },
+  { command: /^npm run redrive -- /, by: 'tests/e2e/redrive.test.ts' },
+  { command: /^npx serverless remove /, by: 'tests/e2e/removal.test.ts' },
   // These need an account at AWS.
   {
     command: /^(?:aws (?:ssm|iot) |export [A-Z_]+=|npm run deploy -- )/,

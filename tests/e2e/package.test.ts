@@ -194,7 +194,7 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
         Actions: [toQueue],
       })
     }
-    expect(ofType('AWS::Lambda::EventInvokeConfig')[0]?.Properties).toMatchObject({
+    expect(resources.TelemetryDashingestLambdaEvConf?.Properties).toMatchObject({
       FunctionName: { Ref: 'TelemetryDashingestLambdaFunction' },
       DestinationConfig: { OnFailure: { Destination: queue } },
     })
@@ -208,9 +208,8 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
   })
 
   it('delivers messages of the queue again soon after a failure, as long as SQS keeps them', () => {
-    const queues = ofType('AWS::SQS::Queue').map(({ Properties }) => Properties)
-    expect(queues).toHaveLength(1)
-    const { MessageRetentionPeriod, VisibilityTimeout, RedrivePolicy, ...rest } = queues[0]
+    const { MessageRetentionPeriod, VisibilityTimeout, RedrivePolicy, ...rest } =
+      resources.SpoolQueue?.Properties ?? {}
     expect(MessageRetentionPeriod).toBe(14 * 86_400)
     expect(rest).toMatchObject({ SqsManagedSseEnabled: true })
     const receives = RedrivePolicy?.maxReceiveCount ?? Number.POSITIVE_INFINITY

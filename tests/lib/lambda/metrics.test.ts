@@ -1,6 +1,7 @@
 import { afterEach, expect, it, vi } from 'vitest'
 import { eventHandler } from '../../../lib/lambda/handler.ts'
 import { countInCloudWatch } from '../../../lib/lambda/metrics.ts'
+import { createLog } from '../../../lib/log.ts'
 
 afterEach(() => void vi.restoreAllMocks())
 
@@ -14,13 +15,18 @@ const watchOutput = () => {
   return lines
 }
 
+const silent = () => createLog('error', () => undefined)
+
 it('writes what was counted as one line before each answer, and nothing where nothing was counted', async () => {
   const count = countInCloudWatch('dev')
-  const handle = eventHandler(async () => async (readings: number) => {
-    count('ReadingsStored', readings)
-    if (readings > 0) count('DeadLetters')
-    if (readings > 0) count('ReadingsStored', 2)
-  })
+  const handle = eventHandler(
+    async () => async (readings: number) => {
+      count('ReadingsStored', readings)
+      if (readings > 0) count('DeadLetters')
+      if (readings > 0) count('ReadingsStored', 2)
+    },
+    silent,
+  )
   const lines = watchOutput()
   await handle(5)
   await handle(0)
@@ -51,10 +57,13 @@ it('writes what was counted as one line before each answer, and nothing where no
 
 it('writes what a call counted that fails', async () => {
   const count = countInCloudWatch('dev')
-  const handle = eventHandler(async () => async () => {
-    count('MessagesFailed')
-    throw new Error('of the test')
-  })
+  const handle = eventHandler(
+    async () => async () => {
+      count('MessagesFailed')
+      throw new Error('of the test')
+    },
+    silent,
+  )
   const lines = watchOutput()
   await expect(handle(undefined)).rejects.toThrow('of the test')
   vi.restoreAllMocks()
