@@ -129,9 +129,9 @@ const definitions = (openApi: string) => ({
   bundledOpenApi: openApi,
 })
 
-const cloudOptions = async (functions: FunctionTable): Promise<BuildOptions> => ({
+const cloudOptions = (functions: FunctionTable, openApi: string): BuildOptions => ({
   ...shared,
-  define: { ...definitions(await openApiText()), isCloudBundle: 'true' },
+  define: { ...definitions(openApi), isCloudBundle: 'true' },
   entryPoints: entryPoints(functions),
   outdir: 'dist/cloud',
   target: 'node22',
@@ -216,7 +216,7 @@ export async function buildCloud(): Promise<CloudContents> {
   const functions = await loadFunctions()
   await buildDashboard()
   const { metafile, outputFiles } = await build({
-    ...(await cloudOptions(functions)),
+    ...cloudOptions(functions, await openApiText()),
     metafile: true,
     write: false,
   })
@@ -224,6 +224,12 @@ export async function buildCloud(): Promise<CloudContents> {
   const description = { path: contentsFile, contents: Buffer.from(JSON.stringify(contents)) }
   await replaceFiles(dirname(contentsFile), [...outputFiles, description])
   return contents
+}
+
+/** Builds the bundle of one function, as it is deployed, into another folder. It has no OpenAPI document. */
+export async function buildCloudFunction(name: string, outdir: string): Promise<void> {
+  const options = cloudOptions(await loadFunctionTable(), 'undefined')
+  await build({ ...options, entryPoints: [{ in: `function:${name}`, out: name }], outdir })
 }
 
 /** Builds `dist/local`. */

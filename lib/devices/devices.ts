@@ -85,7 +85,7 @@ export interface Devices {
   touch(id: number): void
   /** Writes the last-seen times, key uses and repeated events that are not written yet. */
   flush(): Promise<void>
-  /** Writes events at once, and times when one is due: its last write was `flushEveryMs` ago, or never happened. */
+  /** Writes events at once, and the times that are due: their last write was `flushEveryMs` ago, or never happened. */
   flushDue(): Promise<void>
   /** Brings times back that were written while a clock was ahead. */
   correctTimes(): Promise<void>

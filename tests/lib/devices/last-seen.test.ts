@@ -121,6 +121,31 @@ describeRegistry('last-seen times', (place) => {
     expect(seen.map(({ lastSeenAt }) => lastSeenAt)).toEqual([noon, noon])
   })
 
+  it('that another process has just written are not due, except those of a device that went offline', async () => {
+    const { connect, clock } = await startDevices(place)
+    const [one, other] = [await connect(), await connect()]
+    const { device } = await one.devices.register(pump)
+    one.devices.touch(device.id)
+    await one.devices.flushDue()
+    clock.now = noon + 2000
+    await other.devices.find(device.id)
+    other.devices.touch(device.id)
+    await other.devices.flushDue()
+    const observer = await connect()
+    expect((await observer.devices.get(device.id)).lastSeenAt).toBe(noon)
+    await one.registry.db.run(sql`update devices set offline_at = ${noon + 1000}`)
+    const third = await connect()
+    await third.devices.find(device.id)
+    third.devices.touch(device.id)
+    await third.devices.flushDue()
+    expect((await (await connect()).devices.get(device.id)).lastSeenAt).toBe(noon + 2000)
+    clock.now = noon + 8000
+    await other.devices.find(device.id)
+    other.devices.touch(device.id)
+    await other.devices.flushDue()
+    expect((await (await connect()).devices.get(device.id)).lastSeenAt).toBe(noon + 8000)
+  })
+
   it('of a deleted device do not stop the others', async () => {
     const { connect } = await startDevices(place)
     const { devices } = await connect()
