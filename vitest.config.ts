@@ -5,6 +5,7 @@ import { bundle } from './scripts/bundle.mjs'
 /** Tests that start processes, brokers, databases with threads or whole servers; the others are done in seconds. */
 const system = [
   'tests/cli/**/*.test.ts',
+  'tests/cloud/plugin/deployment.test.ts',
   'tests/dashboard/**/*.browser.test.ts',
   'tests/e2e/**/*.test.ts',
   'tests/lib/broker/mosquitto-accounts.test.ts',

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { parse } from 'yaml'
+import { deploymentSettings } from '../cloud/plugin/stage-settings.ts'
 import { settingNames } from '../lib/config.ts'
 import { secretSettings } from '../lib/lambda/secrets.ts'
 
@@ -19,7 +20,7 @@ it('lists every setting in docs/settings.md', () => {
     .split('\n')
     .filter((line) => line.startsWith('| `'))
     .flatMap((line) => [...(line.split('|')[1] ?? '').matchAll(/`([A-Z0-9_]+)`/g)].map(([, name]) => name))
-  expect(found.sort()).toEqual(names)
+  expect(found.sort()).toEqual([...names, ...deploymentSettings].sort())
 })
 
 /** No deployed function goes by them. */

@@ -18,8 +18,8 @@ interface Answer {
   }[]
 }
 
-/** ms. */
-const timeoutMs = 10_000
+/** ms; nobody waits but the operator. */
+const timeoutMs = 60_000
 
 /**
  * Reads the secrets below a path. @returns those that there are, by their names.
@@ -36,7 +36,10 @@ export async function readParameters(
     Names: names,
     WithDecryption: true,
   }).catch((error: unknown) => {
-    if (!(error instanceof AwsFault)) throw error
+    if (!(error instanceof AwsFault))
+      throw new Error(
+        `The parameter store does not answer (${(error as Error).message}): check --region and the network.`,
+      )
     throw new Error(
       `The parameters below ${path} could not be read (${error.type ?? error.code}): who deploys needs ssm:GetParameters on them, and kms:Decrypt on a key of your own.`,
     )

@@ -26,7 +26,7 @@ module.exports = class {
       setting: { resolve: ({ address }) => this.setting(address) },
     }
     this.hooks = {
-      initialize: () => this.guarded((program) => this.check(program)),
+      initialize: () => this.begin(),
       'before:package:cleanup': () => this.guarded((program) => this.checked && program.buildCloud()),
       'after:package:initialize': () => this.guarded((program) => this.addRoles(program)),
       'after:package:compileEvents': () => this.guarded((program) => this.callByRole(program)),
@@ -66,14 +66,18 @@ module.exports = class {
     return { value: settings[name]?.value ?? null }
   }
 
-  async check(program) {
+  async begin() {
     const { command, stage } = this
-    if (command === 'package') program.parseStage(stage)
+    if (command === 'package') await this.guarded((program) => program.parseStage(stage))
+    if (command === 'deploy') await this.guarded((program) => this.check(program))
     if (command === 'deploy function')
-      throw new Error(
+      throw new this.serverless.classes.Error(
         'One function alone is not deployed: npm run deploy checks and migrates, and deploys all of them.',
+        'IOTFLOW',
       )
-    if (command !== 'deploy') return
+  }
+
+  async check(program) {
     const provider = this.serverless.getProvider('aws')
     this.checked = await program.checkDeployment({
       stage: this.options.stage,

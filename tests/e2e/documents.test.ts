@@ -35,7 +35,7 @@ const runElsewhere: readonly { readonly command: RegExp; readonly by: string }[]
   // These need an account at AWS.
   {
     command: /^(?:aws (?:ssm|iot) |export [A-Z_]+=|npm run deploy -- )/,
-    by: 'tests/scripts/deploy.test.ts',
+    by: 'tests/cloud/plugin/deployment.test.ts',
   },
 ]
 

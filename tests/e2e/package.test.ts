@@ -20,6 +20,34 @@ const { functions: definitions } = parse(await readFile(`${root}serverless.yml`,
   functions: Record<string, { events?: Record<string, unknown>[] }>
 }
 
+/** They publish, end connections, or ask the broker whether it answers; the client is 300 KB, which a cold start loads. */
+const withIotClient = [
+  'admin-configure',
+  'admin-dashboard',
+  'admin-delete',
+  'admin-fleet-configure',
+  'admin-import',
+  'admin-mqtt-publish',
+  'admin-revoke-key',
+  'admin-rotate-key',
+  'admin-set-status',
+  'admin-update',
+  'commands-create',
+  'commands-deliver',
+  'commands-fleet-advance',
+  'commands-fleet-cancel',
+  'commands-fleet-send',
+  'commands-fleet-send-by-type',
+  'commands-sweep',
+  'devices-configure',
+  'devices-rotate-key',
+  'devices-sweep',
+  'mqtt-presence',
+  'mqtt-publish-configurations',
+  'mqtt-status',
+  'system-not-found',
+]
+
 /** Texts that stand in a bundle whose code calls AWS, with the rights for it. */
 const callsOf: Readonly<Record<string, readonly string[]>> = {
   '.expiresInS': ['iot:Publish'],
@@ -66,6 +94,14 @@ it('has the library that writes metrics only in the bundles of functions that co
   )
   const counting = functions.names.filter((_, at) => bundles[at]?.includes('CloudWatchMetrics'))
   expect(counting.sort()).toEqual([...countingFunctions].sort())
+})
+
+it('has the client of AWS IoT only in the bundles that publish, end connections, or ask the broker', async () => {
+  const found: string[] = []
+  for (const name of functions.names)
+    if ((await readFile(`${root}dist/cloud/${name}.mjs`, 'utf8')).includes('/topics/{topic}'))
+      found.push(name)
+  expect(found.sort()).toEqual(withIotClient)
 })
 
 it('allows browser calls from the origins in CORS_ORIGINS, and from no others', async () => {
