@@ -6,7 +6,7 @@ import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { loadFunctionTable } from '../../local/function-table.ts'
-import { buildCloud } from '../../scripts/build.ts'
+import { buildCloud, contentsFile } from '../../scripts/build.ts'
 import { temporaryFolder } from './temporary.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -64,7 +64,7 @@ export async function packageTemplate(
 ): Promise<PackagedTemplate> {
   const folder = await temporaryFolder()
   // What follows from the content of bundles, such as rights, is read from the last build.
-  if (!existsSync(`${root}dist/cloud`)) await buildCloud()
+  if (!existsSync(contentsFile)) await buildCloud()
   // The paths of bundles in serverless.yml begin at the root of the project.
   await mkdir(`${root}dist`, { recursive: true })
   const bundles = await mkdtemp(`${root}dist/empty-`)
