@@ -51,6 +51,9 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+/** The deployment: `npm run test:deploy`. */
+const deploy = ['tests/deploy/**/*.test.ts', 'tests/e2e/package.test.ts']
+
 // Node 20 cannot start a thread from TypeScript.
 const programs = await bundle('local/start.ts')
 
@@ -68,7 +71,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['tests/**/*.test.ts'],
-          exclude: system,
+          exclude: [...system, ...deploy],
           maxWorkers: '100%',
           sequence: { groupOrder: 0 },
         },
@@ -78,10 +81,22 @@ export default defineConfig({
         test: {
           name: 'system',
           include: system,
-          exclude: alone,
+          exclude: [...alone, ...deploy],
           testTimeout: 180_000,
           maxWorkers: '100%',
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'deploy',
+          include: deploy,
+          globalSetup: 'tests/deploy/setup.ts',
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+          maxWorkers: '100%',
+          sequence: { groupOrder: 2 },
         },
       },
       {
@@ -91,7 +106,7 @@ export default defineConfig({
           include: alone,
           testTimeout: 180_000,
           maxWorkers: 1,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
         },
       },
     ],

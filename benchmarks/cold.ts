@@ -1,6 +1,5 @@
 /** `npm run bench:cold`: size and import time of every bundle that is deployed, which a cold start pays for. */
 import { execFile } from 'node:child_process'
-import { readdir, readFile, stat } from 'node:fs/promises'
 import { platform } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -29,7 +28,7 @@ export interface ColdGoal {
 export const coldGoal = (withAwsClient: boolean): ColdGoal =>
   withAwsClient ? { bytes: 800 * 1024, importMs: 120 } : { bytes: 450 * 1024, importMs: 80 }
 
-export interface Bundle {
+interface Bundle {
   /** As in serverless.yml. */
   readonly name: string
   readonly file: string
@@ -37,20 +36,16 @@ export interface Bundle {
   readonly withAwsClient: boolean
 }
 
-/** Every bundle of dist/cloud, which has to be built. */
-export async function readBundles(): Promise<Bundle[]> {
-  const folder = fileURLToPath(new URL('dist/cloud/', root))
-  const files = (await readdir(folder)).filter((file) => file.endsWith('.mjs')).sort()
-  return Promise.all(
-    files.map(async (name) => {
-      const file = `${folder}${name}`
-      const { sources } = JSON.parse(await readFile(`${file}.map`, 'utf8')) as { sources: string[] }
-      const { size: bytes } = await stat(file)
-      const withAwsClient = sources.some((source) => source.includes('node_modules/@aws-sdk/client-'))
-      return { name: name.slice(0, -'.mjs'.length), file, bytes, withAwsClient }
-    }),
-  )
-}
+/** Builds dist/cloud. @returns every bundle. */
+const buildBundles = async (): Promise<Bundle[]> =>
+  Object.entries(await buildCloud())
+    .map(([name, { bytes, modules }]) => ({
+      name,
+      file: fileURLToPath(new URL(`dist/cloud/${name}.mjs`, root)),
+      bytes,
+      withAwsClient: modules.some((module) => module.startsWith('@aws-sdk/client-')),
+    }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
 
 /** CPU time and not the time that passes: on one core both are the same, unless other programs run there too. */
 const program = `
@@ -84,8 +79,7 @@ const measure = async (): Promise<number> => {
     return 0
   }
   const rounds = numberArgument('--rounds', values.rounds, { min: 1, max: 100 })
-  await buildCloud()
-  const bundles = (await readBundles()).filter(({ name }) => name.includes(values.only))
+  const bundles = (await buildBundles()).filter(({ name }) => name.includes(values.only))
   const times = new Map(bundles.map(({ name }) => [name, [] as number[]]))
   // Round by round, so that a busy minute of the machine does not fall on one bundle.
   for (let round = 0; round < rounds; round += 1)

@@ -22,7 +22,10 @@ const ofFunctions = (names, metricName) =>
 const watched = (metrics, { stat = 'Sum', period = 5 * minute }) => {
   if (metrics.length === 1) {
     const [{ Dimensions, ...only }] = metrics
-    const statistic = /^p\d/.test(stat) ? { ExtendedStatistic: stat } : { Statistic: stat }
+    // One slow start among few requests says nothing.
+    const statistic = /^p\d/.test(stat)
+      ? { ExtendedStatistic: stat, EvaluateLowSampleCountPercentile: 'ignore' }
+      : { Statistic: stat }
     return { ...only, ...(Dimensions.length > 0 && { Dimensions }), ...statistic, Period: period }
   }
   const ids = metrics.map((_, at) => `m${at + 1}`)

@@ -17,8 +17,10 @@ import { type Accounts, createAccounts, withAccounts } from './broker/mosquitto-
 import { publisherOf } from './broker/publish.ts'
 import { createSessions, type Sessions } from './broker/sessions.ts'
 import { createCommands } from './commands/command-service.ts'
+import { CommandStore } from './commands/command-store.ts'
 import type { Commands } from './commands/commands.ts'
-import { createFleetCommands } from './commands/fleet-command-service.ts'
+import { createExchange, type Exchange } from './commands/exchange.ts'
+import { createFleetCommands, readFleetCommands } from './commands/fleet-command-service.ts'
 import type { FleetCommands } from './commands/fleet-commands.ts'
 import { FleetRunner } from './commands/fleet-runner.ts'
 import { FleetStore } from './commands/fleet-store.ts'
@@ -26,6 +28,7 @@ import { embeddedDatabaseLocation } from './config.ts'
 import { createConfigurations } from './configuration/configuration-service.ts'
 import { createConfigurationStore } from './configuration/configuration-store.ts'
 import type { ConfigurationStore, Configurations } from './configuration/configurations.ts'
+import { FleetConfigurationReader } from './configuration/fleet-configuration-reader.ts'
 import { FleetConfigurations } from './configuration/fleet-configurations.ts'
 import { ConfigurationPublisher } from './configuration/publisher.ts'
 import type { Count } from './counts.ts'
@@ -55,6 +58,7 @@ import { closers, config, leases, log, once, overrides, registry } from './runti
 import type { Tally } from './tally.ts'
 import { ArrivalClock } from './telemetry/arrival-clock.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
+import type { Deletions } from './telemetry/embedded/deletions.ts'
 import type { Ledger } from './telemetry/embedded/ledger.ts'
 import { type Embedded, openEmbedded } from './telemetry/embedded/open.ts'
 import type { Pruning } from './telemetry/embedded/pruning.ts'
@@ -128,6 +132,17 @@ function store(): Promise<TelemetryStore> {
 export async function setDatabaseMarks(mark: number): Promise<void> {
   await (await registry()).db.$client.execute(`PRAGMA user_version = ${Math.trunc(mark)}`)
   await (await embedded()).setMark(mark)
+}
+
+/** Large deletions of the embedded store. */
+export async function deletions(): Promise<Deletions> {
+  return (await embedded()).deletions
+}
+
+/** The way to a spool that no process empties between requests; undefined elsewhere, and where there is none to empty. */
+export async function spoolToEmpty(): Promise<Intake | undefined> {
+  const { influx, queue } = config()
+  return overrides.longRunning || influx === undefined || queue !== undefined ? undefined : intake()
 }
 
 /** Deletes old readings, and old keys of readings. */
@@ -210,7 +225,15 @@ export function telemetry(): Promise<Telemetry> {
   return once(
     'telemetry',
     async () =>
-      new Telemetry({ store: await store(), intake, ledger, fields: fieldCatalogue, ...payloadRules() }),
+      new Telemetry({
+        store: await store(),
+        intake,
+        ledger,
+        fields: fieldCatalogue,
+        // InfluxDB deletes any range with one call.
+        ...(config().influx === undefined && { deletions }),
+        ...payloadRules(),
+      }),
   )
 }
 
@@ -387,6 +410,14 @@ export function configurations(): Promise<Configurations> {
   )
 }
 
+/** What reads changes of the fleet and takes no broker. */
+export function fleetConfigurationReader(): Promise<FleetConfigurationReader> {
+  return once('fleetConfigurationReader', async () => {
+    const hasBroker = config().iot !== undefined
+    return new FleetConfigurationReader({ db: (await registry()).db, hasBroker })
+  })
+}
+
 export function fleetConfigurations(): Promise<FleetConfigurations> {
   return once('fleetConfigurations', async () => {
     const value = new FleetConfigurations({
@@ -401,6 +432,33 @@ export function fleetConfigurations(): Promise<FleetConfigurations> {
   })
 }
 
+/** Commands as operators read and cancel them, which takes no broker. */
+export function commandStore(): Promise<CommandStore> {
+  return once('commandStore', async () => new CommandStore({ db: (await registry()).db, now: Date.now }))
+}
+
+function commandExchange(): Promise<Exchange> {
+  return once('commandExchange', async () => {
+    const value = createExchange({
+      db: (await registry()).db,
+      kind: brokerKind(),
+      log: log(),
+      count: overrides.count,
+    })
+    closers.push(() => value.close())
+    return value
+  })
+}
+
+/** Commands as devices ask for and answer them themselves, which takes no broker. */
+export function commandDesk(): Promise<Pick<Commands, 'take' | 'wait' | 'answer' | 'get'>> {
+  return once('commandDesk', async () => {
+    const { take, wait, answer } = await commandExchange()
+    const store = await commandStore()
+    return { take, wait, answer, get: store.get.bind(store) }
+  })
+}
+
 export function commands(): Promise<Commands> {
   return once('commands', async () => {
     const value = createCommands({
@@ -410,6 +468,7 @@ export function commands(): Promise<Commands> {
       topics: topics(),
       log: log(),
       count: overrides.count,
+      exchange: await commandExchange(),
     })
     closers.push(() => value.close())
     if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.settled()))
@@ -419,6 +478,11 @@ export function commands(): Promise<Commands> {
 
 function fleetStore(): Promise<FleetStore> {
   return once('fleetStore', async () => new FleetStore({ db: (await registry()).db, now: Date.now }))
+}
+
+/** What reads fleet commands and takes no broker. */
+export function fleetCommandReader() {
+  return once('fleetCommandReader', async () => readFleetCommands(await fleetStore()))
 }
 
 /** In a process that runs between requests it works on by itself from here on. */

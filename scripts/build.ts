@@ -4,11 +4,11 @@
  */
 import { execFile } from 'node:child_process'
 import { watch } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type BuildOptions, build, context, type Metafile, type Plugin } from 'esbuild'
+import { type BuildOptions, build, context, type Metafile, type OutputFile, type Plugin } from 'esbuild'
 import type { Access } from '../lib/http/route.ts'
 import { root } from '../lib/root.ts'
 import { type FunctionTable, loadFunctionTable } from '../local/function-table.ts'
@@ -199,14 +199,30 @@ const contentsOf = async (functions: Functions, { outputs }: Metafile): Promise<
   return Object.fromEntries(found)
 }
 
+/** Writes each file in one step and removes what is no longer built: other programs may read the folder meanwhile. */
+const replaceFiles = async (folder: string, files: readonly Pick<OutputFile, 'path' | 'contents'>[]) => {
+  await mkdir(folder, { recursive: true })
+  for (const { path, contents } of files) {
+    await writeFile(`${path}.${process.pid}`, contents)
+    await rename(`${path}.${process.pid}`, path)
+  }
+  const built = new Set(files.map(({ path }) => basename(path)))
+  const stale = (await readdir(folder)).filter((name) => /\.mjs(?:\.map)?$/.test(name) && !built.has(name))
+  for (const name of stale) await rm(`${folder}/${name}`, { force: true })
+}
+
 /** Builds `dist/cloud`, with a file that tells what is in each bundle. @returns its contents. */
 export async function buildCloud(): Promise<CloudContents> {
   const functions = await loadFunctions()
   await buildDashboard()
-  await rm(`${rootFolder}dist/cloud`, { recursive: true, force: true })
-  const { metafile } = await build({ ...cloudOptions(functions, await openApiText()), metafile: true })
+  const { metafile, outputFiles } = await build({
+    ...cloudOptions(functions, await openApiText()),
+    metafile: true,
+    write: false,
+  })
   const contents = await contentsOf(functions, metafile)
-  await writeFile(contentsFile, JSON.stringify(contents))
+  const description = { path: contentsFile, contents: Buffer.from(JSON.stringify(contents)) }
+  await replaceFiles(dirname(contentsFile), [...outputFiles, description])
   return contents
 }
 

@@ -15,7 +15,7 @@ import { type Parameter, readParameters } from './parameters.ts'
 import { addRoles, callFunctionsByRole, type ServiceDefinition } from './roles.ts'
 import { parseStage, readStageSettings } from './stage-settings.ts'
 
-export { addRoles, buildCloud, callFunctionsByRole, parseStage, readStageSettings }
+export { addRoles, buildCloud, callFunctionsByRole, parseStage }
 
 /** Who deploys. */
 export interface Identity {

@@ -6,15 +6,16 @@
 const { join } = require('node:path')
 const { pathToFileURL } = require('node:url')
 
-let loaded
-/** The parts in TypeScript, which esbuild builds when a source has changed. */
-const load = () => {
-  loaded ??= (async () => {
+const loaded = new Map()
+/** A part in TypeScript, which esbuild builds when a source has changed. The settings alone stand on few files. */
+const load = (part) => {
+  const build = async () => {
     const { bundle } = await import('../../scripts/bundle.mjs')
-    const folder = await bundle('cloud/plugin/deployment.ts')
+    const folder = await bundle(`cloud/plugin/${part}.ts`)
     return import(pathToFileURL(join(folder, 'program.mjs')).href)
-  })()
-  return loaded
+  }
+  if (!loaded.has(part)) loaded.set(part, build())
+  return loaded.get(part)
 }
 
 module.exports = class {
@@ -45,7 +46,7 @@ module.exports = class {
   /** An error of ours is one for the operator: the framework shows its message without a stack. */
   async guarded(work) {
     try {
-      return await work(await load())
+      return await work(await load('deployment'))
     } catch (error) {
       if (error.constructor !== Error) throw error
       throw new this.serverless.classes.Error(error.message, 'IOTFLOW')
@@ -60,7 +61,7 @@ module.exports = class {
     const { stage } = this.options
     // On one machine the settings of the process are all there is.
     if (stage === 'local') return { value: process.env[name] || null }
-    const { readStageSettings } = await load()
+    const { readStageSettings } = await load('stage-settings')
     const { settings } = readStageSettings(stage ?? this.stage, process.env)
     return { value: settings[name]?.value ?? null }
   }

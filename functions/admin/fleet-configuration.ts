@@ -1,9 +1,9 @@
 /** GET /api/v1/admin/fleet/config/{id}: how far a change of the configuration of many devices has come. */
 import * as z from 'zod'
 import {
-  type FleetConfigurations,
+  type FleetConfigurationReader,
   fleetConfigurationView,
-} from '../../lib/configuration/fleet-configurations.ts'
+} from '../../lib/configuration/fleet-configuration-reader.ts'
 import * as configurationResponses from '../../lib/configuration/responses.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
@@ -30,7 +30,7 @@ export const route = defineRoute({
 })
 
 interface Deps extends EndpointDeps {
-  fleetConfigurations: Pick<FleetConfigurations, 'get'>
+  fleetConfigurations: Pick<FleetConfigurationReader, 'get'>
 }
 
 export const showFleetConfiguration = ({ fleetConfigurations, ...shared }: Deps) =>
@@ -41,4 +41,6 @@ export const showFleetConfiguration = ({ fleetConfigurations, ...shared }: Deps)
     }),
   )
 
-export const handler = serve(showFleetConfiguration, { fleetConfigurations: runtime.fleetConfigurations })
+export const handler = serve(showFleetConfiguration, {
+  fleetConfigurations: runtime.fleetConfigurationReader,
+})

@@ -1,9 +1,9 @@
 /** GET /api/v1/admin/fleet/config: the last changes of the configuration of many devices. */
 import * as z from 'zod'
 import {
-  type FleetConfigurations,
+  type FleetConfigurationReader,
   fleetConfigurationView,
-} from '../../lib/configuration/fleet-configurations.ts'
+} from '../../lib/configuration/fleet-configuration-reader.ts'
 import * as configurationResponses from '../../lib/configuration/responses.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
@@ -32,7 +32,7 @@ export const route = defineRoute({
 })
 
 interface Deps extends EndpointDeps {
-  fleetConfigurations: Pick<FleetConfigurations, 'list'>
+  fleetConfigurations: Pick<FleetConfigurationReader, 'list'>
 }
 
 export const listFleetConfigurations = ({ fleetConfigurations, ...shared }: Deps) =>
@@ -43,4 +43,6 @@ export const listFleetConfigurations = ({ fleetConfigurations, ...shared }: Deps
     }),
   )
 
-export const handler = serve(listFleetConfigurations, { fleetConfigurations: runtime.fleetConfigurations })
+export const handler = serve(listFleetConfigurations, {
+  fleetConfigurations: runtime.fleetConfigurationReader,
+})

@@ -2,10 +2,8 @@
 import * as z from 'zod'
 import { changesOf } from '../../lib/configuration/configurations.ts'
 import { configurationChanges } from '../../lib/configuration/fields.ts'
-import {
-  type FleetConfigurations,
-  fleetConfigurationView,
-} from '../../lib/configuration/fleet-configurations.ts'
+import { fleetConfigurationView } from '../../lib/configuration/fleet-configuration-reader.ts'
+import type { FleetConfigurations } from '../../lib/configuration/fleet-configurations.ts'
 import * as configurationResponses from '../../lib/configuration/responses.ts'
 import { notAnObject } from '../../lib/devices/fields.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'

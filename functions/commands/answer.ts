@@ -68,4 +68,4 @@ export const answerCommand = ({ commands, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(answerCommand, { commands: runtime.commands })
+export const handler = serve(answerCommand, { commands: runtime.commandDesk })

@@ -46,4 +46,4 @@ export const cancelCommand = ({ commands, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(cancelCommand, { commands: runtime.commands })
+export const handler = serve(cancelCommand, { commands: runtime.commandStore })

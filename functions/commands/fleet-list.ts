@@ -56,4 +56,4 @@ export const listFleetCommands = ({ fleetCommands, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(listFleetCommands, { fleetCommands: runtime.fleetCommands })
+export const handler = serve(listFleetCommands, { fleetCommands: runtime.fleetCommandReader })

@@ -70,4 +70,4 @@ export const showFleetCommand = ({ fleetCommands, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(showFleetCommand, { fleetCommands: runtime.fleetCommands })
+export const handler = serve(showFleetCommand, { fleetCommands: runtime.fleetCommandReader })

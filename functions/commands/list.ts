@@ -66,4 +66,4 @@ export const listCommands = ({ devices, commands, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(listCommands, { devices: runtime.devices, commands: runtime.commands })
+export const handler = serve(listCommands, { devices: runtime.devices, commands: runtime.commandStore })

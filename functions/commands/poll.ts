@@ -117,7 +117,7 @@ export const pollCommands = ({ commands, devices, pollMaxS, ...shared }: Deps) =
 }
 
 export const handler = serve(pollCommands, {
-  commands: runtime.commands,
+  commands: runtime.commandDesk,
   devices: runtime.devices,
   pollMaxS: () => runtime.config().commandPollMaxS,
 })

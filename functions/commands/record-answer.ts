@@ -73,6 +73,6 @@ export const recordAnswer = ({ log, devices, commands, topics }: Deps) => {
 
 export const handler = serveEvents(recordAnswer, {
   devices: runtime.devices,
-  commands: runtime.commands,
+  commands: runtime.commandDesk,
   topics: runtime.topics,
 })

@@ -39,4 +39,4 @@ export const showCommand = ({ commands, ...shared }: Deps) =>
     return reply(c, 200, { status: 'success', command: commandView(command) })
   })
 
-export const handler = serve(showCommand, { commands: runtime.commands })
+export const handler = serve(showCommand, { commands: runtime.commandStore })

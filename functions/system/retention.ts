@@ -5,6 +5,7 @@ import type { Log } from '../../lib/log.ts'
 import type { Leases } from '../../lib/registry/leases.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { serveEvents } from '../../lib/serve.ts'
+import type { Deletions } from '../../lib/telemetry/embedded/deletions.ts'
 import type { Pruning } from '../../lib/telemetry/embedded/pruning.ts'
 
 const lease = 'system-retention'
@@ -19,6 +20,7 @@ interface Deps {
   commands: Pick<Commands, 'prune'>
   devices: Pick<DeviceRetention, 'run'>
   telemetry: Pick<Pruning, 'run'>
+  deletions: Pick<Deletions, 'prune'>
 }
 
 const pruneCommands = async (commands: Deps['commands'], until: number): Promise<boolean> => {
@@ -28,11 +30,12 @@ const pruneCommands = async (commands: Deps['commands'], until: number): Promise
 
 /** @returns which parts are ready, and which the next run goes on with; undefined when another process is at it. */
 export const keepRetention =
-  ({ log, leases, commands, devices, telemetry }: Deps) =>
+  ({ log, leases, commands, devices, telemetry, deletions }: Deps) =>
   async (): Promise<Record<keyof typeof partMs, boolean> | undefined> => {
     if (!(await leases.take(lease, leaseMs))) return undefined
     const until = (part: keyof typeof partMs) => performance.now() + partMs[part]
     try {
+      await deletions.prune()
       const ready = {
         commands: await pruneCommands(commands, until('commands')),
         devices: await devices.run(until('devices')),
@@ -50,4 +53,5 @@ export const handler = serveEvents(keepRetention, {
   commands: runtime.commands,
   devices: runtime.deviceRetention,
   telemetry: runtime.telemetryPruning,
+  deletions: runtime.deletions,
 })

@@ -1,51 +1,38 @@
-/** The service of commands, put together from its parts: store, deliveries, answers, and calls that wait. */
-import type { BrokerKind } from '../broker/address.ts'
+/** The service of commands, put together from its parts: store, deliveries, and the exchange with devices that ask themselves. */
 import type { Messenger } from '../broker/messenger.ts'
-import type { Count } from '../counts.ts'
 import { AppError } from '../errors.ts'
-import type { Log } from '../log.ts'
 import type { TopicTree } from '../mqtt/topics.ts'
-import type { RegistryDb } from '../registry/db.ts'
-import { Answers } from './answers.ts'
 import { maxUnfinished } from './command.ts'
 import { CommandStore } from './command-store.ts'
 import type { Commands } from './commands.ts'
 import { Deliverer } from './deliverer.ts'
-import { DeliveryStore } from './delivery-store.ts'
-import { HeldPolls } from './held-polls.ts'
-import { Receipts } from './receipts.ts'
+import { createExchange, type Exchange, type ExchangeOptions } from './exchange.ts'
 import { recordSubscription } from './subscriptions.ts'
 
-export interface CommandsOptions {
-  readonly db: RegistryDb
+export interface CommandsOptions extends ExchangeOptions {
   /** Undefined when there is no broker. */
   readonly messenger: Pick<Messenger, 'publish'> | undefined
-  readonly kind: BrokerKind
   readonly topics: TopicTree
-  readonly log: Log
-  readonly count?: Count | undefined
-  /** Milliseconds since the epoch. */
-  readonly now?: () => number
   /** Commands that are published within a second; 500 by default. */
   readonly perSecond?: number
+  /** Shared with functions that need nothing else; its owner closes it. */
+  readonly exchange?: Exchange
 }
 
 /** Age at which commands that have ended are deleted, ms. */
 export const finishedCommandsMs = 30 * 86_400_000
 
 export function createCommands(options: CommandsOptions): Commands {
-  const { db, messenger, kind, topics, log, count, now = Date.now } = options
+  const { db, messenger, kind, topics, count, now = Date.now } = options
   const store = new CommandStore({ db, now })
-  const deliveries = new DeliveryStore({ db, now, kind })
+  const exchange = options.exchange ?? createExchange(options)
+  const { deliveries } = exchange
   const deliverer = new Deliverer({ ...options, store: deliveries, messenger, now })
-  const answers = new Answers(db)
-  const receipts = new Receipts({ store: deliveries, log })
-  const polls = new HeldPolls({ withCommands: (deviceIds) => deliveries.withCommands(deviceIds) })
 
   /** Wakes devices that wait over HTTP, and begins to deliver over MQTT: nobody waits for that. */
   const announce = (deviceIds: readonly number[]) => {
     count?.('CommandsCreated', deviceIds.length)
-    polls.wake(deviceIds)
+    exchange.wake(deviceIds)
     void deliverer.deliver(deviceIds, { kind: 'created' })
   }
 
@@ -73,17 +60,10 @@ export function createCommands(options: CommandsOptions): Commands {
     cancel: (deviceId, commandId) => store.cancel(deviceId, commandId),
     cancelFleet: (fleetCommandId) => store.cancelFleet(fleetCommandId),
 
-    take: (deviceId) => deliveries.take(deviceId),
-    wait: (deviceId, ms, signal) => polls.wait(deviceId, ms, signal),
-    endWaits: () => polls.close(),
-
-    async answer(answer) {
-      const outcome = await answers.record(answer)
-      if (outcome !== 'unknown') receipts.forget(answer.commandId)
-      if (outcome === 'applied' && answer.status === 'succeeded') count?.('CommandsSucceeded')
-      if (outcome === 'applied' && answer.status === 'failed') count?.('CommandsFailed')
-      return outcome
-    },
+    take: exchange.take,
+    wait: exchange.wait,
+    endWaits: exchange.endWaits,
+    answer: exchange.answer,
 
     deliver: (deviceIds, occasion) => deliverer.deliver(deviceIds, occasion),
 
@@ -94,7 +74,7 @@ export function createCommands(options: CommandsOptions): Commands {
       if (event.kind === 'subscribed') await deliverer.deliver([deviceId], { kind: 'subscribed', sessionId })
     },
 
-    received: (deviceId, commandId) => receipts.add(deviceId, commandId),
+    received: exchange.received,
     endClaims: () => deliveries.endClaims(),
 
     async sweep() {
@@ -110,14 +90,13 @@ export function createCommands(options: CommandsOptions): Commands {
 
     async settled() {
       await deliverer.settled()
-      await receipts.flush()
+      await exchange.flush()
     },
 
     async close() {
-      polls.close()
+      exchange.endWaits()
       await deliverer.close()
-      await answers.settled()
-      await receipts.close()
+      if (options.exchange === undefined) await exchange.close()
     },
   }
 }

@@ -9,28 +9,40 @@ import type { FleetRow, FleetStore } from './fleet-store.ts'
 /** How long the caller waits for the first devices, where no process works on afterwards, ms. */
 const firstSliceMs = 1000
 
+const shownBy =
+  (store: FleetStore) =>
+  async (row: FleetRow): Promise<FleetCommand> => {
+    const [fleet] = await store.withProgress([row])
+    if (fleet === undefined) throw new AppError('INTERNAL', 'The fleet command was not found again.')
+    return fleet
+  }
+
+/** What only reads: a function with it needs no broker. */
+export function readFleetCommands(store: FleetStore): Pick<FleetCommands, 'get' | 'list' | 'commandsOf'> {
+  const shown = shownBy(store)
+  return {
+    get: async (fleetCommandId) => shown(await store.get(fleetCommandId)),
+    list: async (query) => store.withProgress(await store.list(query)),
+    async commandsOf(fleetCommandId, query) {
+      await store.get(fleetCommandId)
+      return store.commandsOf(fleetCommandId, query)
+    },
+  }
+}
+
 export function createFleetCommands(options: {
   readonly store: FleetStore
   readonly runner: Pick<FleetRunner, 'wake'>
   readonly commands: Pick<Commands, 'cancelFleet'>
 }): FleetCommands {
   const { store, runner, commands } = options
-  const shown = async (row: FleetRow): Promise<FleetCommand> => {
-    const [fleet] = await store.withProgress([row])
-    if (fleet === undefined) throw new AppError('INTERNAL', 'The fleet command was not found again.')
-    return fleet
-  }
+  const shown = shownBy(store)
   return {
+    ...readFleetCommands(store),
     async create(command) {
       const row = await store.create(command)
       await runner.wake(firstSliceMs)
       return shown(await store.get(row.fleetCommandId))
-    },
-    get: async (fleetCommandId) => shown(await store.get(fleetCommandId)),
-    list: async (query) => store.withProgress(await store.list(query)),
-    async commandsOf(fleetCommandId, query) {
-      await store.get(fleetCommandId)
-      return store.commandsOf(fleetCommandId, query)
     },
     async cancel(fleetCommandId) {
       const { status } = await store.get(fleetCommandId)

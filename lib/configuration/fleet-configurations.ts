@@ -5,33 +5,13 @@
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import { AppError } from '../errors.ts'
-import { formatMillis } from '../iso-time.ts'
 import type { Log } from '../log.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import type { Leases } from '../registry/leases.ts'
 import { type Changes, entriesOf } from './configurations.ts'
-import { applyToSlice, type DeviceFilter, matches, progressOf } from './fleet-statements.ts'
+import { type FleetConfiguration, FleetConfigurationReader, kept } from './fleet-configuration-reader.ts'
+import { applyToSlice, type DeviceFilter, matches } from './fleet-statements.ts'
 import type { ConfigurationPublisher } from './publisher.ts'
-
-export const fleetStatuses = ['applying', 'publishing', 'done'] as const
-
-/** A change with how far it has come. Times are milliseconds since the epoch. */
-export interface FleetConfiguration {
-  readonly id: number
-  readonly filter: unknown
-  readonly keys: readonly string[]
-  readonly status: (typeof fleetStatuses)[number]
-  /** Devices that matched when the change was made. */
-  readonly targets: number
-  /** Devices of them by what has become of the change; one that is deleted counts nowhere. */
-  readonly waiting: number
-  readonly refused: number
-  readonly applied: number
-  readonly published: number
-  readonly inSync: number
-  readonly createdAt: number
-  readonly appliedAt: number | null
-}
 
 export interface FleetConfigurationsOptions {
   readonly db: RegistryDb
@@ -49,52 +29,16 @@ const devicesPerSlice = 250
 /** Messages to the broker at the same time, and in each second. */
 const publishesAtOnce = 10
 const publishesPerSecond = 200
-/** Changes that are kept, and changes that may wait. */
-const kept = 100
+/** Changes that may wait. */
 const maxUnfinished = 20
 const lease = 'fleet-configurations'
 const leaseMs = 30_000
 /** Time that a request works for its change itself where no process runs between requests, ms. */
 const requestBudgetMs = 2000
 
-interface Row {
-  readonly id: number
-  readonly filter: string
-  readonly changes: string
-  readonly targets: number
-  readonly created_at: number
-  readonly applied_at: number | null
-}
-
-interface Progress {
-  readonly id: number
-  readonly waiting: number
-  readonly refused: number
-  readonly applied: number
-  readonly published: number
-  readonly in_sync: number
-}
-
-const timeOrNull = (ms: number | null) => (ms === null ? null : formatMillis(ms))
-
-/** A change as answers show it. */
-export const fleetConfigurationView = (fleet: FleetConfiguration) => ({
-  fleet_configuration_id: fleet.id,
-  filter: fleet.filter as Record<string, unknown>,
-  keys: [...fleet.keys],
-  state: fleet.status,
-  targets: fleet.targets,
-  waiting: fleet.waiting,
-  refused: fleet.refused,
-  applied: fleet.applied,
-  published: fleet.published,
-  in_sync: fleet.inSync,
-  created_at: formatMillis(fleet.createdAt),
-  applied_at: timeOrNull(fleet.appliedAt),
-})
-
 export class FleetConfigurations {
   readonly #options: FleetConfigurationsOptions
+  readonly #reader: FleetConfigurationReader
   #running: Promise<void> | undefined
   /** Whether a run was asked for since the one under way has last looked for work. */
   #isAsked = false
@@ -102,6 +46,7 @@ export class FleetConfigurations {
 
   constructor(options: FleetConfigurationsOptions) {
     this.#options = options
+    this.#reader = new FleetConfigurationReader({ db: options.db, hasBroker: options.publisher.hasBroker })
   }
 
   /**
@@ -138,15 +83,13 @@ export class FleetConfigurations {
   }
 
   /** @throws {AppError} NOT_FOUND */
-  async get(id: number): Promise<FleetConfiguration> {
-    const [found] = await this.#read(sql`where id = ${id}`)
-    if (found === undefined) throw new AppError('NOT_FOUND', 'There is no such change of the fleet.')
-    return found
+  get(id: number): Promise<FleetConfiguration> {
+    return this.#reader.get(id)
   }
 
   /** The last 100, newest first. */
   list(): Promise<FleetConfiguration[]> {
-    return this.#read(sql`order by id desc limit ${kept}`)
+    return this.#reader.list()
   }
 
   /**
@@ -192,9 +135,10 @@ export class FleetConfigurations {
   /** @returns whether there may be more. */
   async #applySlice(): Promise<boolean> {
     const { db, now = Date.now } = this.#options
-    const [oldest] = await db.all<
-      Pick<Row, 'id' | 'changes'>
-    >(sql`select id, changes from fleet_configurations
+    const [oldest] = await db.all<{
+      id: number
+      changes: string
+    }>(sql`select id, changes from fleet_configurations
       where applied_at is null order by id limit 1`)
     if (oldest === undefined) return false
     const { id, changes } = oldest
@@ -223,28 +167,5 @@ export class FleetConfigurations {
     if (waiting.length < publishesPerSecond) return false
     await sleep(Math.max(0, 1000 - (performance.now() - began)))
     return true
-  }
-
-  async #read(which: ReturnType<typeof sql>): Promise<FleetConfiguration[]> {
-    const { db, publisher } = this.#options
-    const rows = await db.all<Row>(sql`select * from fleet_configurations ${which}`)
-    const progress = await db.all<Progress>(progressOf(JSON.stringify(rows.map(({ id }) => id))))
-    const byId = new Map(progress.map((one) => [one.id, one]))
-    return rows.map((row) => {
-      const none = { waiting: 0, refused: 0, applied: 0, published: 0, in_sync: 0 }
-      const { in_sync: inSync, ...counts } = { ...none, ...byId.get(row.id) }
-      const isPublished = !publisher.hasBroker || counts.published >= counts.applied
-      return {
-        ...counts,
-        inSync,
-        id: row.id,
-        filter: JSON.parse(row.filter),
-        keys: Object.keys(JSON.parse(row.changes) as object),
-        status: counts.waiting > 0 ? 'applying' : isPublished ? 'done' : 'publishing',
-        targets: row.targets,
-        createdAt: row.created_at,
-        appliedAt: row.applied_at,
-      }
-    })
   }
 }

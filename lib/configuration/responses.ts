@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { count, time } from '../response-fields.ts'
 import { dataTypes } from './configurations.ts'
 import { jsonValue } from './fields.ts'
-import { fleetStatuses } from './fleet-configurations.ts'
+import { fleetStatuses } from './fleet-configuration-reader.ts'
 
 export const dataType = z.enum(dataTypes)
 

@@ -119,7 +119,11 @@ export function parseRule(sql: string, name = 'rule'): ParsedRule {
 /** The variable of serverless.yml that stands for the first level of every topic. */
 export const rootVariable = '${self:custom.topicRoot}'
 
-const ruleOf = (file: string, document: unknown): TopicRule => {
+/**
+ * A rule as a file of iot-rules has it: its `name`, `function`, `sqlVersion` and `sql`.
+ * @throws {Error} one sentence that names the rule and its mistake.
+ */
+export const ruleOf = (file: string, document: unknown): TopicRule => {
   const text = (key: string): string => {
     const value =
       typeof document === 'object' && document !== null

@@ -4,8 +4,9 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import { createAwsCall } from '../../lib/lambda/aws.ts'
 import { redrive } from '../../scripts/redrive.ts'
+import { findMoto } from '../support/aws.ts'
 import { describeWith } from '../support/backends.ts'
-import { findMoto, type Sqs, startSqs } from '../support/sqs.ts'
+import { type Sqs, startSqs } from '../support/sqs.ts'
 
 describeWith({ moto: findMoto() !== undefined }, 'the redrive of failed events', () => {
   let sqs: Sqs

@@ -2,9 +2,10 @@
 import { AwsClient } from 'aws4fetch'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createAwsCall } from '../../lib/lambda/aws.ts'
+import { findMoto } from '../support/aws.ts'
 import { describeWith } from '../support/backends.ts'
 import { serverless } from '../support/serverless.ts'
-import { findMoto, type Sqs, startSqs } from '../support/sqs.ts'
+import { type Sqs, startSqs } from '../support/sqs.ts'
 
 const template = {
   Resources: {

@@ -1,10 +1,12 @@
 /** Runs the program `serverless` for tests: without credentials, unless the test has an AWS of its own. */
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { loadFunctionTable } from '../../local/function-table.ts'
+import { buildCloud } from '../../scripts/build.ts'
 import { temporaryFolder } from './temporary.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -61,6 +63,8 @@ export async function packageTemplate(
   params: Readonly<Record<string, string>> = {},
 ): Promise<PackagedTemplate> {
   const folder = await temporaryFolder()
+  // What follows from the content of bundles, such as rights, is read from the last build.
+  if (!existsSync(`${root}dist/cloud`)) await buildCloud()
   // The paths of bundles in serverless.yml begin at the root of the project.
   await mkdir(`${root}dist`, { recursive: true })
   const bundles = await mkdtemp(`${root}dist/empty-`)

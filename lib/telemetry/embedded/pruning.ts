@@ -7,6 +7,8 @@ export interface PruningOptions {
   readonly retentionMs: number
   /** Milliseconds since the epoch. */
   readonly now?: (() => number) | undefined
+  /** Readings that one transaction of a large deletion deletes; 5000 by default. */
+  readonly removalSlice?: number | undefined
 }
 
 /** How long a key is remembered, ms. */

@@ -66,11 +66,6 @@ export const eachDevice = `WITH RECURSIVE device(id) AS (
 /** Field names have no quote and no backslash, so that this is always one step of a JSON path. */
 export const pathOf = (field: string) => `$."${field}"`
 
-export const deleteRange = (deviceId: number, { from, to }: TimeRange): Statement => ({
-  sql: 'DELETE FROM readings WHERE device_id = ? AND ts >= ? AND ts < ?',
-  args: [deviceId, from, to],
-})
-
 interface DeviceRange extends TimeRange {
   readonly deviceId: number
 }

@@ -53,6 +53,7 @@ it('leaves the work to the process that has it, and tells what is not ready', as
     commands: { prune: async () => false },
     devices: { run: async () => true },
     telemetry: { run: async () => false },
+    deletions: { prune: async () => {} },
   })
   expect(await keep()).toBeUndefined()
   held = false

@@ -3,6 +3,7 @@ import { createLog } from '../../../../lib/log.ts'
 import { openEmbedded } from '../../../../lib/telemetry/embedded/open.ts'
 import { prepareServer } from '../../../../lib/telemetry/embedded/writer.ts'
 import { Intake } from '../../../../lib/telemetry/intake/intake.ts'
+import { deletionsContract } from '../../../support/deletions-contract.ts'
 import { intakeContract } from '../../../support/intake-contract.ts'
 import { ledgerContract } from '../../../support/ledger-contract.ts'
 import { pruningContract } from '../../../support/pruning-contract.ts'
@@ -12,7 +13,7 @@ import { telemetryStoreContract } from '../../../support/telemetry-store-contrac
 
 const log = createLog('silent')
 
-const open = async (options: { retentionMs?: number; now?: () => number } = {}) => {
+const open = async (options: { retentionMs?: number; removalSlice?: number; now?: () => number } = {}) => {
   const { url, stop } = await startSqld()
   await prepareServer(url, undefined)
   const embedded = await openEmbedded({ at: { url, authToken: undefined }, log, retentionMs: 0, ...options })
@@ -27,6 +28,7 @@ describeWithSqld('on a libSQL server', () => {
   telemetryStoreContract('libsql server', () => open())
   ledgerContract('libsql server', () => open())
   pruningContract('libsql server', open)
+  deletionsContract('libsql server', open)
   spoolContract('libsql server', async () => {
     const { spool: openSpool, end } = await open()
     const spool = openSpool({ maxBytes: 1e9, maxAgeMs: 1e9 })

@@ -10,6 +10,7 @@ import { openEmbedded } from '../../../../lib/telemetry/embedded/open.ts'
 import { Intake, type IntakeOptions } from '../../../../lib/telemetry/intake/intake.ts'
 import type { FieldValue } from '../../../../lib/telemetry/reading.ts'
 import { type Aggregation, aggregations, type TelemetryStore } from '../../../../lib/telemetry/store.ts'
+import { deletionsContract } from '../../../support/deletions-contract.ts'
 import { ledgerContract } from '../../../support/ledger-contract.ts'
 import { pruningContract } from '../../../support/pruning-contract.ts'
 import { spoolContract } from '../../../support/spool-contract.ts'
@@ -19,7 +20,9 @@ import { writeEntry } from '../../../support/write-entry.ts'
 
 const log = createLog('silent')
 
-const openInFolder = async (options: { retentionMs?: number; now?: () => number } = {}) => {
+const openInFolder = async (
+  options: { retentionMs?: number; removalSlice?: number; now?: () => number } = {},
+) => {
   const folder = await temporaryFolder()
   const embedded = await openEmbedded({
     at: { file: join(folder.path, 'telemetry.db') },
@@ -37,6 +40,7 @@ const openInFolder = async (options: { retentionMs?: number; now?: () => number 
 telemetryStoreContract('embedded', () => openInFolder())
 ledgerContract('embedded', () => openInFolder())
 pruningContract('embedded', openInFolder)
+deletionsContract('embedded', openInFolder)
 spoolContract('embedded', async () => {
   const { spool: openSpool, end } = await openInFolder()
   const spool = openSpool({ maxBytes: 1e9, maxAgeMs: 1e9 })
