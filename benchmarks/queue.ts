@@ -59,7 +59,10 @@ class Container {
   /** @param bundle URL of the file. */
   static async start(bundle: string, environment: Record<string, string>): Promise<Container> {
     const code = `data:text/javascript,${encodeURIComponent(containerCode)}`
-    const worker = new Worker(new URL(code), { workerData: bundle, env: environment, execArgv: [] })
+    const options = { workerData: bundle, env: environment, execArgv: [], stdout: true }
+    const worker = new Worker(new URL(code), options)
+    // The function prints its metrics there.
+    worker.stdout.resume()
     await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
     return new Container(worker)
   }

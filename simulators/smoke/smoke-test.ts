@@ -251,12 +251,11 @@ export class SmokeTest {
     const answer = await this.#request(`${adminPath}/${id}?telemetry=true`, { method: 'DELETE' })
     if (answer.status !== 200 && answer.status !== 202 && answer.status !== 404)
       throw new SimulationError(describe(answer))
-    const { deletion_id: deletion } = (answer.body ?? {}) as { deletion_id?: string }
-    if (deletion === undefined) return
-    await this.#until('the deletion is not done', async () => {
-      const { status } = await this.#request(`${adminPath.replace('devices', 'deletions')}/${deletion}`)
-      const state = status === 404 ? 'done' : undefined
-      return state === 'done'
+    const { deletion_id: deletionId } = (answer.body ?? {}) as { deletion_id?: number }
+    if (deletionId === undefined) return
+    await this.#until('the readings are not deleted yet', async () => {
+      const { deletion } = (await this.#ask(`/api/v1/admin/deletions/${deletionId}`)) as { deletion?: Json }
+      return deletion?.state === 'finished'
     })
   }
 
