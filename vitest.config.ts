@@ -21,10 +21,7 @@ const system = [
   'tests/simulators/{enrolment,fleet,simulate,view}.test.ts',
 ]
 
-/** Of these, the ones that measure what a server does under load: nothing else runs beside them. */
-const alone = ['tests/e2e/{durability,hostile-http,hostile-mqtt}.test.ts']
-
-/** The longest ones, longest first: they start first, so that no worker has one left when the others are done. */
+/** The longest of these, longest first: they start first, so that no worker has one left when the others are done. */
 const longest = [
   'e2e/schemathesis',
   'e2e/faults',
@@ -35,6 +32,8 @@ const longest = [
   'local/backup/restore',
   'e2e/fleet-commands',
   'e2e/rights',
+  'e2e/hostile-http',
+  'e2e/hostile-mqtt',
   'e2e/queue',
   'e2e/dev',
   'dashboard/device.browser',
@@ -78,20 +77,9 @@ export default defineConfig({
         test: {
           name: 'system',
           include: system,
-          exclude: alone,
           testTimeout: 180_000,
           maxWorkers: '100%',
           sequence: { groupOrder: 1 },
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'alone',
-          include: alone,
-          testTimeout: 180_000,
-          maxWorkers: 1,
-          sequence: { groupOrder: 2 },
         },
       },
     ],
