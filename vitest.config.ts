@@ -22,10 +22,7 @@ const system = [
   'tests/simulators/{enrolment,fleet,simulate,view}.test.ts',
 ]
 
-/** Of these, the ones that measure what a server does under load: nothing else runs beside them. */
-const alone = ['tests/e2e/{durability,hostile-http,hostile-mqtt}.test.ts']
-
-/** The longest ones, longest first: they start first, so that no worker has one left when the others are done. */
+/** The longest of these, longest first: they start first, so that no worker has one left when the others are done. */
 const longest = [
   'e2e/schemathesis',
   'e2e/faults',
@@ -36,6 +33,8 @@ const longest = [
   'local/backup/restore',
   'e2e/fleet-commands',
   'e2e/rights',
+  'e2e/hostile-http',
+  'e2e/hostile-mqtt',
   'e2e/queue',
   'e2e/dev',
   'dashboard/device.browser',
@@ -82,7 +81,7 @@ export default defineConfig({
         test: {
           name: 'system',
           include: system,
-          exclude: [...alone, ...deploy],
+          exclude: deploy,
           testTimeout: 180_000,
           maxWorkers: '100%',
           sequence: { groupOrder: 1 },
@@ -98,16 +97,6 @@ export default defineConfig({
           hookTimeout: 600_000,
           maxWorkers: '100%',
           sequence: { groupOrder: 2 },
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'alone',
-          include: alone,
-          testTimeout: 180_000,
-          maxWorkers: 1,
-          sequence: { groupOrder: 3 },
         },
       },
     ],

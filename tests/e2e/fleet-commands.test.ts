@@ -3,12 +3,14 @@ import { expect, it } from 'vitest'
 import { runCommandShow } from '../commands/show.ts'
 import { formatVerdict } from '../commands/verdict.ts'
 
-it('one command to 60 devices has the right states, also when the server is killed twice', async () => {
+it('one command to 60 devices has the right states, also when the server is killed twice', {
+  timeout: 400_000,
+}, async () => {
   const said: string[] = []
   const verdict = await runCommandShow({
     devices: 60,
     kills: 2,
-    patienceS: 40,
+    patienceS: 120,
     progress: (text) => said.push(text),
   })
   process.stdout.write(`\n${said.join('\n')}\n${formatVerdict(verdict)}`)

@@ -1,7 +1,7 @@
 /** Runs the standalone server as `npm start` does: as a process, on free ports, with a temporary folder. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
@@ -66,8 +66,6 @@ export interface StandaloneServer {
   log(): Record<string, unknown>[]
   /** Resident memory, bytes. */
   rss(): number
-  /** Number of open sockets of the process, listening ones included. */
-  sockets(): number
   request(method: string, path: string, request?: Request): Promise<Answer>
   register(name?: string): Promise<Device>
   /** Connects as the device; the client does not reconnect. */
@@ -201,14 +199,6 @@ export async function startStandaloneServer(options: StartOptions = {}): Promise
         .filter((line) => line.startsWith('{'))
         .map((line) => JSON.parse(line) as Record<string, unknown>),
     rss: () => Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024,
-    sockets: () =>
-      readdirSync(`/proc/${pid}/fd`).filter((fd) => {
-        try {
-          return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('socket:')
-        } catch {
-          return false
-        }
-      }).length,
     async request(method, path, { key, headers = {}, body } = {}) {
       const raw = body === undefined || typeof body === 'string' || body instanceof Uint8Array
       const response = await fetch(`${httpUrl}${path}`, {

@@ -29,6 +29,7 @@ const serviceOf = (
   provider: ServiceDefinition['provider'] = {},
 ): ServiceDefinition => ({
   service: 'iotflow',
+  custom: { topicRoot: 'iotflow-dev', clientIds: 'iotflow-dev-*' },
   provider,
   functions: Object.fromEntries(
     Object.keys(contents).map((name) => [
