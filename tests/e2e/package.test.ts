@@ -5,12 +5,16 @@ import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { secretSettings } from '../../lib/lambda/secrets.ts'
-import { defaultTopics } from '../../lib/mqtt/topics.ts'
+import { awsTopicMatcher, TopicTree } from '../../lib/mqtt/topics.ts'
 import { loadFunctions } from '../../local/functions.ts'
+import { parseRule, rootVariable } from '../../local/mqtt/rules.ts'
 import { buildCloud } from '../../scripts/build.ts'
+import { rulesOfDeviceTopics, rulesOfOtherTopics } from '../support/rule-topics.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
+/** For one package on a busy machine. */
+const packagingMs = 300_000
 const run = promisify(execFile)
 
 interface Resource {
@@ -28,12 +32,33 @@ beforeAll(async () => {
 /** The name of a function in the template: `DevicesDashregister`. */
 const logicalId = (name: string) => name.replace(/^./, (first) => first.toUpperCase()).replaceAll('-', 'Dash')
 
-/** Packages a stage without AWS credentials and without a region. */
-const packageStage = async (stage: string, settings: Record<string, string> = {}) => {
+const packages = new Map<string, ReturnType<typeof packageOf>>()
+
+/** Packages a stage without AWS credentials and without a region; the same package again is not made again. */
+const packageStage = (...what: Parameters<typeof packageOf>): ReturnType<typeof packageOf> => {
+  const key = JSON.stringify(what)
+  const made = packages.get(key) ?? packageOf(...what)
+  packages.set(key, made)
+  return made
+}
+
+const packageOf = async (
+  stage: string,
+  settings: Record<string, string> = {},
+  parameters: readonly string[] = [],
+) => {
   const folder = await temporaryFolder()
   await run(
     process.execPath,
-    ['node_modules/serverless/bin/serverless.js', 'package', '--stage', stage, '--package', folder.path],
+    [
+      'node_modules/serverless/bin/serverless.js',
+      'package',
+      '--stage',
+      stage,
+      '--package',
+      folder.path,
+      ...parameters,
+    ],
     {
       cwd: root,
       env: {
@@ -73,17 +98,99 @@ it('has the OpenAPI document only in the bundles that serve it, and no native mo
   expect([documented, native]).toEqual([['system-openapi', 'system-not-found'], []])
 })
 
-it('allows browser calls from the origins in CORS_ORIGINS', async () => {
-  const CORS_ORIGINS = 'https://a.example, http://localhost:3000'
-  const { resources } = await packageStage('dev', { CORS_ORIGINS })
-  expect(resources.HttpApi?.Properties.CorsConfiguration).toMatchObject({
-    AllowOrigins: ['https://a.example', 'http://localhost:3000'],
-    AllowMethods: ['GET', 'POST', 'PUT', 'DELETE'],
-    AllowHeaders: expect.arrayContaining(['X-API-Key', 'If-None-Match']),
-    ExposeHeaders: expect.arrayContaining(['X-Request-Id', 'RateLimit-Reset']),
-  })
-  expect(resources.HttpApi?.Properties.CorsConfiguration).not.toHaveProperty('AllowCredentials')
-}, 90_000)
+const certificate = 'arn:aws:acm:eu-central-1:123456789012:certificate/0af1'
+/** A stage with settings and parameters of its own. */
+const packageAcme = () =>
+  packageStage('dev', { TOPIC_ROOT: 'acme-dev', CORS_ORIGINS: 'https://a.example, http://localhost:3000' }, [
+    '--param=mqttDomain=mqtt.example.com',
+    `--param=mqttCertificate=${certificate}`,
+  ])
+
+it(
+  'allows browser calls from the origins in CORS_ORIGINS',
+  async () => {
+    const { resources } = await packageAcme()
+    expect(resources.HttpApi?.Properties.CorsConfiguration).toMatchObject({
+      AllowOrigins: ['https://a.example', 'http://localhost:3000'],
+      AllowMethods: ['GET', 'POST', 'PUT', 'DELETE'],
+      AllowHeaders: expect.arrayContaining(['X-API-Key', 'If-None-Match']),
+      ExposeHeaders: expect.arrayContaining(['X-Request-Id', 'RateLimit-Reset']),
+    })
+    expect(resources.HttpApi?.Properties.CorsConfiguration).not.toHaveProperty('AllowCredentials')
+  },
+  packagingMs,
+)
+
+const rootOf = (stage: string) => (stage === 'prod' ? 'iotflow' : `iotflow-${stage}`)
+
+/** What a stage names in the account: topics, rules, client ids, resources. */
+const namesOf = (resources: Record<string, Resource>): string[] => {
+  const all = Object.values(resources)
+  const ofType = (type: string) =>
+    all.filter((resource) => resource.Type === type).map((one) => one.Properties)
+  const arns = JSON.stringify(all).match(/:iot:[^"]*:(?:topic|client|domainconfiguration)\/[^"]+/g) ?? []
+  const rules = ofType('AWS::IoT::TopicRule')
+  return [
+    ...rules.map(({ RuleName }) => RuleName),
+    ...rules
+      .map(({ TopicRulePayload: { Sql } }) => parseRule(Sql).filter)
+      .filter((filter) => !filter.startsWith('$')),
+    ...arns.map((arn) => arn.replace(/^.*:(?=\w+\/)/, '')),
+    ...ofType('AWS::IoT::Authorizer').map(({ AuthorizerName }) => AuthorizerName),
+    ...ofType('AWS::IoT::DomainConfiguration').map((one) => one.DomainConfigurationName),
+    ...ofType('AWS::Lambda::Function').map(({ FunctionName }) => FunctionName),
+    ...ofType('AWS::Logs::LogGroup').map(({ LogGroupName }) => LogGroupName),
+    ...ofType('AWS::SQS::Queue').flatMap(({ QueueName }) => QueueName ?? []),
+  ]
+}
+
+it(
+  'names nothing in one stage that another stage of the account names, too',
+  async () => {
+    const stages = ['dev', 'staging', 'prod']
+    const names = new Map<string, Set<string>>()
+    for (const stage of stages) names.set(stage, new Set(namesOf((await packageStage(stage)).resources)))
+    for (const [stage, own] of names) {
+      expect(own.size, stage).toBeGreaterThan(50)
+      const others = [...names].filter(([other]) => other !== stage).flatMap(([, set]) => [...set])
+      expect([...own].filter((name) => others.includes(name))).toEqual([])
+    }
+    // Prod has the client ids that begin otherwise: the authorizer and the ends of sessions see to that.
+    const clients = [...names.values()].map((set) => [...set].filter((name) => name.startsWith('client/')))
+    expect(clients).toEqual([['client/iotflow-dev-*'], ['client/iotflow-staging-*'], ['client/*']])
+  },
+  3 * packagingMs,
+)
+
+it(
+  'has the root of topics that TOPIC_ROOT names, in rules, rights and functions',
+  async () => {
+    const { resources } = await packageAcme()
+    const text = JSON.stringify(resources)
+    expect(text).not.toMatch(/iotflow(?:-dev)?\/(?:devices|fleet)/)
+    expect(text.match(/acme-dev\/devices/g)?.length).toBeGreaterThan(15)
+    expect(text).toContain('client/acme-dev-*')
+    expect(resources.SystemDashhealthLambdaFunction?.Properties.Environment.Variables.TOPIC_ROOT).toBe(
+      'acme-dev',
+    )
+  },
+  packagingMs,
+)
+
+it(
+  'has a domain of its own for MQTT, where the parameters of the stage name one',
+  async () => {
+    const { resources } = await packageAcme()
+    expect(resources.MqttDomain?.Properties).toMatchObject({
+      DomainConfigurationName: 'iotflow-dev-mqtt.example.com',
+      DomainName: 'mqtt.example.com',
+      ServerCertificateArns: [certificate],
+    })
+    const { Variables } = resources.SystemDashhealthLambdaFunction?.Properties.Environment ?? {}
+    expect(Variables.IOT_DOMAIN_CONFIGURATION).toBe('iotflow-dev-mqtt.example.com')
+  },
+  packagingMs,
+)
 
 describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => {
   let resources: Record<string, Resource>
@@ -95,7 +202,7 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     resources = packaged.resources
     zips = packaged.zips
     withViewer = packaged.withViewer
-  }, 90_000)
+  }, packagingMs)
 
   const ofType = (type: string) => Object.values(resources).filter((resource) => resource.Type === type)
 
@@ -115,7 +222,7 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     process.stdout.write(`\nStage ${stage}: ${count} resources of 500\n${table.join('\n')}\n`)
     expect(ofType('AWS::Lambda::Function')).toHaveLength(functions.names.length)
     expect(zips.size).toBe(functions.names.length)
-    expect(count).toBeLessThan(400)
+    expect(count).toBeLessThanOrEqual(450)
     expect(withViewer).toEqual(['system-docs-file', 'system-not-found'])
   })
 
@@ -140,7 +247,7 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
       const rule = parse(await readFile(`${root}iot-rules/${file}`, 'utf8')) as Record<string, string>
       const packaged = rules.find(({ RuleName }) => RuleName === `iotflow_${stage}_${rule.name}`)
       expect(packaged?.TopicRulePayload, file).toMatchObject({
-        Sql: rule.sql,
+        Sql: rule.sql?.replace(rootVariable, rootOf(stage)),
         AwsIotSqlVersion: rule.sqlVersion,
         Actions: [
           {
@@ -151,6 +258,24 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
         ],
       })
     }
+  })
+
+  it('hands each message of a device to one of its rules', () => {
+    const rules = ofType('AWS::IoT::TopicRule')
+      .map(({ Properties }) => Properties.TopicRulePayload)
+      .filter(({ RuleDisabled }) => RuleDisabled !== true)
+      .map(({ Sql }) => awsTopicMatcher(parseRule(Sql).filter))
+    const topics = {
+      ...rulesOfOtherTopics,
+      ...Object.fromEntries(
+        Object.entries(rulesOfDeviceTopics).map(([topic, names]) => [
+          `${rootOf(stage)}/devices/7/${topic}`,
+          names,
+        ]),
+      ),
+    }
+    for (const [topic, names] of Object.entries(topics))
+      expect(rules.filter((matches) => matches(topic)).length, topic).toBe(names.length)
   })
 
   it('sends telemetry messages to the queue, which few containers of the ingest function empty in batches', () => {
@@ -208,6 +333,21 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
     expect(permissions.map(({ Properties }) => Properties.Principal)).toEqual(['iot.amazonaws.com'])
   })
 
+  it('has an address for devices that asks its authorizer, and where each port is one for MQTT', () => {
+    const [own] = ofType('AWS::IoT::DomainConfiguration')
+    expect(own?.Properties).toMatchObject({
+      DomainConfigurationName: `iotflow-${stage}`,
+      AuthenticationType: 'CUSTOM_AUTH',
+      ApplicationProtocol: 'SECURE_MQTT',
+      AuthorizerConfig: {
+        DefaultAuthorizerName: { Ref: 'DeviceAuthorizer' },
+        AllowAuthorizerOverride: false,
+      },
+    })
+    expect(own).toMatchObject({ DeletionPolicy: 'Retain' })
+    expect(resources.MqttDomain).toMatchObject({ Condition: 'HasMqttDomain' })
+  })
+
   it('gives the functions only the rights that they need', () => {
     const [policy] = resources.IamRoleLambdaExecution?.Properties.Policies ?? []
     const statements: { Action: string | string[]; Resource: unknown }[] = policy.PolicyDocument.Statement
@@ -228,13 +368,18 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
       statusOnline,
       statusOffline,
       statusHeartbeat,
-    } = defaultTopics.of(7)
+    } = new TopicTree(rootOf(stage)).of(7)
     const topics = [configSubscribe, statusPublish, statusOnline, statusOffline, statusHeartbeat]
     const resourceOf = (topic: string) => `${arn('iot')}topic/${topic.replace('/7/', '/*/')}`
     const commands = [commandsSubscribe, `${commandsSubscribe}/*`]
     expect(allowed('iot:Publish')).toEqual([...topics, ...commands].map(resourceOf))
     expect(allowed('iot:RetainPublish')).toEqual(topics.map(resourceOf))
-    expect(allowed('iot:DeleteConnection')).toEqual([`${arn('iot')}client/*`])
+    expect(allowed('iot:DeleteConnection')).toEqual([
+      `${arn('iot')}client/${stage === 'prod' ? '*' : `${rootOf(stage)}-*`}`,
+    ])
+    expect(allowed('iot:DescribeDomainConfiguration')).toEqual([
+      `${arn('iot')}domainconfiguration/iotflow-${stage}/*`,
+    ])
     expect(statements.flatMap(({ Action }) => Action).filter((action) => /\*/.test(action))).toEqual([])
     expect(
       statements.filter(({ Resource: of }) => [of].flat().includes('*')).flatMap(({ Action }) => Action),
