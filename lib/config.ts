@@ -54,8 +54,8 @@ export interface Config {
         readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string }
       }
     | undefined
-  /** Name of the domain configuration by which devices reach AWS IoT Core; undefined where the broker is another. */
-  readonly iotDomainConfiguration: string | undefined
+  /** The domain configuration by which devices reach AWS IoT Core; undefined where the broker is another. */
+  readonly iotDomain: (AwsAccess & { readonly name: string; readonly controlPlane: string }) | undefined
   /** Requests per window; 0 turns the limit off. */
   readonly limits: {
     readonly devicePerMinute: number
@@ -128,22 +128,20 @@ const backendsOf = (
   given: Environment,
 ): Pick<
   Config,
-  | 'database'
-  | 'iot'
-  | 'iotDomainConfiguration'
-  | 'upstash'
-  | 'redisUrl'
-  | 'influx'
-  | 'queue'
-  | 'spool'
-  | 'mqtt'
+  'database' | 'iot' | 'iotDomain' | 'upstash' | 'redisUrl' | 'influx' | 'queue' | 'spool' | 'mqtt'
 > => ({
   database: {
     url: s.DATABASE_URL ?? `file:${join(dataDir, 'registry.db')}`,
     authToken: s.DATABASE_AUTH_TOKEN,
   },
   iot: s.IOT_ENDPOINT ? { endpoint: s.IOT_ENDPOINT, region: s.AWS_REGION ?? 'us-east-1' } : undefined,
-  iotDomainConfiguration: s.IOT_DOMAIN_CONFIGURATION,
+  iotDomain: s.IOT_DOMAIN_CONFIGURATION
+    ? {
+        name: s.IOT_DOMAIN_CONFIGURATION,
+        controlPlane: given.AWS_ENDPOINT_URL ?? `https://iot.${accessOf(given).region}.amazonaws.com`,
+        ...accessOf(given),
+      }
+    : undefined,
   upstash:
     s.UPSTASH_REDIS_REST_URL && s.UPSTASH_REDIS_REST_TOKEN
       ? { url: s.UPSTASH_REDIS_REST_URL, token: s.UPSTASH_REDIS_REST_TOKEN }

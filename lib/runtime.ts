@@ -12,6 +12,7 @@ import { brokerCheckOf } from './broker/check.ts'
 import { createDataPlaneClient } from './broker/data-plane-client.ts'
 import { disconnecterOf } from './broker/disconnect.ts'
 import { controlTopic } from './broker/dynamic-security.ts'
+import { type IotDomain, iotDomainReader } from './broker/iot-domain.ts'
 import type { Messenger } from './broker/messenger.ts'
 import { type Accounts, createAccounts, withAccounts } from './broker/mosquitto-accounts.ts'
 import { publisherOf } from './broker/publish.ts'
@@ -529,8 +530,8 @@ export function topics(): TopicTree {
 
 export function clientIds(): ClientIds {
   return once('clientIds', () => {
-    const { stage, topicRoot, iotDomainConfiguration } = config()
-    const isOnAws = brokerKind() === 'aws-iot' || iotDomainConfiguration !== undefined
+    const { stage, topicRoot, iotDomain } = config()
+    const isOnAws = brokerKind() === 'aws-iot' || iotDomain !== undefined
     return new ClientIds(topicRoot, isOnAws ? stage : undefined)
   })
 }
@@ -539,12 +540,22 @@ export function brokerKind(): BrokerKind {
   return kindOf(config())
 }
 
-/** @param hostname under which the caller reached this server: a broker on the same computer has the same name. */
-export function brokerAddress(hostname: string): BrokerAddress {
+function iotDomain(): () => Promise<IotDomain | undefined> {
+  return once('iotDomain', () => {
+    const { iotDomain: settings } = config()
+    return settings === undefined ? async () => undefined : iotDomainReader(settings)
+  })
+}
+
+/**
+ * @param hostname under which the caller reached this server: a broker on the same computer has the same name.
+ * @throws {AppError} UNAVAILABLE when AWS does not tell the address.
+ */
+export async function brokerAddress(hostname: string): Promise<BrokerAddress> {
   const settings = config()
   // The embedded broker may have picked its ports itself.
   const ports = brokerKind() === 'mosquitto' ? settings.ports : (overrides.mqttPorts?.() ?? settings.ports)
-  return addressFor({ ...settings, ports }, hostname)
+  return addressFor({ ...settings, ports }, hostname, await iotDomain()())
 }
 
 export function limiter(): Limiter {

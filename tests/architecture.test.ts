@@ -99,7 +99,7 @@ const layers: readonly { name: string; is: RegExp; mayImport: readonly string[] 
   {
     name: 'broker',
     is: /^lib\/broker\//,
-    mayImport: ['registry', 'mqtt', 'libsql', 'log', 'ground'],
+    mayImport: ['registry', 'mqtt', 'libsql', 'log', 'aws', 'ground'],
   },
   {
     name: 'devices',

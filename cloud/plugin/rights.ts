@@ -21,6 +21,8 @@ export interface StageOfBroker {
   readonly topicRoot: string
   /** A pattern that all its client ids match. */
   readonly clientIds: string
+  /** The domain configuration by which its devices connect. */
+  readonly usedDomainConfiguration: string
 }
 
 interface Right {
@@ -90,6 +92,13 @@ const rights = {
     modules: ['lib/broker/disconnect.ts'],
     statements: ({ clientIds }) => [
       allow(['iot:DeleteConnection'], [inAccount('iot', `client/${clientIds}`)]),
+    ],
+  },
+  // Devices are told its host.
+  domain: {
+    modules: ['lib/broker/iot-domain.ts'],
+    statements: ({ usedDomainConfiguration: name }) => [
+      allow(['iot:DescribeDomainConfiguration'], [inAccount('iot', `domainconfiguration/${name}/*`)]),
     ],
   },
   // It has no resource.

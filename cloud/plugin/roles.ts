@@ -127,7 +127,6 @@ export function addRoles(service: ServiceDefinition, stage: string, contents: Cl
   const { custom, provider, functions } = service
   if (provider.iam?.role?.statements !== undefined)
     throw new Error('provider.iam.role.statements have no effect: rights stand in cloud/plugin/rights.ts.')
-  const { topicRoot, clientIds } = custom
   const groups = new Map<string, Group>()
   for (const [name, definition] of Object.entries(functions)) {
     const bundle = contents[name]
@@ -139,10 +138,7 @@ export function addRoles(service: ServiceDefinition, stage: string, contents: Cl
     const id = idOf(rights, [...own, ...managed])
     const group = groups.get(id) ?? {
       id,
-      statements: [
-        ...statementsOf(rights, { service: service.service, stage, topicRoot, clientIds }),
-        ...own,
-      ],
+      statements: [...statementsOf(rights, { ...custom, service: service.service, stage }), ...own],
       managed,
       functions: [],
     }

@@ -19,7 +19,7 @@ export interface AnswerEvent {
   readonly client_id: string
   /** Milliseconds since the epoch. */
   readonly received_at: number
-  /** Of MQTT 5, Base64; left out when there is none. */
+  /** Of MQTT 5, in Base64 or as text; left out when there is none. */
   readonly correlation_data?: string
 }
 
@@ -46,6 +46,10 @@ const payloadOf = (event: AnswerEvent) => {
   return isNestedWithin(maxLevels, content) ? Payload.safeParse(content).data : undefined
 }
 
+/** AWS does not say in which of the two forms a rule gets it. No Base64 has the `-` of a command id, so that it tells them apart. */
+const correlationText = (data: string): string =>
+  data.includes('-') ? data : Buffer.from(data, 'base64').toString()
+
 export const recordAnswer = ({ log, devices, commands, topics }: Deps) => {
   /** Counts an answer that changes nothing because it fits no command: over MQTT nobody can be told. */
   const noteUseless = (deviceId: number, code: string, at: number) => {
@@ -59,7 +63,7 @@ export const recordAnswer = ({ log, devices, commands, topics }: Deps) => {
     const { deviceId, kind, commandId: fromTopic } = topics.parse(topic) ?? {}
     if (deviceId === undefined || kind !== 'commands/response') return
     const payload = payloadOf(event)
-    const fromProperty = correlation === undefined ? undefined : Buffer.from(correlation, 'base64').toString()
+    const fromProperty = correlation === undefined ? undefined : correlationText(correlation)
     const commandId = fromTopic ?? payload?.command_id ?? fromProperty
     if (payload === undefined || commandId === undefined) {
       noteUseless(deviceId, 'INVALID_COMMAND_ANSWER', at)

@@ -55,15 +55,15 @@ export const route = defineRoute({
 
 interface Deps extends EndpointDeps {
   /** @param hostname under which the caller reached this server. */
-  brokerAddress: (hostname: string) => BrokerAddress
+  brokerAddress: (hostname: string) => Promise<BrokerAddress>
   topics: TopicTree
   clientIds: ClientIds
 }
 
 export const mqttCredentials = ({ brokerAddress, topics: tree, clientIds, ...shared }: Deps) =>
-  endpoint(route, shared, (c, reply, { id }) => {
+  endpoint(route, shared, async (c, reply, { id }) => {
     const topics = tree.of(id)
-    const broker = brokerAddress(hostnameOf(c))
+    const broker = await brokerAddress(hostnameOf(c))
     return reply(c, 200, {
       status: 'success',
       credentials: {

@@ -85,6 +85,9 @@ export const recordPresence = ({
     const mayConnect = await presence.session({ deviceId, clientId, sessionId, version, kind, at, reason })
     // A device may lose its rights while it connects: nothing else would end this session.
     if (kind === 'connected' && !mayConnect) await sessions.end(deviceId, clientId)
+    // A persistent session that goes on has its subscriptions from before, and tells of none.
+    if (kind === 'connected' && mayConnect && brokerKind === 'aws-iot')
+      void commands.deliver([deviceId], { kind: 'subscribed', sessionId })
   }
 
   return async (event: PresenceEvent): Promise<void> => {

@@ -15,6 +15,7 @@ import type { DeadLetters } from '../../lib/telemetry/dead-letters.ts'
 import type { Delivery, Door } from '../../lib/telemetry/delivery.ts'
 import type { Intake } from '../../lib/telemetry/intake/intake.ts'
 import { decodeQueuedDelivery } from '../../lib/telemetry/intake/sqs.ts'
+import { MessageRate } from '../../lib/telemetry/message-rate.ts'
 import { type Decoded, decodePayload } from '../../lib/telemetry/payload/parse.ts'
 import type { Warning } from '../../lib/telemetry/reading.ts'
 import { summarizeWarnings } from '../../lib/telemetry/warnings.ts'
@@ -48,6 +49,23 @@ interface Deps {
   topics: TopicTree
   /** How messages come that come out of no queue. */
   door?: Door
+  /** Counts messages, where the broker slows no device down. */
+  rate?: MessageRate | undefined
+}
+
+/** How a message comes to the function. */
+interface Arrival {
+  /** It may have been stored before. */
+  readonly redelivered?: boolean
+  /** It was counted before. */
+  readonly isCounted?: boolean
+}
+
+/** Counts a message above the limit of its device: it is stored all the same, because the broker has acknowledged it. */
+const noteAboveLimit = (devices: Pick<Devices, 'noteRepeated'>, deviceId: number, receivedAt: number) => {
+  const code = 'RATE_LIMIT_EXCEEDED'
+  const day = formatMillis(receivedAt).slice(0, 10)
+  devices.noteRepeated({ deviceId, kind: 'warning', key: `${code} ${day}`, detail: { code } })
 }
 
 /** Counts warnings in events of the device, one for each code and day: over MQTT there is no answer that could show them. */
@@ -66,7 +84,7 @@ const noteWarnings = (
  * Resolves when the message is durable: as readings, or with the reason among the dead letters.
  * @throws {AppError} UNAVAILABLE when neither could be done: the message is to be sent again.
  */
-export const ingestTelemetry = ({ log, devices, intake, deadLetters, topics, door }: Deps) => {
+export const ingestTelemetry = ({ log, devices, intake, deadLetters, topics, door, rate }: Deps) => {
   const deadLetter = async (message: Message, reason: string, indexes?: readonly number[]) => {
     await deadLetters.keep({ ...message, reason, indexes })
     const { deviceId, messageId } = message
@@ -78,7 +96,10 @@ export const ingestTelemetry = ({ log, devices, intake, deadLetters, topics, doo
     await intake.countRejected(message.deviceId ?? 0, message.receivedAt, 1, door)
   }
 
-  return async (event: TelemetryEvent, redelivered = false): Promise<void> => {
+  return async (
+    event: TelemetryEvent,
+    { redelivered = false, isCounted = false }: Arrival = {},
+  ): Promise<void> => {
     const { topic, received_at: receivedAt, message_id: messageId } = event
     const payload = Buffer.from(event.payload, 'base64')
     const { deviceId, kind, subtopic } = topics.parse(topic) ?? {}
@@ -88,6 +109,7 @@ export const ingestTelemetry = ({ log, devices, intake, deadLetters, topics, doo
     const device = await devices.find(deviceId)
     if (device === undefined) return deadLetterAndCount(message, 'There is no such device.')
     if (device.status === 'inactive') return deadLetterAndCount(message, 'The device is inactive.')
+    if (!isCounted && rate?.isAbove(deviceId, receivedAt)) noteAboveLimit(devices, deviceId, receivedAt)
     let decoded: Decoded
     try {
       decoded = decodePayload(payload)
@@ -176,7 +198,10 @@ export const ingestQueue =
     const handleRecord = async (record: SQSRecord) => {
       const { delivery, event } = contentOf(record) ?? {}
       if (delivery !== undefined) return intake.redeliver(delivery)
-      if (event !== undefined) return ingest(event, true)
+      if (event !== undefined) {
+        const isCounted = Number(record.attributes.ApproximateReceiveCount) > 1
+        return ingest(event, { redelivered: true, isCounted })
+      }
       await deadLetters.keep({
         deviceId: undefined,
         topic: '',
@@ -197,13 +222,16 @@ export const ingestQueue =
   }
 
 export const handler = eventHandler(async () => {
+  // The embedded broker reads more slowly from a device above its limit.
+  const isSlowedDown = runtime.brokerKind() === 'embedded'
   const deps = {
     log: runtime.log(),
     devices: await runtime.devices(),
     intake: await runtime.intake(),
     deadLetters: await runtime.deadLetters(),
     topics: runtime.topics(),
-    door: runtime.brokerKind() === 'embedded' ? 'mqtt' : 'bridge',
+    door: isSlowedDown ? 'mqtt' : 'bridge',
+    rate: isSlowedDown ? undefined : new MessageRate(runtime.config().limits.telemetryPerMinute),
   } as const
   const [ingest, queue] = [ingestTelemetry(deps), ingestQueue(deps)]
   return (event: TelemetryEvent | SQSEvent): Promise<unknown> =>

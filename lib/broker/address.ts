@@ -1,5 +1,6 @@
 /** The kind of the broker, and the addresses under which devices reach it. */
 import { isLoopback } from '../loopback.ts'
+import type { IotDomain } from './iot-domain.ts'
 
 export type BrokerKind = 'embedded' | 'mosquitto' | 'aws-iot' | 'none'
 
@@ -34,9 +35,21 @@ export function brokerKind({ iot, mqtt }: Pick<BrokerSettings, 'iot' | 'mqtt'>):
   return iot.endpoint.startsWith('https:') ? 'aws-iot' : 'embedded'
 }
 
-const awsAddress = (endpoint: string): BrokerAddress => {
-  const { hostname: host } = new URL(endpoint)
-  return { host, port: null, tlsPort: 443, alpn: 'mqtt', webSocketUrl: `wss://${host}/mqtt` }
+/** Port of MQTT over TLS, which a client reaches without ALPN. */
+const mqttsPort = 8883
+
+/**
+ * A domain for MQTT only has no WebSocket; the endpoint of the account has one, where the client names the authorizer.
+ * @param endpoint of the data plane, which is the endpoint of the account.
+ */
+const awsAddress = (endpoint: string | undefined, domain: IotDomain | undefined): BrokerAddress => {
+  const accountHost = endpoint === undefined ? undefined : new URL(endpoint).hostname
+  const host = domain?.host ?? accountHost ?? ''
+  if (domain?.isMqttOnly !== true)
+    return { host, port: null, tlsPort: 443, alpn: 'mqtt', webSocketUrl: `wss://${host}/mqtt` }
+  const named = domain.authorizer && `?x-amz-customauthorizer-name=${encodeURIComponent(domain.authorizer)}`
+  const webSocketUrl = accountHost && named ? `wss://${accountHost}/mqtt${named}` : null
+  return { host, port: null, tlsPort: mqttsPort, alpn: null, webSocketUrl }
 }
 
 const localAddress = (
@@ -54,14 +67,20 @@ const localAddress = (
 /**
  * The addresses to tell a device.
  * @param hostname under which the device reached this server; a broker on the same computer has the same name.
+ * @param domain by which devices reach AWS IoT Core; undefined where the broker is another, or it has none.
  */
-export function brokerAddress({ iot, mqtt, ports, tls }: BrokerSettings, hostname: string): BrokerAddress {
+export function brokerAddress(
+  { iot, mqtt, ports, tls }: BrokerSettings,
+  hostname: string,
+  domain?: IotDomain,
+): BrokerAddress {
   if (typeof mqtt === 'object') {
     const { hostname: brokerHost } = new URL(mqtt.url)
     // A name without a dot is the name of a container beside this one, which devices cannot resolve.
     const isBeside = isLoopback(brokerHost) || !/[.:]/.test(brokerHost)
     return localAddress(isBeside ? hostname : brokerHost, ports, true)
   }
-  if (iot !== undefined && brokerKind({ iot, mqtt }) === 'aws-iot') return awsAddress(iot.endpoint)
+  if (domain !== undefined || brokerKind({ iot, mqtt }) === 'aws-iot')
+    return awsAddress(iot?.endpoint, domain)
   return localAddress(hostname, ports, tls !== undefined)
 }

@@ -72,7 +72,7 @@ const described: Readonly<Record<keyof Settings, Described>> = {
   },
   IOT_DOMAIN_CONFIGURATION: {
     meaning: 'Domain configuration of AWS IoT Core by which devices connect',
-    value: ({ iotDomainConfiguration }) => iotDomainConfiguration,
+    value: ({ iotDomain }) => iotDomain?.name,
   },
   AWS_REGION: { meaning: 'Region of AWS', value: ({ iot }) => iot?.region },
   RATE_LIMIT_PER_MINUTE: {

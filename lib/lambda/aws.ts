@@ -1,4 +1,4 @@
-/** Calls of AWS services without an SDK: signed requests in the AWS JSON protocol, with retries. */
+/** Calls of AWS services without an SDK: signed requests in the AWS JSON protocol or of its REST kind, with retries. */
 import { AwsClient } from 'aws4fetch'
 
 export interface AwsAccess {
@@ -46,15 +46,8 @@ export interface AwsService {
 /** Retries of a call after 5xx or 429; aws4fetch pauses at most 50 and 100 ms. */
 const retries = 2
 
-/**
- * @returns a function that calls one operation, such as `AmazonSSM.GetParameters`, and resolves with its answer. It throws
- * {@link AwsFault}, or the error of the network.
- */
-export function createAwsCall(
-  { region, accessKeyId, secretAccessKey, sessionToken }: AwsAccess,
-  { service, endpoint, protocol, timeoutMs }: AwsService,
-): <Answer>(operation: string, body: object) => Promise<Answer> {
-  const client = new AwsClient({
+const signerFor = ({ region, accessKeyId, secretAccessKey, sessionToken }: AwsAccess, service: string) =>
+  new AwsClient({
     accessKeyId,
     secretAccessKey,
     ...(sessionToken ? { sessionToken } : {}),
@@ -62,6 +55,33 @@ export function createAwsCall(
     region,
     retries,
   })
+
+/**
+ * Reads a resource of a service of the REST kind.
+ * @param service its name in signatures: `iot` for AWS IoT.
+ * @param timeoutMs for the read with its retries, ms.
+ * @throws {AwsFault} or the error of the network.
+ */
+export async function readAws<Answer>(
+  access: AwsAccess,
+  service: string,
+  url: string,
+  timeoutMs: number,
+): Promise<Answer> {
+  const response = await signerFor(access, service).fetch(url, { signal: AbortSignal.timeout(timeoutMs) })
+  if (!response.ok) throw new AwsFault(`GET of ${service}`, response.status)
+  return (await response.json()) as Answer
+}
+
+/**
+ * @returns a function that calls one operation, such as `AmazonSSM.GetParameters`, and resolves with its answer. It throws
+ * {@link AwsFault}, or the error of the network.
+ */
+export function createAwsCall(
+  access: AwsAccess,
+  { service, endpoint, protocol, timeoutMs }: AwsService,
+): <Answer>(operation: string, body: object) => Promise<Answer> {
+  const client = signerFor(access, service)
   return async <Answer>(operation: string, body: object) => {
     const response = await client.fetch(endpoint, {
       method: 'POST',

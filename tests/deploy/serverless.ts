@@ -26,8 +26,16 @@ export const settings: Settings = {
 }
 
 /** Packages a stage into a folder, without AWS credentials and without a region; with what is there only on request. */
-export const packageStage = (stage: string, folder: string, environment: Settings = {}) =>
-  serverless(['package', '--stage', stage, '--package', folder, '--param=monthlyBudgetUsd=50'], environment)
+export const packageStage = (
+  stage: string,
+  folder: string,
+  environment: Settings = {},
+  parameters: readonly string[] = [],
+) =>
+  serverless(
+    ['package', '--stage', stage, '--package', folder, '--param=monthlyBudgetUsd=50', ...parameters],
+    environment,
+  )
 
 /** Copies a package to a folder, as one that moto can deploy. */
 export async function copyForMoto(

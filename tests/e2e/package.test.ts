@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { parse } from 'yaml'
 import { loadFunctions } from '../../local/functions.ts'
+import { rootVariable } from '../../local/mqtt/rules.ts'
 import { type CloudContents, contentsFile, countingFunctions } from '../../scripts/build.ts'
 import { stages } from '../deploy/setup.ts'
 import { logicalId, readTemplate } from '../deploy/template.ts'
@@ -55,6 +56,7 @@ const callsOf: Readonly<Record<string, readonly string[]>> = {
   'maxResults:1}': ['iot:ListRetainedMessages'],
   'AmazonSQS.SendMessage': ['sqs:SendMessage'],
   'AmazonSQS.GetQueueAttributes': ['sqs:GetQueueAttributes'],
+  '/domainConfigurations/': ['iot:DescribeDomainConfiguration'],
 }
 
 const contents = JSON.parse(await readFile(contentsFile, 'utf8')) as CloudContents
@@ -169,7 +171,7 @@ describe.each(stages)('the package of stage %s', (stage) => {
       const rule = parse(await readFile(`${root}iot-rules/${file}`, 'utf8')) as Record<string, string>
       const packaged = rules.find(({ RuleName }) => RuleName === `iotflow_${stage}_${rule.name}`)
       expect(packaged?.TopicRulePayload, file).toMatchObject({
-        Sql: rule.sql,
+        Sql: rule.sql?.replace(rootVariable, stage === 'prod' ? 'iotflow' : `iotflow-${stage}`),
         AwsIotSqlVersion: rule.sqlVersion,
         Actions: [
           {

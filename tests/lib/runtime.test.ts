@@ -61,14 +61,14 @@ it('has neither messenger nor accounts without a broker', async () => {
   expect(runtime.brokerKind()).toBe('none')
 })
 
-it('tells the ports that the embedded broker really has', () => {
+it('tells the ports that the embedded broker really has', async () => {
   configure(
     { IOT_ENDPOINT: 'http://127.0.0.1:1', MQTT_PORT: '0' },
     {
       mqttPorts: () => ({ mqtt: 40_001, mqttTls: undefined, mqttWs: 40_002 }),
     },
   )
-  expect(runtime.brokerAddress('gateway.local')).toEqual({
+  expect(await runtime.brokerAddress('gateway.local')).toEqual({
     host: 'gateway.local',
     port: 40_001,
     tlsPort: null,

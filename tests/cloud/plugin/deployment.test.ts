@@ -45,7 +45,11 @@ describeWith({ moto: findMoto() !== undefined, sqld: findSqld() !== undefined },
     region: awsAccess.region,
     service: {
       service: 'iotflow',
-      custom: { topicRoot: 'iotflow-dev', clientIds: 'iotflow-dev-*' },
+      custom: {
+        topicRoot: 'iotflow-dev',
+        clientIds: 'iotflow-dev-*',
+        usedDomainConfiguration: 'iotflow-dev',
+      },
       provider: {},
       functions: {},
     },

@@ -29,7 +29,11 @@ const serviceOf = (
   provider: ServiceDefinition['provider'] = {},
 ): ServiceDefinition => ({
   service: 'iotflow',
-  custom: { topicRoot: 'iotflow-dev', clientIds: 'iotflow-dev-*' },
+  custom: {
+    topicRoot: 'iotflow-dev',
+    clientIds: 'iotflow-dev-*',
+    usedDomainConfiguration: 'iotflow-dev',
+  },
   provider,
   functions: Object.fromEntries(
     Object.keys(contents).map((name) => [

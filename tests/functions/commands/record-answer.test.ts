@@ -28,8 +28,8 @@ describe('an answer over MQTT', () => {
   it('names its command in the payload, in the topic, or by correlation data', async () => {
     const { id } = await functions.register()
     const ids: string[] = []
-    for (let made = 0; made < 3; made += 1) ids.push(await created(functions, id))
-    const [first = '', second = '', third = ''] = ids
+    for (let made = 0; made < 4; made += 1) ids.push(await created(functions, id))
+    const [first = '', second = '', third = '', fourth = ''] = ids
     await tell(id, 'commands/response', { command_id: first, status: 'succeeded', result: { ok: true } })
     await tell(id, `commands/${second}/response`, { status: 'failed' })
     await tell(
@@ -38,6 +38,8 @@ describe('an answer over MQTT', () => {
       { status: 'acknowledged' },
       { correlation_data: Buffer.from(third).toString('base64') },
     )
+    await tell(id, 'commands/response', { status: 'failed' }, { correlation_data: fourth })
+    expect(await stateOf(id, fourth)).toBe('failed')
     expect([await stateOf(id, first), await stateOf(id, second), await stateOf(id, third)]).toEqual([
       'succeeded',
       'failed',

@@ -96,9 +96,10 @@ describe('a client of another stage of the AWS account', () => {
     },
   )
 
-  it('leaves those of this stage as they are', async () => {
+  it('leaves those of this stage as they are, and brings them the commands that wait', async () => {
     await tell('connected', 'esp32_7', recordAws)
     expect(sessions).toEqual(['esp32_7'])
+    expect(delivered).toEqual([[7, 'subscribed']])
   })
 })
 

@@ -1,4 +1,8 @@
+import type { SQSEvent, SQSRecord } from 'aws-lambda'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { ingestQueue } from '../../../functions/telemetry/ingest.ts'
+import * as runtime from '../../../lib/runtime.ts'
+import { MessageRate } from '../../../lib/telemetry/message-rate.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
 import { type RuleEvent, ruleEvent } from '../../support/rule-events.ts'
 
@@ -233,5 +237,50 @@ describe('a batch of the queue', () => {
       received_at: '2026-03-01T11:59:59Z',
       payload: body,
     })
+  })
+})
+
+describe('a device that sends more messages than its limit', () => {
+  /** The function of a container with a limit of 100 messages a minute. */
+  const container = async () =>
+    ingestQueue({
+      log: runtime.log(),
+      devices: await runtime.devices(),
+      intake: await runtime.intake(),
+      deadLetters: await runtime.deadLetters(),
+      topics: runtime.topics(),
+      rate: new MessageRate(100),
+    })
+
+  const warningsOf = async (id: number) => {
+    const { json } = await functions.call('admin-events', 'GET', `/api/v1/admin/devices/${id}/events`, {
+      admin: true,
+    })
+    return json.events.filter(({ event }: { event: string }) => event === 'warning')
+  }
+  const batchOf = (id: number, messages: number, receives = '1'): SQSEvent => ({
+    Records: Array.from({ length: messages }, (_, n) => {
+      const one = record(`${id}-${n}`, {
+        ...ruleEvent(id, 'telemetry', { t: n }, noon + n),
+        message_id: `m${id}-${n}`,
+      })
+      return { ...one, attributes: { ...one.attributes, ApproximateReceiveCount: receives } } as SQSRecord
+    }),
+  })
+
+  it('loses none, and has an event with the count of those above it', async () => {
+    const { id } = await functions.register()
+    const ingestBatch = await container()
+    expect(await ingestBatch(batchOf(id, 105))).toEqual({ batchItemFailures: [] })
+    expect(await accountOf(id)).toMatchObject({ received: 105, stored: 105 })
+    expect(await warningsOf(id)).toMatchObject([{ count: 5, detail: { code: 'RATE_LIMIT_EXCEEDED' } }])
+  })
+
+  it('is not counted again when its messages come again', async () => {
+    const { id } = await functions.register()
+    const ingestBatch = await container()
+    await ingestBatch(batchOf(id, 90))
+    await ingestBatch(batchOf(id, 90, '2'))
+    expect(await warningsOf(id)).toEqual([])
   })
 })

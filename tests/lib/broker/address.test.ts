@@ -35,6 +35,33 @@ describe('the address of the broker', () => {
     })
   })
 
+  it('is, with a domain for MQTT only, its host and the port that needs no ALPN', () => {
+    const domain = {
+      host: 'd1-ats.iot.eu-central-1.amazonaws.com',
+      isMqttOnly: true,
+      authorizer: 'iotflow-dev',
+    }
+    const endpoint = 'https://abc-ats.iot.eu-central-1.amazonaws.com'
+    const way = { host: domain.host, port: null, tlsPort: 8883, alpn: null }
+    expect(brokerAddress(settings({ iot: { endpoint } }), 'api.example', domain)).toEqual({
+      ...way,
+      webSocketUrl:
+        'wss://abc-ats.iot.eu-central-1.amazonaws.com/mqtt?x-amz-customauthorizer-name=iotflow-dev',
+    })
+    expect(brokerAddress(settings({}), 'api.example', domain)).toEqual({ ...way, webSocketUrl: null })
+  })
+
+  it('is, with another domain, its host on the port that all protocols share', () => {
+    const domain = { host: 'mqtt.example.com', isMqttOnly: false, authorizer: 'iotflow-dev' }
+    expect(brokerAddress(settings({}), 'api.example', domain)).toEqual({
+      host: 'mqtt.example.com',
+      port: null,
+      tlsPort: 443,
+      alpn: 'mqtt',
+      webSocketUrl: 'wss://mqtt.example.com/mqtt',
+    })
+  })
+
   it('has, for the embedded broker, the name of the server, and a TLS port only with a certificate', () => {
     const plain = {
       host: 'gateway.local',
