@@ -25,6 +25,18 @@ import { loadSecrets } from './lib/lambda/secrets.ts'
 await loadSecrets(process.env)
 `
 
+/** What is before the app of a function in the bundle of all of them: most calls there end with 404, for which no secret is read. */
+const secretsWhenNeeded = `
+import { loadSecrets } from './lib/lambda/secrets.ts'
+let reading
+const prepare = () => (reading ??= loadSecrets(process.env).catch((error) => {
+  reading = undefined
+  throw error
+}))
+`
+
+const nothingToPrepare = `const prepare = () => undefined\n`
+
 /**
  * The gateways send what fits no route to one function: also a path with a slash at its end, and HEAD. That function gets the
  * apps of all others, each loaded when a request needs it.
@@ -34,16 +46,19 @@ import { configure } from './lib/runtime.ts'
 configure({ routes: [${functions.routes
   .map(
     ({ method, path, functionName }) =>
-      `{ method: '${method}', path: '${path}', app: async () => (await import('./${functions.file(functionName)}')).handler.app() }`,
+      `{ method: '${method}', path: '${path}', app: async () => { await prepare(); return (await import('./${functions.file(functionName)}')).handler.app() } }`,
   )
   .join(',\n')}] })
 `
 
-const entryOf = (functions: FunctionTable, name: string) =>
-  `${name === functions.fallback ? withRoutes(functions) : ''}export { handler } from './${functions.file(name)}'\n`
+const entryOf = (functions: FunctionTable, name: string, readsSecrets: boolean) => {
+  const handler = `export { handler } from './${functions.file(name)}'\n`
+  if (name !== functions.fallback) return `${readsSecrets ? withSecrets : ''}${handler}`
+  return `${readsSecrets ? secretsWhenNeeded : nothingToPrepare}${withRoutes(functions)}${handler}`
+}
 
-/** Resolves `function:<name>` to a generated entry. @param start the code in front of each. */
-const functionEntries = (functions: FunctionTable, start = ''): Plugin => ({
+/** Resolves `function:<name>` to a generated entry. @param readsSecrets whether it reads secrets of the parameter store. */
+const functionEntries = (functions: FunctionTable, readsSecrets: boolean): Plugin => ({
   name: 'function-entries',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^function:/ }, ({ path }) => ({
@@ -51,7 +66,7 @@ const functionEntries = (functions: FunctionTable, start = ''): Plugin => ({
       namespace: 'function',
     }))
     onLoad({ filter: /.*/, namespace: 'function' }, ({ path }) => ({
-      contents: `${start}${entryOf(functions, path)}`,
+      contents: entryOf(functions, path, readsSecrets),
       loader: 'ts',
       resolveDir: rootFolder,
     }))
@@ -106,7 +121,7 @@ const cloudOptions = async (functions: FunctionTable): Promise<BuildOptions> => 
     '@libsql/isomorphic-ws': './node_modules/@libsql/isomorphic-ws/web.mjs',
     '@redis/client': './lib/http/limit/no-redis.ts',
   },
-  plugins: [functionEntries(functions, withSecrets)],
+  plugins: [functionEntries(functions, true)],
 })
 
 const localOptions = async (functions: FunctionTable): Promise<BuildOptions> => ({
@@ -122,7 +137,7 @@ const localOptions = async (functions: FunctionTable): Promise<BuildOptions> => 
   splitting: true,
   target: 'node20',
   external: ['@libsql/client', 'libsql'],
-  plugins: [functionEntries(functions)],
+  plugins: [functionEntries(functions, false)],
 })
 
 /** What is in a bundle of `dist/cloud`. */
