@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { bundle } from './scripts/bundle.mjs'
 
 /** Tests that start processes, brokers, databases with threads or whole servers; the others are done in seconds. */
@@ -21,8 +22,38 @@ const system = [
   'tests/simulators/{enrolment,fleet,simulate,view}.test.ts',
 ]
 
-/** Of these, the ones that load the machine fully, or measure what a server does under load: nothing else runs beside them. */
-const alone = ['tests/e2e/{dev,durability,faults,hostile-http,hostile-mqtt,schemathesis}.test.ts']
+/** Of these, the ones that measure what a server does under load: nothing else runs beside them. */
+const alone = ['tests/e2e/{durability,hostile-http,hostile-mqtt}.test.ts']
+
+/** The longest ones, longest first: they start first, so that no worker has one left when the others are done. */
+const longest = [
+  'e2e/schemathesis',
+  'e2e/faults',
+  'e2e/downlink',
+  'e2e/journey',
+  'e2e/life',
+  'cli/documents',
+  'local/backup/restore',
+  'e2e/fleet-commands',
+  'e2e/rights',
+  'e2e/queue',
+  'e2e/dev',
+  'dashboard/device.browser',
+  'cli/device',
+]
+const place = (file: string) => longest.findIndex((name) => file.endsWith(`tests/${name}.test.ts`))
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const others = await super.sort(files)
+    const last = longest.length
+    const at = ({ moduleId }: TestSpecification) => (place(moduleId) + last + 1) % (last + 1)
+    return others.sort((one, other) => at(one) - at(other))
+  }
+}
+
+/** The deployment: `npm run test:deploy`. */
+const deploy = ['tests/deploy/**/*.test.ts', 'tests/e2e/package.test.ts']
 
 // Node 20 cannot start a thread from TypeScript.
 const programs = await bundle('local/start.ts')
@@ -30,15 +61,18 @@ const programs = await bundle('local/start.ts')
 export default defineConfig({
   define: { embeddedWorkerFile: JSON.stringify(`${programs}/embedded-worker.mjs`) },
   test: {
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    // No test is about speed: each bound is far beyond what a busy machine takes.
+    testTimeout: 90_000,
+    hookTimeout: 120_000,
+    sequence: { sequencer: LongestFirst },
+    expect: { poll: { timeout: 60_000 } },
     projects: [
       {
         extends: true,
         test: {
           name: 'unit',
           include: ['tests/**/*.test.ts'],
-          exclude: system,
+          exclude: [...system, ...deploy],
           maxWorkers: '100%',
           sequence: { groupOrder: 0 },
         },
@@ -48,8 +82,8 @@ export default defineConfig({
         test: {
           name: 'system',
           include: system,
-          exclude: alone,
-          testTimeout: 90_000,
+          exclude: [...alone, ...deploy],
+          testTimeout: 180_000,
           maxWorkers: '100%',
           sequence: { groupOrder: 1 },
         },
@@ -57,11 +91,23 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: 'deploy',
+          include: deploy,
+          globalSetup: 'tests/deploy/setup.ts',
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+          maxWorkers: '100%',
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'alone',
           include: alone,
-          testTimeout: 90_000,
+          testTimeout: 180_000,
           maxWorkers: 1,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
         },
       },
     ],

@@ -144,6 +144,7 @@ const main = async () => {
       devices: await runtime.devices(),
       intake: await runtime.intake(),
       deadLetters: await runtime.deadLetters(),
+      topics: runtime.topics(),
     }
     const ingest = ingestTelemetry(deps)
     for (let n = 1; n <= devices; n += 1) {
@@ -157,6 +158,7 @@ const main = async () => {
         password,
         clientId,
         rules,
+        topics: runtime.topics(),
         invoke: async (_name, event) => {
           await ingest(event as unknown as TelemetryEvent)
           took()

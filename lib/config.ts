@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import { type AwsAccess, accessOf } from './lambda/aws.ts'
 import { isLoopback } from './loopback.ts'
 import { parseSettings, type Settings, settingsSchema } from './settings.ts'
+import type { deployedStages } from './stages.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -19,11 +20,13 @@ export class ConfigError extends Error {
   }
 }
 
-export type Stage = 'local' | 'dev' | 'staging' | 'prod'
+export type Stage = 'local' | (typeof deployedStages)[number]
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
 export interface Config {
   readonly stage: Stage
+  /** First level of every topic. */
+  readonly topicRoot: string
   readonly host: string
   /** True while `host` is a loopback address. */
   readonly loopback: boolean
@@ -51,6 +54,8 @@ export interface Config {
         readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string }
       }
     | undefined
+  /** Name of the domain configuration by which devices reach AWS IoT Core; undefined where the broker is another. */
+  readonly iotDomainConfiguration: string | undefined
   /** Requests per window; 0 turns the limit off. */
   readonly limits: {
     readonly devicePerMinute: number
@@ -121,12 +126,24 @@ const backendsOf = (
   s: Settings,
   dataDir: string,
   given: Environment,
-): Pick<Config, 'database' | 'iot' | 'upstash' | 'redisUrl' | 'influx' | 'queue' | 'spool' | 'mqtt'> => ({
+): Pick<
+  Config,
+  | 'database'
+  | 'iot'
+  | 'iotDomainConfiguration'
+  | 'upstash'
+  | 'redisUrl'
+  | 'influx'
+  | 'queue'
+  | 'spool'
+  | 'mqtt'
+> => ({
   database: {
     url: s.DATABASE_URL ?? `file:${join(dataDir, 'registry.db')}`,
     authToken: s.DATABASE_AUTH_TOKEN,
   },
   iot: s.IOT_ENDPOINT ? { endpoint: s.IOT_ENDPOINT, region: s.AWS_REGION ?? 'us-east-1' } : undefined,
+  iotDomainConfiguration: s.IOT_DOMAIN_CONFIGURATION,
   upstash:
     s.UPSTASH_REDIS_REST_URL && s.UPSTASH_REDIS_REST_TOKEN
       ? { url: s.UPSTASH_REDIS_REST_URL, token: s.UPSTASH_REDIS_REST_TOKEN }
@@ -183,6 +200,7 @@ export function loadConfig(env: Environment = process.env): Config {
   const dataDir = resolve(s.DATA_DIR)
   return {
     stage: s.STAGE,
+    topicRoot: s.TOPIC_ROOT,
     host: s.HOST,
     loopback,
     ports: { http: s.PORT, mqtt: s.MQTT_PORT, mqttWs: s.MQTT_WS_PORT, mqttTls: s.MQTT_TLS_PORT },

@@ -24,6 +24,10 @@ const secretField = /key|token|password|secret|authorization|cookie|payload/i
 
 /** The place of a stack frame in our own sources. */
 const ownFrame = /(?:functions|lib|local)\/[\w./-]+\.ts:\d+/
+/** A place in a bundle of `dist/`, with its column; `npm run trace` turns it into a place in the sources. */
+const bundleFrame = /dist\/(?:cloud|local)\/([\w-]+\.mjs:\d+:\d+)/g
+/** Frames of a bundle that a line tells: its libraries stand in it, too. */
+const maxFrames = 12
 
 /**
  * The loggable part of an error: its name, its code, and where in our sources it was thrown. Messages are left out, because
@@ -31,11 +35,16 @@ const ownFrame = /(?:functions|lib|local)\/[\w./-]+\.ts:\d+/
  */
 const errorFields = (error: Error): Record<string, unknown> => {
   const { code } = error as { code?: unknown }
-  const at = ownFrame.exec(error.stack ?? '')?.[0]
+  const { stack = '' } = error
+  // The stack begins with the message.
+  const frames = stack.slice(Math.max(0, stack.search(/\n\s+at /)))
+  const at = ownFrame.exec(frames)?.[0]
+  const inBundle = [...frames.matchAll(bundleFrame)].slice(0, maxFrames).map(([, place]) => place)
   return {
     name: error.name,
     ...(typeof code === 'string' ? { code } : {}),
     ...(at === undefined ? {} : { at }),
+    ...(at !== undefined || inBundle.length === 0 ? {} : { at: inBundle.join(' ') }),
     ...(error.cause instanceof Error ? { cause: errorFields(error.cause) } : {}),
   }
 }

@@ -1,6 +1,7 @@
 /** The base of the composition root: overrides, settings, log, registry and leases, which every other service needs. */
 import { randomUUID } from 'node:crypto'
 import { type Config, loadConfig, logLevelOf } from './config.ts'
+import type { Count } from './counts.ts'
 import type { LiveUpdates } from './dashboard/live-updates.ts'
 import type { MetricsPage } from './dashboard/metrics-page.ts'
 import type { MinuteCounts } from './dashboard/minute-counts.ts'
@@ -34,6 +35,8 @@ export interface RuntimeOverrides {
   batchObservers?: readonly BatchObserver[]
   /** In a process that runs between requests. */
   metrics?: ProcessMetrics
+  /** In deployed functions: counts for CloudWatch. */
+  count?: Count
   /** Sees the messages of devices, where they pass this process. */
   messageTap?: MessageTap
   /** Receives whole lines of the log; standard error by default. */

@@ -31,11 +31,13 @@ import type { ConfigurationStore, Configurations } from './configuration/configu
 import { FleetConfigurationReader } from './configuration/fleet-configuration-reader.ts'
 import { FleetConfigurations } from './configuration/fleet-configurations.ts'
 import { ConfigurationPublisher } from './configuration/publisher.ts'
+import type { Count } from './counts.ts'
 import type { LiveUpdates } from './dashboard/live-updates.ts'
 import type { MetricsPage } from './dashboard/metrics-page.ts'
 import { Overview } from './dashboard/overview.ts'
 import { digestKey } from './devices/credentials.ts'
 import type { Device } from './devices/device.ts'
+import { DeviceRetention } from './devices/device-retention.ts'
 import { createDevices, type Devices } from './devices/devices.ts'
 import { EnrollmentKeys } from './devices/enrollment-keys.ts'
 import { KeyExpiry } from './devices/key-expiry.ts'
@@ -49,14 +51,17 @@ import { createRedisLimiter } from './http/limit/redis.ts'
 import { createUpstashLimiter } from './http/limit/upstash.ts'
 import { SessionCodes } from './http/session-codes.ts'
 import { beforeEachAnswer } from './lambda/handler.ts'
+import { ClientIds } from './mqtt/client-ids.ts'
 import type { MessageTap } from './mqtt/message-tap.ts'
-import { deviceTopics } from './mqtt/topics.ts'
+import { TopicTree } from './mqtt/topics.ts'
 import { closers, config, leases, log, once, overrides, registry } from './runtime-base.ts'
 import type { Tally } from './tally.ts'
 import { ArrivalClock } from './telemetry/arrival-clock.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
+import type { Deletions } from './telemetry/embedded/deletions.ts'
 import type { Ledger } from './telemetry/embedded/ledger.ts'
 import { type Embedded, openEmbedded } from './telemetry/embedded/open.ts'
+import type { Pruning } from './telemetry/embedded/pruning.ts'
 import { FieldCatalogue } from './telemetry/field-catalogue.ts'
 import { openInfluxStore } from './telemetry/influx/store.ts'
 import { Intake } from './telemetry/intake/intake.ts'
@@ -82,7 +87,7 @@ export function devices(): Promise<Devices> {
       keyLength: config().apiKeyLength,
       offlineAfterS: config().offlineAfterS,
       cacheMs: overrides.cacheMs ?? 0,
-      retentionMs: retentionMs(),
+      background: overrides.longRunning ?? false,
       ...(config().database.url.startsWith('file:') && { rowsAtOnce: rowsOfFileAtOnce }),
     })
     closers.push(() => value.close())
@@ -129,6 +134,22 @@ export async function setDatabaseMarks(mark: number): Promise<void> {
   await (await embedded()).setMark(mark)
 }
 
+/** Large deletions of the embedded store. */
+export async function deletions(): Promise<Deletions> {
+  return (await embedded()).deletions
+}
+
+/** The way to a spool that no process empties between requests; undefined elsewhere, and where there is none to empty. */
+export async function spoolToEmpty(): Promise<Intake | undefined> {
+  const { influx, queue } = config()
+  return overrides.longRunning || influx === undefined || queue !== undefined ? undefined : intake()
+}
+
+/** Deletes old readings, and old keys of readings. */
+export async function telemetryPruning(): Promise<Pruning> {
+  return (await embedded()).pruning
+}
+
 async function ledger(): Promise<Ledger> {
   return (await embedded()).ledger
 }
@@ -155,7 +176,7 @@ async function intakeOfInflux(): Promise<Intake> {
   const keepDeadLetter: KeepDeadLetter = ({ deviceId, receivedAt, readings }, reason, onceKey) =>
     letters.keep({
       deviceId,
-      topic: deviceTopics(deviceId).telemetryPublish,
+      topic: topics().of(deviceId).telemetryPublish,
       payload: Buffer.from(payloadOf(readings)),
       reason,
       receivedAt,
@@ -189,7 +210,11 @@ const payloadRules = () => ({ retentionMs: retentionMs(), maxClockAheadMs: confi
 
 export function fieldCatalogue(): Promise<FieldCatalogue> {
   return once('fieldCatalogue', async () => {
-    const value = new FieldCatalogue({ db: (await registry()).db, log: log() })
+    const value = new FieldCatalogue({
+      db: (await registry()).db,
+      log: log(),
+      background: overrides.longRunning ?? false,
+    })
     closers.push(() => value.close())
     if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.flush()))
     return value
@@ -200,7 +225,15 @@ export function telemetry(): Promise<Telemetry> {
   return once(
     'telemetry',
     async () =>
-      new Telemetry({ store: await store(), intake, ledger, fields: fieldCatalogue, ...payloadRules() }),
+      new Telemetry({
+        store: await store(),
+        intake,
+        ledger,
+        fields: fieldCatalogue,
+        // InfluxDB deletes any range with one call.
+        ...(config().influx === undefined && { deletions }),
+        ...payloadRules(),
+      }),
   )
 }
 
@@ -209,7 +242,9 @@ export function clock(): ArrivalClock {
 }
 
 export function deadLetters(): Promise<DeadLetters> {
-  return once('deadLetters', async () => createDeadLetters({ db: (await registry()).db }))
+  return once('deadLetters', async () =>
+    createDeadLetters({ db: (await registry()).db, count: overrides.count }),
+  )
 }
 
 /** Undefined where the messages of devices do not pass this process. */
@@ -242,6 +277,11 @@ export function liveUpdates(): LiveUpdates | undefined {
 /** Undefined in a process that answers few requests and ends. */
 export function metrics(): MetricsPage | undefined {
   return overrides.metrics
+}
+
+/** Undefined where nothing is counted for CloudWatch. */
+export function count(): Count | undefined {
+  return overrides.count
 }
 
 /** Counts clients that the broker refuses; undefined where nobody asks for metrics. */
@@ -298,6 +338,7 @@ export function accounts(): Promise<Accounts | undefined> {
     if (typeof config().mqtt !== 'object' || broker === undefined) return undefined
     return createAccounts({
       db: (await registry()).db,
+      topics: topics(),
       digestKey,
       sendCommands: async (commands) => {
         await broker.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), retain: false })
@@ -331,6 +372,13 @@ export function presenceSweep(): Promise<PresenceSweep> {
   })
 }
 
+export function deviceRetention(): Promise<DeviceRetention> {
+  return once(
+    'deviceRetention',
+    async () => new DeviceRetention({ db: (await registry()).db, telemetryMs: retentionMs() }),
+  )
+}
+
 export function keyExpiry(): Promise<KeyExpiry> {
   return once('keyExpiry', async () => {
     const broker = await accounts()
@@ -350,6 +398,7 @@ function configurationPublisher(): Promise<ConfigurationPublisher> {
       db: (await registry()).db,
       read,
       messenger: publisher(),
+      topics: topics(),
       log: log(),
     })
   })
@@ -390,7 +439,12 @@ export function commandStore(): Promise<CommandStore> {
 
 function commandExchange(): Promise<Exchange> {
   return once('commandExchange', async () => {
-    const value = createExchange({ db: (await registry()).db, kind: brokerKind(), log: log() })
+    const value = createExchange({
+      db: (await registry()).db,
+      kind: brokerKind(),
+      log: log(),
+      count: overrides.count,
+    })
     closers.push(() => value.close())
     return value
   })
@@ -411,7 +465,9 @@ export function commands(): Promise<Commands> {
       db: (await registry()).db,
       messenger: publisher(),
       kind: brokerKind(),
+      topics: topics(),
       log: log(),
+      count: overrides.count,
       exchange: await commandExchange(),
     })
     closers.push(() => value.close())
@@ -457,7 +513,25 @@ export function fleetCommands(): Promise<FleetCommands> {
 export function sessions(): Promise<Sessions> {
   return once('sessions', async () => {
     const service = await presence()
-    return createSessions({ clients: (id) => service.clients(id), messenger: disconnecter(), log: log() })
+    return createSessions({
+      clients: (id) => service.clients(id),
+      // A Mosquitto reports no sessions; the client id is the device's id there.
+      unreported: (id) => (brokerKind() === 'aws-iot' ? [] : [String(id)]),
+      messenger: disconnecter(),
+      log: log(),
+    })
+  })
+}
+
+export function topics(): TopicTree {
+  return once('topics', () => new TopicTree(config().topicRoot))
+}
+
+export function clientIds(): ClientIds {
+  return once('clientIds', () => {
+    const { stage, topicRoot, iotDomainConfiguration } = config()
+    const isOnAws = brokerKind() === 'aws-iot' || iotDomainConfiguration !== undefined
+    return new ClientIds(topicRoot, isOnAws ? stage : undefined)
   })
 }
 

@@ -33,12 +33,14 @@ export function serve<Deps extends EndpointDeps>(
   build: (deps: Deps) => Hono<HttpEnv>,
   getters: Getters<Deps, keyof EndpointDeps>,
 ): HttpHandler {
-  return httpHandler(async () =>
-    build({
-      log: runtime.log(),
-      access: await runtime.accessControl(),
-      ...(await resolve(getters)),
-    } as Deps),
+  return httpHandler(
+    async () =>
+      build({
+        log: runtime.log(),
+        access: await runtime.accessControl(),
+        ...(await resolve(getters)),
+      } as Deps),
+    runtime.log,
   )
 }
 
@@ -50,7 +52,10 @@ export function serveUncounted<Deps extends { readonly log: Log }>(
   build: (deps: Deps) => Hono<HttpEnv>,
   getters: Getters<Deps, 'log'>,
 ): HttpHandler {
-  return httpHandler(async () => build({ log: runtime.log(), ...(await resolve(getters)) } as Deps))
+  return httpHandler(
+    async () => build({ log: runtime.log(), ...(await resolve(getters)) } as Deps),
+    runtime.log,
+  )
 }
 
 /** The handler of a function for events; `log` is always given. @param getters as in {@link serve}. */
@@ -58,5 +63,8 @@ export function serveEvents<Deps extends { readonly log: Log }, Event, Answer>(
   build: (deps: Deps) => (event: Event, context?: EventContext) => Promise<Answer>,
   getters: Getters<Deps, 'log'>,
 ): (event: Event, context?: EventContext) => Promise<Answer> {
-  return eventHandler(async () => build({ log: runtime.log(), ...(await resolve(getters)) } as Deps))
+  return eventHandler(
+    async () => build({ log: runtime.log(), ...(await resolve(getters)) } as Deps),
+    runtime.log,
+  )
 }

@@ -1,6 +1,7 @@
 /** The settings of the environment: their names, their forms, and the combinations that make no sense. */
 import { isIP } from 'node:net'
 import * as z from 'zod'
+import { defaultTopicRoot, deployedStages } from './stages.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -37,9 +38,23 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ''),
 )
 
+/**
+ * AWS IoT Core takes topics of 256 bytes, and this part stands nine times in a policy document of 2048 characters. Slashes would
+ * take from the seven that a topic may have, and `+`, `#`, `$` and quotes have a meaning in filters and in the SQL of rules.
+ */
+const topicRoot = /^[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,30}[A-Za-z0-9])?$/
+
 /** Every setting with its form and its default. */
 export const settingsSchema = z.object({
-  STAGE: z.enum(['local', 'dev', 'staging', 'prod'], 'must be local, dev, staging or prod').default('local'),
+  STAGE: z.enum(['local', ...deployedStages], 'must be local, dev, staging or prod').default('local'),
+  TOPIC_ROOT: z
+    .string()
+    .regex(topicRoot, 'must be one level of 1 to 32 letters, digits, - _ and ., without / + # and $')
+    .refine(
+      (root) => root.split(/[-_]/).every((part) => !/^\d+$/.test(part)),
+      'must have no part of digits only between - and _: client ids begin with it, and name the device so',
+    )
+    .default(defaultTopicRoot),
   HOST: z.string().min(1).default('127.0.0.1'),
   PORT: port.prefault('5000'),
   MQTT_PORT: port.prefault('1883'),
@@ -58,6 +73,10 @@ export const settingsSchema = z.object({
     .string()
     .transform((text) => (/^https?:/.test(text) ? text : `https://${text}`))
     .pipe(z.url({ protocol: /^https?$/, error: 'must be the host of an AWS IoT data plane, or its URL' }))
+    .optional(),
+  IOT_DOMAIN_CONFIGURATION: z
+    .string()
+    .regex(/^[\w.-]{1,128}$/, 'must be the name of a domain configuration of AWS IoT Core')
     .optional(),
   AWS_REGION: z.string().optional(),
   RATE_LIMIT_PER_MINUTE: whole(0, 1e9).prefault('60'),
@@ -137,6 +156,19 @@ const isAddressRange = (text: string) => {
 
 export type Settings = z.output<typeof settingsSchema>
 
+/** Why a stage on AWS cannot have this TOPIC_ROOT: it marks the client ids of the stage, which no other stage may take for its own. */
+const topicRootProblem = (stage: Settings['STAGE'], root: string): string | undefined => {
+  if (stage === 'local') return undefined
+  const parts = root.split(/[-_]/)
+  const named = parts.filter((part) => (deployedStages as readonly string[]).includes(part))
+  if (stage === 'prod')
+    return named.length > 0 ? 'TOPIC_ROOT of stage prod must not name a stage: it marks others.' : undefined
+  const isMarked = root.endsWith(`-${stage}`) && named.length === 1
+  return isMarked
+    ? undefined
+    : `TOPIC_ROOT of stage ${stage} must end with -${stage}, and name no other stage.`
+}
+
 /** Settings that only make sense together, or not at all together. */
 const combinationProblems = (s: Settings): string[] => {
   const found: string[] = []
@@ -152,6 +184,8 @@ const combinationProblems = (s: Settings): string[] => {
   if (s.UPSTASH_REDIS_REST_URL && s.REDIS_URL)
     found.push('UPSTASH_REDIS_REST_URL and REDIS_URL are both set: requests are counted in one place.')
   if (s.INFLUXDB_URL && !s.INFLUXDB_TOKEN) found.push('INFLUXDB_TOKEN is missing: INFLUXDB_URL needs it.')
+  const root = s.IOT_DOMAIN_CONFIGURATION === undefined ? undefined : topicRootProblem(s.STAGE, s.TOPIC_ROOT)
+  if (root !== undefined) found.push(root)
   if (s.MQTT_URL && s.MQTT_URL !== 'none' && !(s.MQTT_USERNAME && s.MQTT_PASSWORD))
     found.push('MQTT_USERNAME and MQTT_PASSWORD are missing: MQTT_URL needs them.')
   return found

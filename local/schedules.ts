@@ -15,8 +15,9 @@ export interface SchedulesOptions {
   readonly log: Log
 }
 
-/** The shortest rate in the cloud is a minute. Here runs cost no money, so that they come sooner, ms. */
-const longestPauseMs = 20_000
+/** The shortest rate in the cloud is a minute. Here runs cost no money, so that these and the first ones come sooner, ms. */
+const soonMs = 20_000
+const minuteMs = 60_000
 
 /** Time that a run gets when the server ends, ms. */
 const closeWaitMs = 2000
@@ -44,9 +45,12 @@ export class Schedules {
 
   constructor(options: SchedulesOptions) {
     this.#options = options
-    this.#timers = options.schedules.map(({ functionName, everyMs }) =>
-      setInterval(() => void this.run(functionName), Math.min(everyMs, longestPauseMs)).unref(),
-    )
+    this.#timers = options.schedules.flatMap(({ functionName, everyMs }) => {
+      const run = () => void this.run(functionName)
+      if (everyMs <= minuteMs) return setInterval(run, Math.min(everyMs, soonMs)).unref()
+      // A process that is started every day would never come to what runs once a day.
+      return [setTimeout(run, soonMs).unref(), setInterval(run, everyMs).unref()]
+    })
   }
 
   /** Runs a function now, unless it runs already; resolves at its end, also when it fails. */

@@ -104,11 +104,12 @@ const watchMessages = (config: Config) => {
 const startMqtt = async (gateway: MqttGateway, functions: Functions, config: Config, tap: MessageTap) => {
   const clock = runtime.clock()
   const devices = await runtime.devices()
-  const rules = await loadRules(fileURLToPath(new URL('iot-rules/', root)))
+  const rules = await loadRules(fileURLToPath(new URL('iot-rules/', root)), config.topicRoot)
   const handlers = new Map<string, (event: unknown) => Promise<unknown>>()
   for (const { functionName } of rules) handlers.set(functionName, await functions.event(functionName))
   const services = {
     rules,
+    topics: runtime.topics(),
     invoke: (functionName: string, event: Record<string, unknown>) => {
       tapEvent(tap, event)
       return (handlers.get(functionName)?.(event) ?? Promise.resolve()) as Promise<void>

@@ -4,11 +4,11 @@
  */
 import { execFile } from 'node:child_process'
 import { watch } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type BuildOptions, build, context, type Metafile, type Plugin } from 'esbuild'
+import { type BuildOptions, build, context, type Metafile, type OutputFile, type Plugin } from 'esbuild'
 import type { Access } from '../lib/http/route.ts'
 import { root } from '../lib/root.ts'
 import { type FunctionTable, loadFunctionTable } from '../local/function-table.ts'
@@ -41,24 +41,58 @@ const nothingToPrepare = `const prepare = () => undefined\n`
  * The gateways send what fits no route to one function: also a path with a slash at its end, and HEAD. That function gets the
  * apps of all others, each loaded when a request needs it.
  */
-const withRoutes = (functions: FunctionTable) => `
-import { configure } from './lib/runtime.ts'
-configure({ routes: [${functions.routes
-  .map(
-    ({ method, path, functionName }) =>
-      `{ method: '${method}', path: '${path}', app: async () => { await prepare(); return (await import('./${functions.file(functionName)}')).handler.app() } }`,
-  )
-  .join(',\n')}] })
+const routesOf = (functions: FunctionTable) =>
+  `[${functions.routes
+    .map(
+      ({ method, path, functionName }) =>
+        `{ method: '${method}', path: '${path}', app: async () => { await prepare(); return (await import('./${functions.file(functionName)}')).handler.app() } }`,
+    )
+    .join(',\n')}]`
+
+/**
+ * The functions that count something for CloudWatch. Only their bundles hold the library that writes metrics: 33 KB. The one of
+ * unknown routes gets requests of the others, and counts for them.
+ */
+export const countingFunctions: ReadonlySet<string> = new Set([
+  'telemetry-ingest',
+  'telemetry-submit',
+  'admin-replay-dead-letter',
+  'commands-create',
+  'commands-answer',
+  'commands-record-answer',
+  'commands-fleet-send',
+  'commands-fleet-send-by-type',
+  'commands-fleet-advance',
+  'mqtt-authorize',
+  'system-not-found',
+])
+
+const withCounts = `
+import { countInCloudWatch } from './lib/lambda/metrics.ts'
+import { CountedReadings } from './lib/telemetry/intake/counted-readings.ts'
+const count = countInCloudWatch(process.env.STAGE)
 `
 
-const entryOf = (functions: FunctionTable, name: string, readsSecrets: boolean) => {
-  const handler = `export { handler } from './${functions.file(name)}'\n`
-  if (name !== functions.fallback) return `${readsSecrets ? withSecrets : ''}${handler}`
-  return `${readsSecrets ? secretsWhenNeeded : nothingToPrepare}${withRoutes(functions)}${handler}`
+/** @param deployed the bundle runs in Lambda: it reads secrets, and counts for CloudWatch. */
+const entryOf = (functions: FunctionTable, name: string, deployed: boolean) => {
+  const counts = deployed && countingFunctions.has(name)
+  const overrides = [
+    ...(name === functions.fallback ? [`routes: ${routesOf(functions)}`] : []),
+    ...(counts ? ['count, batchObservers: [new CountedReadings(count)]'] : []),
+  ]
+  const secrets = deployed ? secretsWhenNeeded : nothingToPrepare
+  return [
+    name === functions.fallback ? secrets : deployed ? withSecrets : '',
+    counts ? withCounts : '',
+    overrides.length > 0
+      ? `import { configure } from './lib/runtime.ts'\nconfigure({ ${overrides.join(', ')} })\n`
+      : '',
+    `export { handler } from './${functions.file(name)}'\n`,
+  ].join('')
 }
 
-/** Resolves `function:<name>` to a generated entry. @param readsSecrets whether it reads secrets of the parameter store. */
-const functionEntries = (functions: FunctionTable, readsSecrets: boolean): Plugin => ({
+/** Resolves `function:<name>` to a generated entry. */
+const functionEntries = (functions: FunctionTable, deployed: boolean): Plugin => ({
   name: 'function-entries',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^function:/ }, ({ path }) => ({
@@ -66,7 +100,7 @@ const functionEntries = (functions: FunctionTable, readsSecrets: boolean): Plugi
       namespace: 'function',
     }))
     onLoad({ filter: /.*/, namespace: 'function' }, ({ path }) => ({
-      contents: entryOf(functions, path, readsSecrets),
+      contents: entryOf(functions, path, deployed),
       loader: 'ts',
       resolveDir: rootFolder,
     }))
@@ -108,9 +142,9 @@ const definitions = (openApi: string) => ({
   bundledOpenApi: openApi,
 })
 
-const cloudOptions = async (functions: FunctionTable): Promise<BuildOptions> => ({
+const cloudOptions = (functions: FunctionTable, openApi: string): BuildOptions => ({
   ...shared,
-  define: { ...definitions(await openApiText()), isCloudBundle: 'true' },
+  define: { ...definitions(openApi), isCloudBundle: 'true' },
   entryPoints: entryPoints(functions),
   outdir: 'dist/cloud',
   target: 'node22',
@@ -178,15 +212,37 @@ const contentsOf = async (functions: Functions, { outputs }: Metafile): Promise<
   return Object.fromEntries(found)
 }
 
+/** Writes each file in one step and removes what is no longer built: other programs may read the folder meanwhile. */
+const replaceFiles = async (folder: string, files: readonly Pick<OutputFile, 'path' | 'contents'>[]) => {
+  await mkdir(folder, { recursive: true })
+  for (const { path, contents } of files) {
+    await writeFile(`${path}.${process.pid}`, contents)
+    await rename(`${path}.${process.pid}`, path)
+  }
+  const built = new Set(files.map(({ path }) => basename(path)))
+  const stale = (await readdir(folder)).filter((name) => /\.mjs(?:\.map)?$/.test(name) && !built.has(name))
+  for (const name of stale) await rm(`${folder}/${name}`, { force: true })
+}
+
 /** Builds `dist/cloud`, with a file that tells what is in each bundle. @returns its contents. */
 export async function buildCloud(): Promise<CloudContents> {
   const functions = await loadFunctions()
   await buildDashboard()
-  await rm(`${rootFolder}dist/cloud`, { recursive: true, force: true })
-  const { metafile } = await build({ ...(await cloudOptions(functions)), metafile: true })
+  const { metafile, outputFiles } = await build({
+    ...cloudOptions(functions, await openApiText()),
+    metafile: true,
+    write: false,
+  })
   const contents = await contentsOf(functions, metafile)
-  await writeFile(contentsFile, JSON.stringify(contents))
+  const description = { path: contentsFile, contents: Buffer.from(JSON.stringify(contents)) }
+  await replaceFiles(dirname(contentsFile), [...outputFiles, description])
   return contents
+}
+
+/** Builds the bundle of one function, as it is deployed, into another folder. It has no OpenAPI document. */
+export async function buildCloudFunction(name: string, outdir: string): Promise<void> {
+  const options = cloudOptions(await loadFunctionTable(), 'undefined')
+  await build({ ...options, entryPoints: [{ in: `function:${name}`, out: name }], outdir })
 }
 
 /** Builds `dist/local`. */

@@ -31,7 +31,7 @@ export interface Patience {
 }
 
 export interface Request {
-  readonly method?: 'GET' | 'POST' | 'PUT'
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE'
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
   /** The connection of the first try breaks when the request was written, before its answer. */

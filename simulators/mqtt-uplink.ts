@@ -1,7 +1,7 @@
 /** A device that speaks MQTT 3.1.1 or 5: every message is one publish with QoS 1, and its PUBACK acknowledges it. */
 import { connect, type IClientOptions, type MqttClient } from 'mqtt'
 import pTimeout from 'p-timeout'
-import { type DeviceTopics, deviceTopics } from '../lib/mqtt/topics.ts'
+import { type DeviceTopics, TopicTree } from '../lib/mqtt/topics.ts'
 import { backoffMs, isRefused, nothingAnswers, SimulationError } from './http-client.ts'
 import type { TimerQueue } from './timer-queue.ts'
 import {
@@ -23,6 +23,8 @@ export interface BrokerOptions {
   readonly version: 4 | 5
   /** The client id, with `{id}` for the id of the device. */
   readonly clientId: string
+  /** The first level of every topic. */
+  readonly topicRoot: string
   /** What a client must name in the TLS handshake, for brokers that share a port with HTTP. */
   readonly alpn?: string | undefined
 }
@@ -64,7 +66,7 @@ export class MqttUplink implements Uplink {
   constructor(broker: BrokerOptions, device: Identity, timers: TimerQueue, events: UplinkEvents) {
     this.#broker = broker
     this.#device = device
-    this.#topics = deviceTopics(device.id)
+    this.#topics = new TopicTree(broker.topicRoot).of(device.id)
     this.#timers = timers
     this.#events = events
   }

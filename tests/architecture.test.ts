@@ -58,6 +58,7 @@ const shown = ({ file, target }: Import) => `${file} → ${target}`
 
 /** Small files that know no domain and no transport. */
 const ground = [
+  'lib/counts.ts',
   'lib/csv.ts',
   'lib/errors.ts',
   'lib/histogram.ts',
@@ -71,6 +72,7 @@ const ground = [
   'lib/root.ts',
   'lib/services.ts',
   'lib/settings.ts',
+  'lib/stages.ts',
   'lib/tally.ts',
   'lib/time-zone.ts',
   'lib/version.ts',
@@ -90,7 +92,7 @@ const layers: readonly { name: string; is: RegExp; mayImport: readonly string[] 
   { name: 'config', is: /^lib\/config\.ts$/, mayImport: ['aws', 'ground'] },
   { name: 'log', is: /^lib\/log\.ts$/, mayImport: ['config', 'ground'] },
   { name: 'aws', is: /^lib\/lambda\/aws\.ts$/, mayImport: ['ground'] },
-  { name: 'lambda', is: /^lib\/lambda\//, mayImport: ['aws', 'http', 'ground'] },
+  { name: 'lambda', is: /^lib\/lambda\//, mayImport: ['aws', 'http', 'log', 'ground'] },
   { name: 'libsql', is: /^lib\/libsql\//, mayImport: ['ground'] },
   { name: 'registry', is: /^lib\/registry\//, mayImport: ['libsql', 'ground'] },
   { name: 'mqtt', is: /^lib\/mqtt\//, mayImport: ['ground'] },
@@ -157,7 +159,17 @@ const layers: readonly { name: string; is: RegExp; mayImport: readonly string[] 
   {
     name: 'scripts',
     is: /^scripts\//,
-    mayImport: ['local', 'functions', 'runtime', ...domains, ...foundation, 'http', 'lambda', 'simulators'],
+    mayImport: [
+      'local',
+      'functions',
+      'runtime',
+      ...domains,
+      ...foundation,
+      'http',
+      'lambda',
+      'aws',
+      'simulators',
+    ],
   },
 ]
 const layerOf = (file: string) => layers.find(({ is }) => is.test(file))

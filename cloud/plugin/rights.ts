@@ -15,14 +15,21 @@ export interface Statement {
   readonly Resource: Value | readonly Value[]
 }
 
+/** What a stage has of the broker, which all stages of an account share. */
+export interface StageOfBroker {
+  /** The first level of every topic. */
+  readonly topicRoot: string
+  /** A pattern that all its client ids match. */
+  readonly clientIds: string
+}
+
 interface Right {
   /** Any of these in a bundle gives the right. */
   readonly modules?: readonly string[]
   /** Or any of these checks of credentials. */
   readonly checks?: BundleContents['checks']
   readonly secrets?: readonly SecretSetting[]
-  /** @param topicRoot the first level of every topic of the stage. */
-  readonly statements?: (topicRoot: string) => Statement[]
+  readonly statements?: (broker: StageOfBroker) => Statement[]
 }
 
 const inAccount = (service: string, rest: string): Value => ({
@@ -64,16 +71,16 @@ const rights = {
   // Configurations are retained, and the retained messages of a deleted device are cleared.
   configurations: {
     modules: ['lib/configuration/publisher.ts'],
-    statements: (root) => [allow(publishRetained, topics(root, ...retainedTopics))],
+    statements: ({ topicRoot: root }) => [allow(publishRetained, topics(root, ...retainedTopics))],
   },
   // Commands are not retained.
   commands: {
     modules: ['lib/commands/deliverer.ts'],
-    statements: (root) => [allow(['iot:Publish'], topics(root, ...commandTopics))],
+    statements: ({ topicRoot: root }) => [allow(['iot:Publish'], topics(root, ...commandTopics))],
   },
   messages: {
     modules: ['functions/admin/mqtt-publish.ts'],
-    statements: (root) => [
+    statements: ({ topicRoot: root }) => [
       allow(publishRetained, topics(root, ...retainedTopics, 'fleet/notices/*')),
       allow(['iot:Publish'], topics(root, ...commandTopics)),
     ],
@@ -81,7 +88,9 @@ const rights = {
   // A device chooses what stands before its id in the client id.
   disconnect: {
     modules: ['lib/broker/disconnect.ts'],
-    statements: () => [allow(['iot:DeleteConnection'], [inAccount('iot', 'client/*')])],
+    statements: ({ clientIds }) => [
+      allow(['iot:DeleteConnection'], [inAccount('iot', `client/${clientIds}`)]),
+    ],
   },
   // It has no resource.
   broker: {
@@ -121,11 +130,11 @@ export const secretsOf = (of: readonly RightName[]): SecretSetting[] => {
  */
 export function statementsOf(
   of: readonly RightName[],
-  { service, stage, topicRoot }: { service: string; stage: string; topicRoot: string },
+  { service, stage, ...broker }: StageOfBroker & { readonly service: string; readonly stage: string },
 ): Statement[] {
   const parameters = secretsOf(of).map((name) => inAccount('ssm', `parameter/${service}/${stage}/${name}`))
   return [
     ...(parameters.length > 0 ? [allow(['ssm:GetParameters'], parameters)] : []),
-    ...of.flatMap((name) => table[name].statements?.(topicRoot) ?? []),
+    ...of.flatMap((name) => table[name].statements?.(broker) ?? []),
   ]
 }

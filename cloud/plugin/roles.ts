@@ -1,7 +1,15 @@
 /** Gives every function a role with exactly the rights that its bundle needs, and the secrets that go with them. */
 import { createHash } from 'node:crypto'
 import type { CloudContents } from '../../scripts/build.ts'
-import { type RightName, rightsOf, type Statement, secretsOf, statementsOf, type Value } from './rights.ts'
+import {
+  type RightName,
+  rightsOf,
+  type StageOfBroker,
+  type Statement,
+  secretsOf,
+  statementsOf,
+  type Value,
+} from './rights.ts'
 
 /** A function of serverless.yml, with what this plugin adds. */
 export interface FunctionDefinition {
@@ -17,6 +25,7 @@ export interface FunctionDefinition {
 /** The part of the service that is read and changed. */
 export interface ServiceDefinition {
   readonly service: string
+  readonly custom: StageOfBroker
   readonly provider: {
     readonly environment?: Readonly<Record<string, unknown>>
     readonly tracing?: { readonly lambda?: unknown }
@@ -115,10 +124,10 @@ const idOf = (rights: readonly RightName[], own: readonly unknown[]) => {
  * @throws {Error} one sentence when a bundle is missing, or rights stand in serverless.yml.
  */
 export function addRoles(service: ServiceDefinition, stage: string, contents: CloudContents): void {
-  const { provider, functions } = service
+  const { custom, provider, functions } = service
   if (provider.iam?.role?.statements !== undefined)
     throw new Error('provider.iam.role.statements have no effect: rights stand in cloud/plugin/rights.ts.')
-  const topicRoot = String(provider.environment?.TOPIC_ROOT ?? 'iotflow')
+  const { topicRoot, clientIds } = custom
   const groups = new Map<string, Group>()
   for (const [name, definition] of Object.entries(functions)) {
     const bundle = contents[name]
@@ -130,7 +139,10 @@ export function addRoles(service: ServiceDefinition, stage: string, contents: Cl
     const id = idOf(rights, [...own, ...managed])
     const group = groups.get(id) ?? {
       id,
-      statements: [...statementsOf(rights, { service: service.service, stage, topicRoot }), ...own],
+      statements: [
+        ...statementsOf(rights, { service: service.service, stage, topicRoot, clientIds }),
+        ...own,
+      ],
       managed,
       functions: [],
     }

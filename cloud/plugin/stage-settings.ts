@@ -10,7 +10,7 @@ export const stages = ['dev', 'staging', 'prod'] as const
 export type DeployedStage = (typeof stages)[number]
 
 /** Settings of the deployment itself, which no function reads. */
-export const deploymentSettings = ['INGEST_MODE', 'AWS_ACCOUNT_ID'] as const
+export const deploymentSettings = ['ALARM_EMAIL', 'AWS_ACCOUNT_ID', 'INGEST_MODE'] as const
 
 export interface StageSetting {
   readonly value: string

@@ -5,7 +5,7 @@ import { AppError } from '../../lib/errors.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { jsonBody } from '../../lib/http/validate.ts'
-import { isTopicName } from '../../lib/mqtt/topics.ts'
+import { isTopicName, type TopicTree } from '../../lib/mqtt/topics.ts'
 import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
@@ -15,16 +15,12 @@ const maxPayloadBytes = 128 * 1024
 const maxTopicBytes = 256
 const maxSlashes = 7
 
-/** The topics of this system: `$SYS`, `$aws` and `$CONTROL` belong to the broker. */
-const isOurs = (topic: string) =>
-  topic.startsWith('iotflow/') &&
-  isTopicName(topic) &&
-  Buffer.byteLength(topic) <= maxTopicBytes &&
-  topic.split('/').length <= maxSlashes + 1
+const isPossible = (topic: string) =>
+  isTopicName(topic) && Buffer.byteLength(topic) <= maxTopicBytes && topic.split('/').length <= maxSlashes + 1
 
 const Body = z.object(
   {
-    topic: z.string().refine(isOurs, 'must be a topic below iotflow/, without wildcards'),
+    topic: z.string().refine(isPossible, 'must be a topic, without wildcards'),
     payload: z
       .string()
       .refine(
@@ -63,14 +59,20 @@ export const route = defineRoute({
 interface Deps extends EndpointDeps {
   /** Undefined where there is no broker. */
   messenger: Pick<Messenger, 'publish'> | undefined
+  topics: TopicTree
 }
 
 const unavailable = (message: string, cause?: unknown) =>
   new AppError('UNAVAILABLE', message, { retryAfterS: 10, cause })
 
-export const publishMessage = ({ messenger, ...shared }: Deps) =>
+export const publishMessage = ({ messenger, topics, ...shared }: Deps) =>
   endpoint(route, shared, async (c, reply) => {
     const { topic, payload, retain } = await jsonBody(c, Body)
+    // `$SYS`, `$aws` and `$CONTROL` belong to the broker, and other topics to other stages.
+    if (!topic.startsWith(`${topics.root}/`))
+      throw new AppError('VALIDATION_FAILED', `topic must be a topic below ${topics.root}/.`, {
+        details: [{ path: 'topic', message: `must be a topic below ${topics.root}/, without wildcards` }],
+      })
     if (messenger === undefined) throw unavailable('There is no broker: MQTT is switched off.')
     await messenger.publish({ topic, payload, retain }).catch((error: unknown) => {
       throw unavailable('The broker did not take the message.', error)
@@ -78,4 +80,4 @@ export const publishMessage = ({ messenger, ...shared }: Deps) =>
     return reply(c, 200, { status: 'success', message: 'Message published successfully', topic })
   })
 
-export const handler = serve(publishMessage, { messenger: runtime.publisher })
+export const handler = serve(publishMessage, { messenger: runtime.publisher, topics: runtime.topics })

@@ -5,7 +5,7 @@ import { AppError } from '../../lib/errors.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { idOf } from '../../lib/http/validate.ts'
-import { parseDeviceTopic } from '../../lib/mqtt/topics.ts'
+import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
@@ -46,9 +46,10 @@ interface Deps extends EndpointDeps {
   devices: Pick<Devices, 'find'>
   telemetry: Pick<Telemetry, 'replay' | 'settleReplay'>
   deadLetters: Pick<DeadLetters, 'get' | 'narrow' | 'discard'>
+  topics: TopicTree
 }
 
-export const replayDeadLetter = ({ devices, telemetry, deadLetters, ...shared }: Deps) =>
+export const replayDeadLetter = ({ devices, telemetry, deadLetters, topics, ...shared }: Deps) =>
   endpoint(route, shared, async (c, reply) => {
     const letter = await deadLetters.get(idOf(c))
     const { id, deviceId, indexes, receivedAt, messageId } = letter
@@ -65,7 +66,7 @@ export const replayDeadLetter = ({ devices, telemetry, deadLetters, ...shared }:
       indexes,
       receivedAt,
       messageId,
-      subtopic: parseDeviceTopic(letter.topic)?.subtopic,
+      subtopic: topics.parse(letter.topic)?.subtopic,
     })
     const [first] = rejected
     const left = first
@@ -93,4 +94,5 @@ export const handler = serve(replayDeadLetter, {
   devices: runtime.devices,
   telemetry: runtime.telemetry,
   deadLetters: runtime.deadLetters,
+  topics: runtime.topics,
 })

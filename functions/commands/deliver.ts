@@ -8,7 +8,8 @@ import { isAboutCommands } from '../../lib/commands/subscriptions.ts'
 import { AppError } from '../../lib/errors.ts'
 import { decodeJson } from '../../lib/json.ts'
 import type { Log } from '../../lib/log.ts'
-import { deviceOfClientId } from '../../lib/mqtt/topics.ts'
+import type { ClientIds } from '../../lib/mqtt/client-ids.ts'
+import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { serveEvents } from '../../lib/serve.ts'
 
@@ -36,9 +37,11 @@ const Subscription = z.object({
 interface Deps {
   log: Log
   commands: Pick<Commands, 'subscribed' | 'received'>
+  topics: TopicTree
+  clientIds: ClientIds
 }
 
-export const deliverCommands = ({ log, commands }: Deps) => {
+export const deliverCommands = ({ log, commands, topics, clientIds }: Deps) => {
   const subscribed = async ({ topic, payload }: SubscriptionMessage) => {
     let content: unknown
     try {
@@ -47,13 +50,15 @@ export const deliverCommands = ({ log, commands }: Deps) => {
       if (!(error instanceof AppError)) throw error
     }
     const event = Subscription.safeParse(content).data
-    const deviceId = deviceOfClientId(event?.clientId ?? '')
-    if (event === undefined || deviceId === undefined) {
+    if (event === undefined) {
       log.warn('subscription event ignored', { topic })
       return
     }
+    // The events of all clients of an account come here, those of other stages too.
+    const deviceId = clientIds.deviceOf(event.clientId)
+    if (deviceId === undefined) return
     const { clientId, sessionIdentifier: sessionId, eventType: kind, topics: filters, timestamp: at } = event
-    if (isAboutCommands(deviceId, filters))
+    if (isAboutCommands(topics.of(deviceId), filters))
       await commands.subscribed({ deviceId, clientId, sessionId, kind, filters, at })
   }
 
@@ -63,4 +68,8 @@ export const deliverCommands = ({ log, commands }: Deps) => {
   }
 }
 
-export const handler = serveEvents(deliverCommands, { commands: runtime.commands })
+export const handler = serveEvents(deliverCommands, {
+  commands: runtime.commands,
+  topics: runtime.topics,
+  clientIds: runtime.clientIds,
+})

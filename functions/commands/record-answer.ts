@@ -7,7 +7,7 @@ import { AppError } from '../../lib/errors.ts'
 import { formatMillis } from '../../lib/iso-time.ts'
 import { decodeJson, isNestedWithin, maxLevels } from '../../lib/json.ts'
 import type { Log } from '../../lib/log.ts'
-import { parseDeviceTopic } from '../../lib/mqtt/topics.ts'
+import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { serveEvents } from '../../lib/serve.ts'
 
@@ -33,6 +33,7 @@ interface Deps {
   log: Log
   devices: Pick<Devices, 'noteRepeated'>
   commands: Pick<Commands, 'answer'>
+  topics: TopicTree
 }
 
 const payloadOf = (event: AnswerEvent) => {
@@ -45,7 +46,7 @@ const payloadOf = (event: AnswerEvent) => {
   return isNestedWithin(maxLevels, content) ? Payload.safeParse(content).data : undefined
 }
 
-export const recordAnswer = ({ log, devices, commands }: Deps) => {
+export const recordAnswer = ({ log, devices, commands, topics }: Deps) => {
   /** Counts an answer that changes nothing because it fits no command: over MQTT nobody can be told. */
   const noteUseless = (deviceId: number, code: string, at: number) => {
     const day = formatMillis(at).slice(0, 10)
@@ -55,7 +56,7 @@ export const recordAnswer = ({ log, devices, commands }: Deps) => {
 
   return async (event: AnswerEvent): Promise<void> => {
     const { topic, received_at: at, correlation_data: correlation } = event
-    const { deviceId, kind, commandId: fromTopic } = parseDeviceTopic(topic) ?? {}
+    const { deviceId, kind, commandId: fromTopic } = topics.parse(topic) ?? {}
     if (deviceId === undefined || kind !== 'commands/response') return
     const payload = payloadOf(event)
     const fromProperty = correlation === undefined ? undefined : Buffer.from(correlation, 'base64').toString()
@@ -73,4 +74,5 @@ export const recordAnswer = ({ log, devices, commands }: Deps) => {
 export const handler = serveEvents(recordAnswer, {
   devices: runtime.devices,
   commands: runtime.commandDesk,
+  topics: runtime.topics,
 })

@@ -1,4 +1,4 @@
-/** Called by a schedule: expires commands, delivers again what is due, and deletes commands that ended long ago. */
+/** Called by a schedule: expires commands, and delivers again what is due. */
 import type { Commands } from '../../lib/commands/commands.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Leases } from '../../lib/registry/leases.ts'

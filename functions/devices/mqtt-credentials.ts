@@ -4,7 +4,8 @@ import type { BrokerAddress } from '../../lib/broker/address.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { hostnameOf } from '../../lib/http/host.ts'
 import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
-import { deviceTopics } from '../../lib/mqtt/topics.ts'
+import type { ClientIds } from '../../lib/mqtt/client-ids.ts'
+import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
@@ -55,11 +56,13 @@ export const route = defineRoute({
 interface Deps extends EndpointDeps {
   /** @param hostname under which the caller reached this server. */
   brokerAddress: (hostname: string) => BrokerAddress
+  topics: TopicTree
+  clientIds: ClientIds
 }
 
-export const mqttCredentials = ({ brokerAddress, ...shared }: Deps) =>
+export const mqttCredentials = ({ brokerAddress, topics: tree, clientIds, ...shared }: Deps) =>
   endpoint(route, shared, (c, reply, { id }) => {
-    const topics = deviceTopics(id)
+    const topics = tree.of(id)
     const broker = brokerAddress(hostnameOf(c))
     return reply(c, 200, {
       status: 'success',
@@ -69,7 +72,7 @@ export const mqttCredentials = ({ brokerAddress, ...shared }: Deps) =>
         mqtt_tls_port: broker.tlsPort,
         alpn: broker.alpn,
         websocket_url: broker.webSocketUrl,
-        client_id: `iotflow-device-${id}`,
+        client_id: clientIds.suggestedFor(id),
         username: String(id),
         topics: {
           telemetry_publish: topics.telemetryPublish,
@@ -87,4 +90,8 @@ export const mqttCredentials = ({ brokerAddress, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(mqttCredentials, { brokerAddress: () => runtime.brokerAddress })
+export const handler = serve(mqttCredentials, {
+  brokerAddress: () => runtime.brokerAddress,
+  topics: runtime.topics,
+  clientIds: runtime.clientIds,
+})

@@ -10,7 +10,7 @@ import { serveEvents } from '../../lib/serve.ts'
 interface Deps {
   log: Log
   leases: Leases
-  devices: Pick<Devices, 'flush'>
+  devices: Pick<Devices, 'flush' | 'correctTimes'>
   presence: Pick<PresenceSweep, 'run'>
   keys: Pick<KeyExpiry, 'run'>
 }
@@ -28,6 +28,7 @@ export const sweepDevices =
       // The keys come first: a session that has to end must not wait for a large fleet.
       const [ended] = await Promise.allSettled([keys.run()])
       await devices.flush()
+      await devices.correctTimes()
       const changed = await presence.run()
       // A broker that is away keeps keys from their end, but not devices from theirs.
       if (ended.status === 'rejected') throw ended.reason

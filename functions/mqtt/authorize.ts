@@ -1,13 +1,15 @@
 /** The custom authorizer of MQTT: AWS IoT Core and the embedded broker ask it whether a client may connect, and what it may do. */
 
+import type { Count } from '../../lib/counts.ts'
 import type { Device } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { EventContext } from '../../lib/lambda/handler.ts'
 import type { Log } from '../../lib/log.ts'
 import type { AuthorizerEvent, AuthorizerResult } from '../../lib/mqtt/authorizer.ts'
+import { type ClientIds, maxClientIdLength } from '../../lib/mqtt/client-ids.ts'
 import { devicePolicies, refusedClientPolicies } from '../../lib/mqtt/policy.ts'
-import { deviceOfClientId, maxClientIdLength } from '../../lib/mqtt/topics.ts'
+import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { serveEvents } from '../../lib/serve.ts'
 import type { Tally } from '../../lib/tally.ts'
@@ -17,6 +19,10 @@ interface Deps {
   devices: Pick<Devices, 'authenticate' | 'noteRepeated'>
   /** Counts clients that were refused. */
   refusals: Pick<Tally<string>, 'add'> | undefined
+  topics: TopicTree
+  clientIds: ClientIds
+  /** Counts logins for CloudWatch. */
+  count?: Count | undefined
 }
 
 /** AWS refreshes a policy at the earliest after 300 s and ends a connection at the latest after 24 h. */
@@ -55,13 +61,14 @@ const shownName = (username: string): string =>
 type Refusal = 'no credentials' | 'wrong key' | "another device's key" | 'inactive' | 'client id'
 
 /** @returns a refusal, not an error, when the client has no right to connect. */
-export const authorizeMqtt = ({ log, devices, refusals }: Deps) => {
+export const authorizeMqtt = ({ log, devices, refusals, topics, clientIds, count }: Deps) => {
   /** Logs a failed login, and makes it an event of the device that the user name names. */
   const noteFailure = ({ protocolData, connectionMetadata }: AuthorizerEvent, reason: Refusal) => {
     const { username = '', clientId } = protocolData?.mqtt ?? {}
     const { address } = connectionMetadata ?? {}
     const client_id = reason === 'client id' ? clientId?.slice(0, maxClientIdLength) : undefined
     refusals?.add(reason.replaceAll(' ', '_').replace("'", ''))
+    count?.('MqttLoginsRefused')
     log.warn('mqtt login failed', { username: shownName(username), address, reason, client_id })
     const id = Number(userName.exec(username)?.[1])
     if (Number.isNaN(id)) return
@@ -96,8 +103,9 @@ export const authorizeMqtt = ({ log, devices, refusals }: Deps) => {
     if (typeof identity === 'string') return refuse(identity)
     const { device, expiresAt } = identity
     if (String(device.id) !== id) return refuse("another device's key")
-    const isOwnClientId = deviceOfClientId(clientId) === device.id
-    if (!isOwnClientId) noteFailure(event, 'client id')
+    const isOwnClientId = clientIds.deviceOf(clientId) === device.id
+    if (isOwnClientId) count?.('MqttLogins')
+    else noteFailure(event, 'client id')
     const keyEndsInSeconds =
       expiresAt === null ? disconnectAfterInSeconds : Math.ceil((expiresAt - Date.now()) / 1000)
     return {
@@ -110,7 +118,7 @@ export const authorizeMqtt = ({ log, devices, refusals }: Deps) => {
       ),
       refreshAfterInSeconds,
       policyDocuments: isOwnClientId
-        ? devicePolicies(device.id, clientId, brokerArn(context))
+        ? devicePolicies(topics.of(device.id), clientId, brokerArn(context))
         : refusedClientPolicies,
     }
   }
@@ -119,4 +127,7 @@ export const authorizeMqtt = ({ log, devices, refusals }: Deps) => {
 export const handler = serveEvents(authorizeMqtt, {
   devices: runtime.devices,
   refusals: runtime.mqttRefusals,
+  topics: runtime.topics,
+  clientIds: runtime.clientIds,
+  count: runtime.count,
 })

@@ -5,7 +5,7 @@ import { existingDevice } from '../../lib/devices/reader.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { idOf } from '../../lib/http/validate.ts'
-import { deviceTopics } from '../../lib/mqtt/topics.ts'
+import type { DeviceTopics, TopicTree } from '../../lib/mqtt/topics.ts'
 import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
@@ -53,6 +53,7 @@ export const route = defineRoute({
 
 interface Deps extends EndpointDeps {
   devices: Pick<Devices, 'find'>
+  topics: TopicTree
 }
 
 const describeTopic = (name: string, path: string, description: string, retain = false) => ({
@@ -63,8 +64,7 @@ const describeTopic = (name: string, path: string, description: string, retain =
   description,
 })
 
-const topicsOf = (id: number) => {
-  const topics = deviceTopics(id)
+const topicsOf = (topics: DeviceTopics) => {
   const { telemetryPublish, statusPublish, commandsSubscribe } = topics
   const part = (of: string, name: string) => `${of}/${name}`
   return {
@@ -110,10 +110,10 @@ const topicsOf = (id: number) => {
   }
 }
 
-export const listDeviceTopics = ({ devices, ...shared }: Deps) =>
+export const listDeviceTopics = ({ devices, topics: tree, ...shared }: Deps) =>
   endpoint(route, shared, async (c, reply, reader) => {
     const { id } = await existingDevice(devices, reader, idOf(c))
-    const topics = topicsOf(id)
+    const topics = topicsOf(tree.of(id))
     return reply(c, 200, {
       status: 'success',
       device_id: id,
@@ -122,4 +122,4 @@ export const listDeviceTopics = ({ devices, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(listDeviceTopics, { devices: runtime.devices })
+export const handler = serve(listDeviceTopics, { devices: runtime.devices, topics: runtime.topics })

@@ -11,7 +11,8 @@ import type { Presence } from '../../lib/devices/presence.ts'
 import { AppError } from '../../lib/errors.ts'
 import { decodeJson, decodeText, withoutPadding } from '../../lib/json.ts'
 import type { Log } from '../../lib/log.ts'
-import { deviceOfClientId, parseDeviceTopic } from '../../lib/mqtt/topics.ts'
+import type { ClientIds } from '../../lib/mqtt/client-ids.ts'
+import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { serveEvents } from '../../lib/serve.ts'
 
@@ -43,6 +44,8 @@ interface Deps {
   sessions: Sessions
   commands: Pick<Commands, 'deliver'>
   brokerKind: BrokerKind
+  topics: TopicTree
+  clientIds: ClientIds
 }
 
 const Status = z.object({ status: z.string() })
@@ -62,10 +65,20 @@ const statusOf = (payload: Buffer): string | undefined => {
   return words.has(word.trim().toLowerCase()) ? word.trim().toLowerCase() : undefined
 }
 
-export const recordPresence = ({ log, devices, presence, sessions, commands, brokerKind }: Deps) => {
+export const recordPresence = ({
+  log,
+  devices,
+  presence,
+  sessions,
+  commands,
+  brokerKind,
+  ...names
+}: Deps) => {
+  const { topics, clientIds } = names
   const lifecycle = async (payload: unknown) => {
     const parsed = Lifecycle.safeParse(payload)
-    const deviceId = deviceOfClientId(parsed.data?.clientId ?? '')
+    // The events of all clients of an account come here, those of other stages too.
+    const deviceId = clientIds.deviceOf(parsed.data?.clientId ?? '')
     if (!parsed.success || deviceId === undefined) return
     const { clientId, eventType: kind, timestamp: at, sessionIdentifier: sessionId } = parsed.data
     const { versionNumber: version, disconnectReason: reason } = parsed.data
@@ -79,7 +92,7 @@ export const recordPresence = ({ log, devices, presence, sessions, commands, bro
     const payload = Buffer.from(event.payload, 'base64')
     try {
       if (topic.startsWith('$aws/events/presence/')) return await lifecycle(decodeJson(payload))
-      const { deviceId, kind, subtopic } = parseDeviceTopic(topic) ?? {}
+      const { deviceId, kind, subtopic } = topics.parse(topic) ?? {}
       if (deviceId === undefined || kind !== 'status') return
       // Where payload and topic disagree the payload counts: some devices have one topic for both, also for the will.
       const status = statusOf(payload) ?? subtopic
@@ -103,4 +116,6 @@ export const handler = serveEvents(recordPresence, {
   sessions: runtime.sessions,
   commands: runtime.commands,
   brokerKind: runtime.brokerKind,
+  topics: runtime.topics,
+  clientIds: runtime.clientIds,
 })

@@ -1,10 +1,10 @@
-/** Called by the rule for `iotflow/devices/+/config/reported`: records the configuration version that a device runs. */
+/** Called by the rule for `…/config/reported`: records the configuration version that a device runs. */
 import * as z from 'zod'
 import type { ConfigurationStore } from '../../lib/configuration/configurations.ts'
 import { AppError } from '../../lib/errors.ts'
 import { decodeJson } from '../../lib/json.ts'
 import type { Log } from '../../lib/log.ts'
-import { parseDeviceTopic } from '../../lib/mqtt/topics.ts'
+import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { serveEvents } from '../../lib/serve.ts'
 
@@ -23,12 +23,13 @@ const Report = z.object({ version: z.int().min(0) })
 interface Deps {
   log: Log
   configurations: Pick<ConfigurationStore, 'report'>
+  topics: TopicTree
 }
 
 export const reportConfiguration =
-  ({ log, configurations }: Deps) =>
+  ({ log, configurations, topics }: Deps) =>
   async (event: ReportEvent): Promise<void> => {
-    const { deviceId, kind } = parseDeviceTopic(event.topic) ?? {}
+    const { deviceId, kind } = topics.parse(event.topic) ?? {}
     if (deviceId === undefined || kind !== 'config/reported') return
     let report: unknown
     try {
@@ -41,4 +42,7 @@ export const reportConfiguration =
     else log.warn('reported configuration ignored: it has no version', { device_id: deviceId })
   }
 
-export const handler = serveEvents(reportConfiguration, { configurations: runtime.configurationStore })
+export const handler = serveEvents(reportConfiguration, {
+  configurations: runtime.configurationStore,
+  topics: runtime.topics,
+})

@@ -48,4 +48,7 @@ export const notFound = (deps: Deps): Hono<HttpEnv> => {
   return app
 }
 
-export const handler = httpHandler(async () => notFound({ log: runtime.log(), routes: runtime.routes() }))
+export const handler = httpHandler(
+  async () => notFound({ log: runtime.log(), routes: runtime.routes() }),
+  runtime.log,
+)

@@ -1,5 +1,5 @@
 /**
- * Called by the rule for `iotflow/devices/+/telemetry/#` with each message that a device publishes, and by the SQS queue with
+ * Called by the rule for `…/telemetry/#` with each message that a device publishes, and by the SQS queue with
  * batches of messages that could not be stored at once.
  */
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
@@ -9,7 +9,7 @@ import { formatMillis } from '../../lib/iso-time.ts'
 import { decodeJson } from '../../lib/json.ts'
 import { eventHandler } from '../../lib/lambda/handler.ts'
 import type { Log } from '../../lib/log.ts'
-import { parseDeviceTopic } from '../../lib/mqtt/topics.ts'
+import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import type { DeadLetters } from '../../lib/telemetry/dead-letters.ts'
 import type { Delivery, Door } from '../../lib/telemetry/delivery.ts'
@@ -45,6 +45,7 @@ interface Deps {
   devices: Devices
   intake: Intake
   deadLetters: DeadLetters
+  topics: TopicTree
   /** How messages come that come out of no queue. */
   door?: Door
 }
@@ -65,7 +66,7 @@ const noteWarnings = (
  * Resolves when the message is durable: as readings, or with the reason among the dead letters.
  * @throws {AppError} UNAVAILABLE when neither could be done: the message is to be sent again.
  */
-export const ingestTelemetry = ({ log, devices, intake, deadLetters, door }: Deps) => {
+export const ingestTelemetry = ({ log, devices, intake, deadLetters, topics, door }: Deps) => {
   const deadLetter = async (message: Message, reason: string, indexes?: readonly number[]) => {
     await deadLetters.keep({ ...message, reason, indexes })
     const { deviceId, messageId } = message
@@ -80,7 +81,7 @@ export const ingestTelemetry = ({ log, devices, intake, deadLetters, door }: Dep
   return async (event: TelemetryEvent, redelivered = false): Promise<void> => {
     const { topic, received_at: receivedAt, message_id: messageId } = event
     const payload = Buffer.from(event.payload, 'base64')
-    const { deviceId, kind, subtopic } = parseDeviceTopic(topic) ?? {}
+    const { deviceId, kind, subtopic } = topics.parse(topic) ?? {}
     const message = { deviceId, topic, payload, receivedAt, messageId }
     if (deviceId === undefined || kind !== 'telemetry')
       return deadLetterAndCount(message, 'The topic is not one of telemetry.')
@@ -187,8 +188,11 @@ export const ingestQueue =
     }
     const results = await Promise.allSettled(Records.map(handleRecord))
     const failed = Records.filter((_, at) => results[at]?.status === 'rejected')
-    if (failed.length > 0)
-      log.warn('messages of the queue come again', { failed: failed.length, of: Records.length })
+    if (failed.length > 0) {
+      const first = results.find((result) => result.status === 'rejected')
+      const of = Records.length
+      log.warn('messages of the queue come again', { failed: failed.length, of, error: first?.reason })
+    }
     return { batchItemFailures: failed.map(({ messageId }) => ({ itemIdentifier: messageId })) }
   }
 
@@ -198,9 +202,10 @@ export const handler = eventHandler(async () => {
     devices: await runtime.devices(),
     intake: await runtime.intake(),
     deadLetters: await runtime.deadLetters(),
+    topics: runtime.topics(),
     door: runtime.brokerKind() === 'embedded' ? 'mqtt' : 'bridge',
   } as const
   const [ingest, queue] = [ingestTelemetry(deps), ingestQueue(deps)]
   return (event: TelemetryEvent | SQSEvent): Promise<unknown> =>
     'Records' in event ? queue(event) : ingest(event)
-})
+}, runtime.log)

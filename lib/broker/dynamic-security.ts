@@ -1,6 +1,6 @@
 /** Commands of Mosquitto's dynamic-security plugin that give devices their accounts and rights. */
 import { createHash } from 'node:crypto'
-import { deviceTopics } from '../mqtt/topics.ts'
+import type { TopicTree } from '../mqtt/topics.ts'
 
 /** Commands are published to this topic; the answers come on `…/response`. */
 export const controlTopic = '$CONTROL/dynamic-security/v1'
@@ -10,8 +10,8 @@ type Command = Readonly<Record<string, unknown>> & { readonly command: string }
 /** Name of the role that holds a device's rights. */
 export const roleOf = (deviceId: number): string => `iotflow-device-${deviceId}`
 
-const rightsOf = (deviceId: number) => {
-  const topics = deviceTopics(deviceId)
+const rightsOf = (tree: TopicTree, deviceId: number) => {
+  const topics = tree.of(deviceId)
   const answers = [topics.commandsResponsePublish, `${topics.commandsSubscribe}/+/response`]
   const send = [
     topics.telemetryPublish,
@@ -47,8 +47,8 @@ const rightsOf = (deviceId: number) => {
 const nameOf = (deviceId: number) => ({ username: String(deviceId), clientid: String(deviceId) })
 
 /** Replaces the rights of a device. Its connection stays open. */
-export const rightsCommands = (deviceId: number): Command[] => {
-  const role = { rolename: roleOf(deviceId), acls: rightsOf(deviceId) }
+export const rightsCommands = (topics: TopicTree, deviceId: number): Command[] => {
+  const role = { rolename: roleOf(deviceId), acls: rightsOf(topics, deviceId) }
   return [
     { command: 'createRole', ...role },
     { command: 'modifyRole', ...role },
@@ -68,7 +68,7 @@ export const markOf = (keyHash: string): string =>
  * Creates or replaces the account of a device, with this key as its only password. A connection with another key ends.
  * @param mark `markOf` the key's hash.
  */
-export function accountCommands(deviceId: number, key: string, mark = ''): Command[] {
+export function accountCommands(topics: TopicTree, deviceId: number, key: string, mark = ''): Command[] {
   const client = {
     ...nameOf(deviceId),
     password: key,
@@ -76,7 +76,7 @@ export function accountCommands(deviceId: number, key: string, mark = ''): Comma
     roles: [{ rolename: roleOf(deviceId) }],
   }
   return [
-    ...rightsCommands(deviceId),
+    ...rightsCommands(topics, deviceId),
     { command: 'createClient', ...client },
     { command: 'modifyClient', ...client },
     ...enableCommands(deviceId),

@@ -5,6 +5,7 @@
 import { eq, sql } from 'drizzle-orm'
 import { LRUCache } from 'lru-cache'
 import type { Log } from '../log.ts'
+import type { TopicTree } from '../mqtt/topics.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { mqttAccounts } from '../registry/schema.ts'
 import {
@@ -39,6 +40,7 @@ export interface Accounts {
 
 export interface AccountsOptions {
   readonly db: RegistryDb
+  readonly topics: TopicTree
   /** Sends commands to the plugin of Mosquitto; rejects when it did not carry them out. */
   sendCommands(commands: readonly object[]): Promise<void>
   /** The hash that the registry stores of a key. */
@@ -76,7 +78,7 @@ class MosquittoAccounts implements Accounts {
   }
 
   async push(deviceId: number, key: string): Promise<void> {
-    const { db, digestKey, sendCommands } = this.options
+    const { db, topics, digestKey, sendCommands } = this.options
     const keyHash = digestKey(key)
     // The row comes first, so that `reconcile` finds the account even when this process ends now. Its empty hash matches no
     // key, so the account would be disabled until the device uses its key again.
@@ -85,13 +87,13 @@ class MosquittoAccounts implements Accounts {
       .insert(mqttAccounts)
       .values(values)
       .onConflictDoUpdate({ target: mqttAccounts.deviceId, set: values })
-    await sendCommands(accountCommands(deviceId, key, markOf(keyHash)))
+    await sendCommands(accountCommands(topics, deviceId, key, markOf(keyHash)))
     // `enabled` is not set: when the account was disabled meanwhile, the next `reconcile` enables it.
     await db.update(mqttAccounts).set({ keyHash }).where(eq(mqttAccounts.deviceId, deviceId))
   }
 
   async pushAll(devices: readonly AccountKey[]): Promise<void> {
-    const { db, digestKey, sendCommands } = this.options
+    const { db, topics, digestKey, sendCommands } = this.options
     for (let from = 0; from < devices.length; from += accountsPerMessage) {
       const part = devices.slice(from, from + accountsPerMessage)
       // The order of `push`, for the same reasons.
@@ -100,7 +102,7 @@ class MosquittoAccounts implements Accounts {
         .values(part.map(({ id }) => ({ deviceId: id, keyHash: '', enabled: true })))
         .onConflictDoUpdate({ target: mqttAccounts.deviceId, set: { keyHash: '', enabled: true } })
       await sendCommands(
-        part.flatMap(({ id, apiKey }) => accountCommands(id, apiKey, markOf(digestKey(apiKey)))),
+        part.flatMap(({ id, apiKey }) => accountCommands(topics, id, apiKey, markOf(digestKey(apiKey)))),
       )
       const hashes = JSON.stringify(part.map(({ id, apiKey }) => ({ id, hash: digestKey(apiKey) })))
       await db.run(sql`update mqtt_accounts set key_hash = r.value ->> 'hash'

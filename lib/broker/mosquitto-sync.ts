@@ -3,6 +3,7 @@
  * of the two from a backup.
  */
 import { eq } from 'drizzle-orm'
+import type { TopicTree } from '../mqtt/topics.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { devices, mqttAccounts } from '../registry/schema.ts'
 import {
@@ -30,6 +31,7 @@ export interface SyncResult {
 
 export interface SyncOptions {
   readonly db: RegistryDb
+  readonly topics: TopicTree
   readonly accounts: Pick<Accounts, 'reconcile'>
   /** Sends commands to the plugin of Mosquitto, and returns the data of each answer. */
   sendCommands(commands: readonly object[]): Promise<readonly unknown[]>
@@ -91,7 +93,7 @@ class Synchronisation {
       return
     }
     await this.checkKey(id, account)
-    await this.send(rightsCommands(id))
+    await this.send(rightsCommands(this.options.topics, id))
     const { clientid, roles = [] } = account
     if (clientid === String(id) && roles.length === 1 && roles[0]?.rolename === roleOf(id)) return
     this.repaired.push(id)

@@ -18,16 +18,18 @@ const retries = { retries: 2, minTimeout: 100, factor: 5 } as const
 export function createSessions(options: {
   /** The client ids of a device, each with whether it is connected; a client that is not may still have a session. */
   clients: (deviceId: number) => Promise<ReadonlyMap<string, boolean>>
+  /** Client ids that a device may have without its registry knowing. */
+  unreported: (deviceId: number) => readonly string[]
   /** Undefined when there is no broker. */
   messenger: Pick<Messenger, 'disconnect'> | undefined
   log: Log
 }): Sessions {
-  const { clients, messenger, log } = options
+  const { clients, unreported, messenger, log } = options
   return {
     async end(deviceId, clientId) {
       if (messenger === undefined) return 0
-      // Mosquitto reports no sessions to the registry; there the client id is the device's id.
-      const isOpen = new Map([[String(deviceId), false], ...(await clients(deviceId))])
+      const unknown = unreported(deviceId).map((id) => [id, false] as const)
+      const isOpen = new Map([...unknown, ...(await clients(deviceId))])
       if (clientId !== undefined) isOpen.set(clientId, true)
       const disconnect = (id: string) => pRetry(() => messenger.disconnect(id), retries)
       const results = await Promise.allSettled([...isOpen.keys()].map(disconnect))

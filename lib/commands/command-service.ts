@@ -1,6 +1,7 @@
 /** The service of commands, put together from its parts: store, deliveries, and the exchange with devices that ask themselves. */
 import type { Messenger } from '../broker/messenger.ts'
 import { AppError } from '../errors.ts'
+import type { TopicTree } from '../mqtt/topics.ts'
 import { maxUnfinished } from './command.ts'
 import { CommandStore } from './command-store.ts'
 import type { Commands } from './commands.ts'
@@ -11,6 +12,7 @@ import { recordSubscription } from './subscriptions.ts'
 export interface CommandsOptions extends ExchangeOptions {
   /** Undefined when there is no broker. */
   readonly messenger: Pick<Messenger, 'publish'> | undefined
+  readonly topics: TopicTree
   /** Commands that are published within a second; 500 by default. */
   readonly perSecond?: number
   /** Shared with functions that need nothing else; its owner closes it. */
@@ -21,7 +23,7 @@ export interface CommandsOptions extends ExchangeOptions {
 export const finishedCommandsMs = 30 * 86_400_000
 
 export function createCommands(options: CommandsOptions): Commands {
-  const { db, messenger, kind, now = Date.now } = options
+  const { db, messenger, kind, topics, count, now = Date.now } = options
   const store = new CommandStore({ db, now })
   const exchange = options.exchange ?? createExchange(options)
   const { deliveries } = exchange
@@ -29,6 +31,7 @@ export function createCommands(options: CommandsOptions): Commands {
 
   /** Wakes devices that wait over HTTP, and begins to deliver over MQTT: nobody waits for that. */
   const announce = (deviceIds: readonly number[]) => {
+    count?.('CommandsCreated', deviceIds.length)
     exchange.wake(deviceIds)
     void deliverer.deliver(deviceIds, { kind: 'created' })
   }
@@ -66,7 +69,7 @@ export function createCommands(options: CommandsOptions): Commands {
 
     async subscribed(event) {
       // The other brokers tell with each message whether it reached somebody.
-      if (kind === 'aws-iot') await recordSubscription(db, event)
+      if (kind === 'aws-iot') await recordSubscription(db, topics.of(event.deviceId), event)
       const { deviceId, sessionId } = event
       if (event.kind === 'subscribed') await deliverer.deliver([deviceId], { kind: 'subscribed', sessionId })
     },
@@ -81,8 +84,9 @@ export function createCommands(options: CommandsOptions): Commands {
         await deliveries.notDue(due)
       }
       while (await deliveries.expire());
-      while (await deliveries.prune(finishedCommandsMs));
     },
+
+    prune: () => deliveries.prune(finishedCommandsMs),
 
     async settled() {
       await deliverer.settled()

@@ -1,6 +1,6 @@
 /** A command to a device: its states, its bounds, and how devices and operators see it. */
 import { formatMillis } from '../iso-time.ts'
-import { deviceTopics } from '../mqtt/topics.ts'
+import type { DeviceTopics } from '../mqtt/topics.ts'
 import type { commandStates } from '../registry/schema.ts'
 
 export type CommandState = (typeof commandStates)[number]
@@ -79,10 +79,8 @@ export const maxResultBytes = 16 * 1024
 const timeOrNull = (ms: number | null) => (ms === null ? null : formatMillis(ms))
 
 /** The topic on which a device gets a command. */
-export const commandTopic = (deviceId: number, channel: Channel | null): string => {
-  const base = deviceTopics(deviceId).commandsSubscribe
-  return channel === null ? base : `${base}/${channel}`
-}
+export const commandTopic = ({ commandsSubscribe }: DeviceTopics, channel: Channel | null): string =>
+  channel === null ? commandsSubscribe : `${commandsSubscribe}/${channel}`
 
 /** A command as its device sees it, over MQTT and HTTP alike. */
 export const commandMessage = ({

@@ -75,8 +75,10 @@ export interface Commands {
   received(deviceId: number, commandId: string): void
   /** Frees what an earlier process was delivering when it ended. Only for the one process of a registry, before it delivers. */
   endClaims(): Promise<void>
-  /** Expires, delivers what is due, and deletes what ended long ago. Called at intervals, by one process at a time. */
+  /** Expires, and delivers what is due. Called at intervals, by one process at a time. */
   sweep(): Promise<void>
+  /** Deletes some commands that ended long ago. @returns whether there may be more. */
+  prune(): Promise<boolean>
   /** Resolves when what this process was delivering is recorded. */
   settled(): Promise<void>
   /** Ends the waits, and finishes the deliveries under way. */

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { BrokerKind } from '../broker/address.ts'
 import type { Messenger, Published } from '../broker/messenger.ts'
 import type { Log } from '../log.ts'
+import type { TopicTree } from '../mqtt/topics.ts'
 import { type Command, commandMessage, commandTopic } from './command.ts'
 import {
   answerFirstMs,
@@ -20,6 +21,7 @@ export interface DelivererOptions {
   /** Undefined when there is no broker. */
   readonly messenger: Pick<Messenger, 'publish'> | undefined
   readonly kind: BrokerKind
+  readonly topics: TopicTree
   readonly log: Log
   /** Milliseconds since the epoch. */
   readonly now: () => number
@@ -186,7 +188,7 @@ export class Deliverer {
     const results: DeliveryResult[] = []
     try {
       for (const command of commands) {
-        const topic = commandTopic(command.deviceId, command.channel)
+        const topic = commandTopic(this.#options.topics.of(command.deviceId), command.channel)
         const published = stops.unheard.has(topic) ? notHeard : await this.#publishInTurn(command)
         results.push(this.#resultOf(command, published))
         if (published.reached === false && command.expiresAt > this.#options.now() + 1000)
@@ -201,17 +203,17 @@ export class Deliverer {
   }
 
   async #publishInTurn(command: Command): Promise<Published> {
-    const { messenger, now } = this.#options
+    const { messenger, topics, now } = this.#options
     await this.#turn()
-    const topic = commandTopic(command.deviceId, command.channel)
+    const own = topics.of(command.deviceId)
     const expiresInS = Math.ceil((command.expiresAt - now()) / 1000)
     if (messenger === undefined || expiresInS < 1) return notHeard
     return messenger.publish({
-      topic,
+      topic: commandTopic(own, command.channel),
       payload: JSON.stringify(commandMessage(command)),
       retain: false,
       properties: {
-        responseTopic: `${commandTopic(command.deviceId, null)}/${command.commandId}/response`,
+        responseTopic: `${own.commandsSubscribe}/${command.commandId}/response`,
         correlationData: command.commandId,
         expiresInS,
       },

@@ -1,5 +1,6 @@
 /** What devices fetch and answer by themselves, without the broker: calls for commands, and answers. */
 import type { BrokerKind } from '../broker/address.ts'
+import type { Count } from '../counts.ts'
 import type { Log } from '../log.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { Answers } from './answers.ts'
@@ -12,6 +13,7 @@ export interface ExchangeOptions {
   readonly db: RegistryDb
   readonly kind: BrokerKind
   readonly log: Log
+  readonly count?: Count | undefined
   /** Milliseconds since the epoch. */
   readonly now?: (() => number) | undefined
 }
@@ -26,7 +28,7 @@ export interface Exchange extends Pick<Commands, 'take' | 'wait' | 'endWaits' | 
   close(): Promise<void>
 }
 
-export function createExchange({ db, kind, log, now = Date.now }: ExchangeOptions): Exchange {
+export function createExchange({ db, kind, log, count, now = Date.now }: ExchangeOptions): Exchange {
   const deliveries = new DeliveryStore({ db, now, kind })
   const answers = new Answers(db)
   const receipts = new Receipts({ store: deliveries, log })
@@ -41,6 +43,8 @@ export function createExchange({ db, kind, log, now = Date.now }: ExchangeOption
     async answer(answer) {
       const outcome = await answers.record(answer)
       if (outcome !== 'unknown') receipts.forget(answer.commandId)
+      if (outcome === 'applied' && answer.status === 'succeeded') count?.('CommandsSucceeded')
+      if (outcome === 'applied' && answer.status === 'failed') count?.('CommandsFailed')
       return outcome
     },
 

@@ -1,6 +1,6 @@
 /** Which commands the clients at AWS IoT Core have subscribed to, from its events: they arrive late, twice and in any order. */
 import { sql } from 'drizzle-orm'
-import { deviceTopics, topicMatcher } from '../mqtt/topics.ts'
+import { awsTopicMatcher, type DeviceTopics } from '../mqtt/topics.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { channels } from './command.ts'
 
@@ -19,27 +19,33 @@ export interface SubscriptionEvent {
  * The channels of a device's commands that some of the filters match; empty text stands for `…/commands` itself.
  * As on AWS IoT Core, `a/#` does not match `a`; other brokers are not asked by channel.
  */
-export function subscribedChannels(deviceId: number, filters: readonly string[]): string[] {
-  const base = deviceTopics(deviceId).commandsSubscribe
-  const matchers = filters.map((filter) => ({ filter, matches: topicMatcher(filter) }))
+export function subscribedChannels(
+  { commandsSubscribe: base }: DeviceTopics,
+  filters: readonly string[],
+): string[] {
+  const matchers = filters.map(awsTopicMatcher)
   return ['', ...channels].filter((channel) => {
     const topic = channel === '' ? base : `${base}/${channel}`
-    return matchers.some(({ filter, matches }) => filter !== `${topic}/#` && matches(topic))
+    return matchers.some((matches) => matches(topic))
   })
 }
 
 /** Whether a filter is about commands at all, with `…/commands/#` for `…/commands` too. */
-export const isAboutCommands = (deviceId: number, filters: readonly string[]): boolean => {
-  const base = deviceTopics(deviceId).commandsSubscribe
-  return filters.some((filter) => filter === base || filter.startsWith(`${base}/`))
-}
+export const isAboutCommands = (
+  { commandsSubscribe: base }: DeviceTopics,
+  filters: readonly string[],
+): boolean => filters.some((filter) => filter === base || filter.startsWith(`${base}/`))
 
 const maxClients = 200
 
-/** Records an event. */
-export async function recordSubscription(db: RegistryDb, event: SubscriptionEvent): Promise<void> {
+/** Records an event. @param topics of the device of the event. */
+export async function recordSubscription(
+  db: RegistryDb,
+  topics: DeviceTopics,
+  event: SubscriptionEvent,
+): Promise<void> {
   const { deviceId, clientId, sessionId, kind, filters, at } = event
-  const given = JSON.stringify(subscribedChannels(deviceId, filters))
+  const given = JSON.stringify(subscribedChannels(topics, filters))
   if (kind === 'unsubscribed') {
     await db.run(sql`delete from command_subscriptions where device_id = ${deviceId} and client_id = ${clientId}
       and session_id = ${sessionId} and since <= ${at} and channel in (select value from json_each(${given}))`)

@@ -2,7 +2,7 @@
 import { sql } from 'drizzle-orm'
 import type { Messenger } from '../broker/messenger.ts'
 import type { Log } from '../log.ts'
-import { deviceTopics } from '../mqtt/topics.ts'
+import type { TopicTree } from '../mqtt/topics.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { type Configuration, documentOf } from './configurations.ts'
 
@@ -11,6 +11,7 @@ export interface PublisherOptions {
   readonly read: (deviceId: number) => Promise<Configuration>
   /** Undefined when there is no broker. */
   readonly messenger: Pick<Messenger, 'publish'> | undefined
+  readonly topics: TopicTree
   readonly log: Log
 }
 
@@ -51,16 +52,16 @@ export class ConfigurationPublisher {
   /** Deletes the retained configuration and status messages of a device at the broker. */
   async clear(deviceId: number): Promise<void> {
     const { configSubscribe, statusPublish, statusOnline, statusOffline, statusHeartbeat } =
-      deviceTopics(deviceId)
+      this.#options.topics.of(deviceId)
     for (const topic of [configSubscribe, statusPublish, statusOnline, statusOffline, statusHeartbeat])
       await this.#options.messenger?.publish({ topic, payload: '', retain: true })
   }
 
   /** @returns the version that the broker has now; undefined when it has not accepted it, or there is no broker. */
   async #publish(deviceId: number): Promise<number | undefined> {
-    const { read, messenger, log } = this.#options
+    const { read, messenger, topics, log } = this.#options
     if (messenger === undefined) return undefined
-    const topic = deviceTopics(deviceId).configSubscribe
+    const topic = topics.of(deviceId).configSubscribe
     try {
       // Publishes again after a change meanwhile: else this older message could reach the broker last.
       for (let published = 0; ; ) {

@@ -39,6 +39,7 @@ export const withoutSecrets = (address: string | undefined): string | undefined 
 
 const described: Readonly<Record<keyof Settings, Described>> = {
   STAGE: { meaning: 'local, dev, staging or prod', value: ({ stage }) => stage },
+  TOPIC_ROOT: { meaning: 'First level of every MQTT topic', value: ({ topicRoot }) => topicRoot },
   HOST: {
     meaning: 'Address to listen on; outside loopback the open defaults end',
     value: ({ host }) => host,
@@ -68,6 +69,10 @@ const described: Readonly<Record<keyof Settings, Described>> = {
   IOT_ENDPOINT: {
     meaning: 'Data plane of the broker',
     value: ({ iot }) => withoutSecrets(iot?.endpoint),
+  },
+  IOT_DOMAIN_CONFIGURATION: {
+    meaning: 'Domain configuration of AWS IoT Core by which devices connect',
+    value: ({ iotDomainConfiguration }) => iotDomainConfiguration,
   },
   AWS_REGION: { meaning: 'Region of AWS', value: ({ iot }) => iot?.region },
   RATE_LIMIT_PER_MINUTE: {

@@ -1,5 +1,5 @@
 /** Devices that were deleted while readings of them stayed: an operator reads and deletes those under the old id. */
-import { and, eq, gt, lt, sql } from 'drizzle-orm'
+import { and, eq, gt, sql } from 'drizzle-orm'
 import { formatMillis } from '../iso-time.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { foldText } from '../registry/folded-texts.ts'
@@ -35,14 +35,15 @@ export const deletedDeviceView = ({ id, name, deviceType, timezone, deletedAt }:
 /** Readings may be this much later than the time at which they are written, ms. */
 const slackMs = 86_400_000
 
+/** Deleted devices from before this time have no telemetry any more, ms since the epoch. @param retentionMs of telemetry. */
+export const forgottenBefore = (now: number, retentionMs: number): number =>
+  retentionMs === 0 ? 0 : now - retentionMs - slackMs
+
 export class DeletedDevices {
   readonly #db: RegistryDb
-  readonly #retentionMs: number
 
-  /** @param retentionMs of telemetry; 0 keeps it, and the ids here, forever. */
-  constructor(db: RegistryDb, retentionMs: number) {
+  constructor(db: RegistryDb) {
     this.#db = db
-    this.#retentionMs = retentionMs
   }
 
   /** The statement that keeps a device; part of the batch that deletes it, before its row goes. @param now ms since the epoch. */
@@ -50,12 +51,6 @@ export class DeletedDevices {
     return this.#db.run(sql`insert into deleted_devices (id, name, name_folded, device_type, timezone, deleted_at)
       select id, name, coalesce(name_folded, lower(name)), device_type, timezone, ${now}
       from ${devices} where id = ${id} on conflict do nothing`)
-  }
-
-  /** The statement that forgets devices whose readings are older than the retention. @param now ms since the epoch. */
-  prune(now: number) {
-    const before = this.#retentionMs === 0 ? 0 : now - this.#retentionMs - slackMs
-    return this.#db.delete(deletedDevices).where(lt(deletedDevices.deletedAt, before))
   }
 
   async forget(id: number): Promise<void> {

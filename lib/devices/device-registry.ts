@@ -299,7 +299,6 @@ export class DeviceRegistry {
     // A server may not enforce foreign keys, so the rows that refer to the device are deleted here.
     await db.batch([
       deleted.keep(id, at),
-      deleted.prune(at),
       db.delete(events).where(eq(events.deviceId, id)),
       db.delete(commands).where(eq(commands.deviceId, id)),
       db.delete(commandSubscriptions).where(eq(commandSubscriptions.deviceId, id)),

@@ -50,6 +50,7 @@ export class DeviceRows {
   }
 
   toDevice(row: DeviceRow): Device {
+    this.#lastSeen.rowRead(row.id, row.lastSeenAt, row.offlineAt)
     return this.#lastSeen.applyTo({
       ...row,
       offlineAfterS: row.offlineAfterS ?? this.offlineAfterS,

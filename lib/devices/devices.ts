@@ -85,8 +85,10 @@ export interface Devices {
   touch(id: number): void
   /** Writes the last-seen times, key uses and repeated events that are not written yet. */
   flush(): Promise<void>
-  /** Writes events at once, and times when one is due: its last write was `flushEveryMs` ago, or never happened. */
+  /** Writes events at once, and the times that are due: their last write was `flushEveryMs` ago, or never happened. */
   flushDue(): Promise<void>
+  /** Brings times back that were written while a clock was ahead. */
+  correctTimes(): Promise<void>
   close(): Promise<void>
 }
 
@@ -106,24 +108,25 @@ export interface DevicesOptions {
   cacheMs: number
   /** Time between two writes of last-seen times, ms. */
   flushEveryMs?: number
-  /** Retention of telemetry, ms; 0 keeps it, and the ids of deleted devices, forever. */
-  retentionMs?: number
+  /** Writes also between requests, as by default; false where the process stands still then. */
+  background?: boolean
   /** Devices that a statement over the whole fleet may look at; on a file few, because it holds up everything else. */
   rowsAtOnce?: number
 }
 
 export function createDevices(options: DevicesOptions): Devices {
   const { db, log, now = Date.now, keyLength, offlineAfterS, cacheMs } = options
-  const { flushEveryMs = 5000, retentionMs = 0, rowsAtOnce = Number.MAX_SAFE_INTEGER } = options
-  const lastSeen = new LastSeen({ db, log, now, flushEveryMs, cacheMs, offlineAfterS })
-  const repeated = new RepeatedEvents({ db, log, now, flushEveryMs })
+  const { flushEveryMs = 5000, background = true } = options
+  const { rowsAtOnce = Number.MAX_SAFE_INTEGER } = options
+  const lastSeen = new LastSeen({ db, log, now, flushEveryMs, background, cacheMs, offlineAfterS })
+  const repeated = new RepeatedEvents({ db, log, now, flushEveryMs, background })
   const withEvents = async (writeTimes: () => Promise<void>) => {
     await repeated.flush()
     await writeTimes()
   }
   const cache = new DeviceCache({ cacheMs, now })
   const rows = new DeviceRows(offlineAfterS, lastSeen)
-  const deleted = new DeletedDevices(db, retentionMs)
+  const deleted = new DeletedDevices(db)
   const registry = new DeviceRegistry({ db, rows, cache, lastSeen, deleted, keyLength, now, rowsAtOnce })
   const bulk = new DeviceImport({ db, cache, keyLength, now })
   const authentication = new Authentication({ db, rows, cache, lastSeen, now })
@@ -161,6 +164,7 @@ export function createDevices(options: DevicesOptions): Devices {
     noteRepeated: (event) => repeated.note(event),
     flush: () => withEvents(() => lastSeen.flush()),
     flushDue: () => withEvents(() => lastSeen.flushDue()),
+    correctTimes: () => lastSeen.correctFuture(),
     close: async () => {
       await repeated.close()
       await lastSeen.close()

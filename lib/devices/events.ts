@@ -71,8 +71,6 @@ export const insertEvent = (
 
 /** Rows of one statement. */
 const rowsPerWrite = 500
-/** Old rows that one write deletes. */
-const rowsPerPruning = 1000
 
 /** Adds the paths of the new row to those of the stored one, in the order in which they came. */
 const gatheredPaths = sql`(select json_group_array(path) from (
@@ -95,16 +93,6 @@ export async function countEvents(db: RegistryDb, events: readonly RepeatedEvent
         detail = iif(excluded.detail -> '$.paths' is null, excluded.detail,
           json_set(excluded.detail, '$.paths', json(${gatheredPaths})))`)
   }
-}
-
-/**
- * Deletes some of the repeated events that began before this time, ms since the epoch.
- * @returns whether there may be more.
- */
-export async function pruneRepeatedEvents(db: RegistryDb, before: number): Promise<boolean> {
-  const { rowsAffected } = await db.run(sql`delete from events where id in (
-    select id from events where key is not null and at < ${before} limit ${rowsPerPruning})`)
-  return rowsAffected === rowsPerPruning
 }
 
 /** The events of a device, newest first. @param options `before`: the id of an event; only older ones are listed. */

@@ -16,6 +16,8 @@ export interface LastSeenOptions {
   readonly now: () => number
   /** Time between two writes, ms. */
   readonly flushEveryMs: number
+  /** Writes also between requests; false where the process stands still then. */
+  readonly background: boolean
   /** Time that a cached row may be used, ms. For this long after a write, some cached rows are still older than it. */
   readonly cacheMs: number
   /** Seconds; for devices without a value of their own. */
@@ -43,7 +45,7 @@ const jsonOf = (rows: readonly (readonly [number, number])[], from: number) =>
 
 export class LastSeen {
   readonly #options: LastSeenOptions
-  readonly #timer: NodeJS.Timeout
+  readonly #timer: NodeJS.Timeout | undefined
   /** The newest last-seen time of each device. An entry stays until every cached row is newer than its write. */
   readonly #seenAt = new Map<number, number>()
   #unwrittenDevices = new Set<number>()
@@ -58,6 +60,7 @@ export class LastSeen {
 
   constructor(options: LastSeenOptions) {
     this.#options = options
+    if (!options.background) return
     this.#timer = setInterval(() => this.#flushWhenNeeded(), options.flushEveryMs)
     this.#timer.unref()
   }
@@ -78,6 +81,16 @@ export class LastSeen {
     if (Math.abs(at - last) >= keyUseWrittenEveryMs) this.#unwrittenUses.set(credentialId, at)
   }
 
+  /**
+   * Notes the last-seen time that a row has, whoever wrote it: many processes that share a registry write each device once.
+   * @param offlineAt of the row: a device that is offline is written with its next message.
+   */
+  rowRead(deviceId: number, lastSeenAt: number | null, offlineAt: number | null): void {
+    const isUsable = lastSeenAt !== null && lastSeenAt > (offlineAt ?? 0) && lastSeenAt <= this.#options.now()
+    if (isUsable && lastSeenAt > (this.#devicesWrittenAt.get(deviceId) ?? 0))
+      this.#devicesWrittenAt.set(deviceId, lastSeenAt)
+  }
+
   /** The device with its newest last-seen time, which its row may lack, and which is never later than now. */
   applyTo(device: Device): Device {
     const seenAt = Math.max(device.lastSeenAt ?? 0, this.#seenAt.get(device.id) ?? 0)
@@ -93,24 +106,28 @@ export class LastSeen {
 
   /** Writes all that is unwritten, or waits for the write that is under way. Rejects when it fails; nothing is lost then. */
   flush(): Promise<void> {
-    this.#flushing ??= this.#write().finally(() => {
+    this.#flushing ??= this.#write(this.#unwrittenDevices, this.#unwrittenUses).finally(() => {
       this.#flushing = undefined
     })
     return this.#flushing
   }
 
-  /** Writes when the last write of an unwritten device or key was `flushEveryMs` ago, or never happened. */
+  /**
+   * Writes the devices and keys whose last write was `flushEveryMs` ago, or never happened. The others stay unwritten: their
+   * rows are as new as that.
+   */
   async flushDue(): Promise<void> {
     await this.#underWay()
     const { now, flushEveryMs } = this.#options
     const dueBefore = now() - flushEveryMs
-    const isDue = (writtenAt: LRUCache<number, number>) => (id: number) =>
-      (writtenAt.get(id) ?? 0) <= dueBefore
-    if (
-      [...this.#unwrittenDevices].some(isDue(this.#devicesWrittenAt)) ||
-      [...this.#unwrittenUses.keys()].some(isDue(this.#usesWrittenAt))
-    )
-      await this.flush()
+    const isDue = (writtenAt: LRUCache<number, number>, id: number) => (writtenAt.get(id) ?? 0) <= dueBefore
+    const devices = [...this.#unwrittenDevices].filter((id) => isDue(this.#devicesWrittenAt, id))
+    const uses = [...this.#unwrittenUses].filter(([id]) => isDue(this.#usesWrittenAt, id))
+    if (devices.length === 0 && uses.length === 0) return
+    this.#flushing = this.#write(new Set(devices), new Map(uses)).finally(() => {
+      this.#flushing = undefined
+    })
+    await this.#flushing
   }
 
   /** Writes all that is unwritten and ends. */
@@ -129,7 +146,7 @@ export class LastSeen {
    * Brings times back that were written while the clock was ahead: a device would count as online, or as offline, until they have
    * passed. Only after a step back of the clock, and once at the beginning.
    */
-  async #correctFuture(): Promise<void> {
+  async correctFuture(): Promise<void> {
     const now = this.#options.now()
     const isRight = this.#newestNow !== 0 && now >= this.#newestNow - toleranceMs
     if (isRight) {
@@ -147,17 +164,16 @@ export class LastSeen {
   }
 
   #flushWhenNeeded(): void {
-    this.#correctFuture().catch((error) =>
+    this.correctFuture().catch((error) =>
       this.#options.log.warn('last-seen times in the future could not be corrected', { error }),
     )
     if (this.#unwrittenDevices.size === 0 && this.#unwrittenUses.size === 0) return
     this.flush().catch((error) => this.#options.log.warn('last-seen times could not be written', { error }))
   }
 
-  async #write(): Promise<void> {
-    const [deviceIds, uses] = [this.#unwrittenDevices, this.#unwrittenUses]
-    this.#unwrittenDevices = new Set()
-    this.#unwrittenUses = new Map()
+  async #write(deviceIds: ReadonlySet<number>, uses: Times): Promise<void> {
+    this.#unwrittenDevices = new Set([...this.#unwrittenDevices].filter((id) => !deviceIds.has(id)))
+    this.#unwrittenUses = new Map([...this.#unwrittenUses].filter(([id]) => !uses.has(id)))
     try {
       await this.#writeThese(deviceIds, uses)
     } catch (error) {

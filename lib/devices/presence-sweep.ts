@@ -1,12 +1,11 @@
 /**
  * Presence without messages: silence makes a device offline, and no message tells that. A sweep looks at all devices every minute
- * or sooner, in slices, and writes the events that are missing; it also deletes old ones.
+ * or sooner, in slices, and writes the events that are missing.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import type { RegistryDb } from '../registry/db.ts'
 import { isOnlineSql } from './device-rows.ts'
-import { eventsMs } from './events.ts'
 import { changeTo, isOnlineBefore, whySilent } from './presence-statements.ts'
 
 export interface PresenceSweepOptions {
@@ -30,10 +29,6 @@ const keptEvents = 500
 const maxEvents = keptEvents + 100
 /** Devices whose events one statement deletes. */
 const devicesPerPruning = 20
-/** Old events that one statement deletes. */
-const eventsPerPruning = 500
-/** Such statements of one sweep. */
-const pruningsPerSweep = 20
 
 export class PresenceSweep {
   readonly #options: PresenceSweepOptions
@@ -42,7 +37,7 @@ export class PresenceSweep {
     this.#options = options
   }
 
-  /** Writes the missing events of all devices, and deletes old events. @returns how many devices went online or offline. */
+  /** Writes the missing events of all devices, and deletes those of a device that has too many. @returns how many devices went online or offline. */
   async run(): Promise<number> {
     const { db } = this.#options
     let changed = 0
@@ -56,7 +51,6 @@ export class PresenceSweep {
       after = last
       await turn()
     }
-    await this.#deleteOldEvents()
     return changed
   }
 
@@ -93,17 +87,6 @@ export class PresenceSweep {
         db.run(sql`update devices set presence_events = ${keptEvents}
           where id in (select value from json_each(${ids}))`),
       ])
-      await turn()
-    }
-  }
-
-  async #deleteOldEvents(): Promise<void> {
-    const { db, now = Date.now } = this.#options
-    const before = now() - eventsMs
-    for (let pruning = 0; pruning < pruningsPerSweep; pruning += 1) {
-      const { rowsAffected } = await db.run(sql`delete from events where id in (
-        select id from events where kind in ('online', 'offline') and at < ${before} limit ${eventsPerPruning})`)
-      if (rowsAffected < eventsPerPruning) return
       await turn()
     }
   }

@@ -1,7 +1,7 @@
 /** Events that may come with every message: gathered in memory and written together every few seconds. */
 import type { Log } from '../log.ts'
 import type { RegistryDb } from '../registry/db.ts'
-import { countEvents, eventsMs, maxPaths, pruneRepeatedEvents, type RepeatedEvent } from './events.ts'
+import { countEvents, maxPaths, type RepeatedEvent } from './events.ts'
 
 export interface RepeatedEventsOptions {
   readonly db: RegistryDb
@@ -10,6 +10,8 @@ export interface RepeatedEventsOptions {
   readonly now: () => number
   /** Time between two writes, ms. */
   readonly flushEveryMs: number
+  /** Writes also between requests; false where the process stands still then. */
+  readonly background: boolean
 }
 
 /** One event to count, or several at once. {@link RepeatedEvents} adds the times. */
@@ -17,22 +19,20 @@ export type Repetition = Omit<RepeatedEvent, 'at' | 'lastAt' | 'count'> & { read
 
 /** Rows that wait at most; events of further rows are only counted in the log. */
 const maxWaiting = 2000
-/** Time between two deletions of old events, ms. */
-const pruneEveryMs = 3_600_000
 
 type Waiting = { -readonly [K in keyof RepeatedEvent]: RepeatedEvent[K] } & { readonly paths: Set<string> }
 
 export class RepeatedEvents {
   readonly #options: RepeatedEventsOptions
-  readonly #timer: NodeJS.Timeout
+  readonly #timer: NodeJS.Timeout | undefined
   #waiting = new Map<string, Waiting>()
   #lost = 0
-  #prunedAt = Number.NEGATIVE_INFINITY
   #writing: Promise<void> = Promise.resolve()
 
   constructor(options: RepeatedEventsOptions) {
     this.#options = options
-    this.#timer = setInterval(() => void this.#flushAndPrune(), options.flushEveryMs)
+    if (!options.background) return
+    this.#timer = setInterval(() => void this.flush(), options.flushEveryMs)
     this.#timer.unref()
   }
 
@@ -66,12 +66,6 @@ export class RepeatedEvents {
     return this.flush()
   }
 
-  /** Prunes also without new events; a function that runs only for requests prunes when it writes some. */
-  async #flushAndPrune(): Promise<void> {
-    await this.flush()
-    await this.#prune()
-  }
-
   async #write(): Promise<void> {
     if (this.#waiting.size === 0) return
     const { db, log } = this.#options
@@ -85,19 +79,5 @@ export class RepeatedEvents {
     await countEvents(db, rows).catch((error: unknown) =>
       log.warn('events of devices could not be written', { events: rows.length, error }),
     )
-    await this.#prune()
-  }
-
-  async #prune(): Promise<void> {
-    const { db, log, now } = this.#options
-    const at = now()
-    if (at - this.#prunedAt < pruneEveryMs) return
-    this.#prunedAt = at
-    try {
-      const isMoreLeft = await pruneRepeatedEvents(db, at - eventsMs)
-      if (isMoreLeft) this.#prunedAt = Number.NEGATIVE_INFINITY
-    } catch (error) {
-      log.warn('old events of devices could not be deleted', { error })
-    }
   }
 }

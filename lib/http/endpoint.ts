@@ -9,7 +9,7 @@ import type { Log } from '../log.ts'
 import { nextRequestId } from '../request-id.ts'
 import type { AccessControl, Admit, CallerOf } from './access-control.ts'
 import type { HttpEnv, RequestContext } from './context.ts'
-import { errorBody, errorHeaders, statusOf } from './errors.ts'
+import { errorBody, errorHeaders, internalMessage, statusOf } from './errors.ts'
 import { responseHeaders } from './headers.ts'
 import type { Access, Documentation, Reply, Route } from './route.ts'
 import { createApp } from './router.ts'
@@ -85,10 +85,7 @@ export function endpoint<A extends Access, D extends Documentation, Device exten
     const known = knownError(error)
     if (known !== undefined && known.code !== 'INTERNAL') return respondWithError(c, known)
     log.error('request failed', { request_id: c.get('requestId'), error })
-    return respondWithError(
-      c,
-      new AppError('INTERNAL', 'Something went wrong here; the request id helps to find out what.'),
-    )
+    return respondWithError(c, new AppError('INTERNAL', internalMessage))
   }
   const answer = async <Caller>(
     c: Context<HttpEnv>,

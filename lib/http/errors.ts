@@ -41,6 +41,9 @@ export interface ErrorBody {
   error: { code: ErrorCode; message: string; request_id: string; details?: ErrorDetail[] }
 }
 
+/** What a client is told of an error that nobody expected. */
+export const internalMessage = 'Something went wrong here; the request id helps to find out what.'
+
 /** The body of every error response, also of those that no endpoint makes. */
 export const errorBody = (error: AppError, requestId: string): ErrorBody => ({
   error: {

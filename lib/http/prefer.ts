@@ -28,3 +28,18 @@ export function wantsStrictHandling(c: RequestContext): boolean {
   c.get('headers')['Preference-Applied'] = 'handling=strict'
   return true
 }
+
+/** Documents the header where {@link wantsAsync} is asked. */
+export const respondAsync = {
+  in: 'header',
+  description: '`respond-async` does not wait for a large deletion.',
+  schema: { type: 'string' },
+} as const
+
+/** Whether the client asks for an answer at once, while the work goes on. The answer then says `Preference-Applied: respond-async`. */
+export function wantsAsync(c: RequestContext): boolean {
+  const header = c.req.header('prefer')
+  if (header === undefined || preferenceOf(header, 'respond-async') === undefined) return false
+  c.get('headers')['Preference-Applied'] = 'respond-async'
+  return true
+}

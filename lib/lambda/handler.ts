@@ -2,7 +2,12 @@
 import type { APIGatewayProxyEventV2, APIGatewayProxyResultV2, Context } from 'aws-lambda'
 import type { Hono } from 'hono'
 import { handle } from 'hono/aws-lambda'
+import { AppError } from '../errors.ts'
 import type { HttpEnv } from '../http/context.ts'
+import { errorBody, internalMessage, statusOf } from '../http/errors.ts'
+import type { Log } from '../log.ts'
+import { nextRequestId } from '../request-id.ts'
+import { type Invocation, reportFailure } from './guard.ts'
 
 /** Builds on the first call and keeps the result; after a failed build the next call tries again. */
 const buildOnce = <T>(build: () => Promise<T>): (() => Promise<T>) => {
@@ -32,21 +37,33 @@ const finishPendingWork = async () => {
 }
 
 /** The context that Lambda passes with each event. */
-export interface EventContext {
+export interface EventContext extends Invocation {
   /** `arn:<partition>:lambda:<region>:<account>:function:<name>` */
   readonly invokedFunctionArn: string
 }
 
-/** A Lambda handler of events that are not HTTP requests. */
+/**
+ * A Lambda handler of events that are not HTTP requests. An error that leaves it tells nothing that a log may not hold.
+ * Callers in the same process pass no context, and get errors as they were thrown.
+ * @param log of the function, for its failures.
+ */
 export function eventHandler<Event, Answer>(
   build: () => Promise<(event: Event, context?: EventContext) => Promise<Answer>>,
+  log: () => Log,
 ): (event: Event, context?: EventContext) => Promise<Answer> {
   const built = buildOnce(build)
-  return async (event, context) => {
+  const handle = async (event: Event, context: EventContext | undefined) => {
     try {
       return await (await built())(event, context)
     } finally {
       await finishPendingWork()
+    }
+  }
+  return async (event, context) => {
+    try {
+      return await handle(event, context)
+    } catch (error) {
+      throw context === undefined ? error : reportFailure(error, context, log)
     }
   }
 }
@@ -68,11 +85,19 @@ const withAllowedMethod = (event: APIGatewayProxyEventV2): APIGatewayProxyEventV
   }
 }
 
-export function httpHandler(build: () => Promise<Hono<HttpEnv>>): HttpHandler {
+/** The answer to a request whose app could not be built, in the shape of every error. */
+const failureAnswer = (requestId: string): APIGatewayProxyResultV2 => ({
+  statusCode: statusOf.INTERNAL,
+  headers: { 'Content-Type': 'application/json', 'X-Request-Id': requestId },
+  body: JSON.stringify(errorBody(new AppError('INTERNAL', internalMessage), requestId)),
+})
+
+/** @param log of the function, for failures outside of its app. */
+export function httpHandler(build: () => Promise<Hono<HttpEnv>>, log: () => Log): HttpHandler {
   const app = buildOnce(build)
   // Hono and the type package describe the same event, but differ in its optional fields.
   type HonoEvent = Parameters<ReturnType<typeof handle>>[0]
-  const handler = async (event: APIGatewayProxyEventV2, context: Context) => {
+  const respond = async (event: APIGatewayProxyEventV2, context: Context) => {
     try {
       const answer = handle(await app())
       return (await answer(
@@ -83,5 +108,10 @@ export function httpHandler(build: () => Promise<Hono<HttpEnv>>): HttpHandler {
       await finishPendingWork()
     }
   }
+  const handler = (event: APIGatewayProxyEventV2, context: Context) =>
+    respond(event, context).catch((error: unknown) => {
+      reportFailure(error, context, log)
+      return failureAnswer(context.awsRequestId ?? nextRequestId())
+    })
   return Object.assign(handler, { app })
 }

@@ -3,8 +3,10 @@
  * writes one statement or batch at a time.
  */
 import { type Client, type Config, createClient, type InStatement } from '@libsql/client'
+import pRetry from 'p-retry'
 import pTimeout from 'p-timeout'
-import { AppError, errorCode } from '../errors.ts'
+import { AppError, errorCode, knownError } from '../errors.ts'
+import { isBusy } from './errors.ts'
 
 /** The reason why the server is unavailable: `NETWORK_ECONNREFUSED`, `HTTP_503`. */
 class ServerFault extends Error {
@@ -15,6 +17,9 @@ class ServerFault extends Error {
     this.code = code
   }
 }
+
+/** A server that has all the connections that it may have answers 429. */
+const tooManyCode = 'HTTP_429'
 
 /** Time for one request, ms; below the 10 s that a function has. */
 const requestTimeoutMs = 5000
@@ -34,13 +39,14 @@ const networkCode = (error: unknown): string => {
   return `NETWORK_${(errorCode(error) ?? name).toUpperCase()}`
 }
 
-/** @throws {AppError} UNAVAILABLE when the server does not answer within 5 s, or answers 5xx. */
+/** @throws {AppError} UNAVAILABLE when the server does not answer within 5 s, or answers 429 or 5xx. */
 async function serverFetch(request: Request): Promise<Response> {
   const signal = AbortSignal.any([request.signal, AbortSignal.timeout(requestTimeoutMs)])
   const response = await fetch(request, { signal }).catch((error: unknown) => {
     throw unavailable(networkCode(error))
   })
-  if (response.status >= 500) throw unavailable(`HTTP_${response.status}`)
+  const { status } = response
+  if (status >= 500 || status === 429) throw unavailable(`HTTP_${status}`)
   return response
 }
 
@@ -63,6 +69,24 @@ const afterEarlierWrites = <T>(url: string, write: () => Promise<T>): Promise<T>
   return written
 }
 
+/** Longest time from the first try to the last one, ms. */
+const busyTimeoutMs = 3000
+
+/** The server has done nothing: others held the database, or it has all the connections that it may have. */
+const isRefusedForNow = (error: unknown): boolean =>
+  isBusy(error) || errorCode(knownError(error)?.cause) === tooManyCode
+
+/** Tries again what the server refused for now. The pauses grow and are random, so that the processes spread. */
+const retryBusy = <T>(run: () => Promise<T>): Promise<T> =>
+  pRetry(run, {
+    retries: 10,
+    minTimeout: 20,
+    factor: 1.7,
+    randomize: true,
+    maxRetryTime: busyTimeoutMs,
+    shouldRetry: ({ error }) => isRefusedForNow(error),
+  })
+
 const writeWords = /\b(?:insert|update|delete|replace)\b/i
 
 /** False for every statement that may write. */
@@ -79,13 +103,14 @@ const onlyReads = (statement: InStatement | [string, unknown?]): boolean => {
 export function openServer(config: Omit<Config, 'fetch'>): Client {
   const client = createClient({ ...config, fetch: serverFetch })
   const [execute, batch] = [client.execute.bind(client), client.batch.bind(client)]
+  const write = <T>(run: () => Promise<T>) => afterEarlierWrites(config.url, () => retryBusy(run))
   client.execute = (statement: InStatement, args?: Parameters<Client['execute']>[1]) => {
     const run = () => (typeof statement === 'string' ? execute(statement, args) : execute(statement))
-    return onlyReads(statement) ? run() : afterEarlierWrites(config.url, run)
+    return onlyReads(statement) ? retryBusy(run) : write(run)
   }
   client.batch = (statements, mode) => {
     const run = () => batch(statements, mode)
-    return statements.every(onlyReads) ? run() : afterEarlierWrites(config.url, run)
+    return statements.every(onlyReads) ? retryBusy(run) : write(run)
   }
   return client
 }

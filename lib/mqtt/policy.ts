@@ -1,5 +1,5 @@
 /** AWS IoT policies: the documents that give a device its rights, and an evaluator that decides as AWS IoT Core does. */
-import { deviceTopics, isTopicFilter, isTopicName } from './topics.ts'
+import { type DeviceTopics, isTopicFilter, isTopicName } from './topics.ts'
 
 export interface PolicyStatement {
   readonly Sid?: string
@@ -39,11 +39,10 @@ const version = '2012-10-17'
  * @param arnPrefix `arn:<partition>:iot:<region>:<account>:` of the broker, up to 64 characters.
  */
 export function devicePolicies(
-  deviceId: number,
+  topics: DeviceTopics,
   clientId: string,
   arnPrefix = localArnPrefix,
 ): PolicyDocument[] {
-  const topics = deviceTopics(deviceId)
   const status = [topics.statusPublish, topics.statusOnline, topics.statusOffline, topics.statusHeartbeat]
   const commands = topics.commandsSubscribe
   const statement = (Effect: 'Allow' | 'Deny', action: string, kind: string, names: string[]) => ({
@@ -80,17 +79,17 @@ export function devicePolicies(
   ])
   const documents: PolicyStatement[][] = [
     [connect],
-    [
-      publish,
-      // `*` spans levels, and a command id is one level.
-      statement('Deny', 'Publish', 'topic', [`${commands}/*/*/response`]),
-      statement('Allow', 'RetainPublish', 'topic', status),
-    ],
+    [publish],
     [
       subscribe,
       receive,
       // `commands/#` matches the device's own answers, too.
       statement('Deny', 'Receive', 'topic', [topics.commandsResponsePublish, `${commands}/*/response`]),
+    ],
+    [
+      // `*` spans levels, and a command id is one level.
+      statement('Deny', 'Publish', 'topic', [`${commands}/*/*/response`]),
+      statement('Allow', 'RetainPublish', 'topic', status),
     ],
   ]
   return documents.map((Statement) => ({ Version: version, Statement }))

@@ -1,4 +1,5 @@
 /** The topic tree of devices, the parser of its topics, and MQTT's rules for topic names and filters. */
+import { defaultTopicRoot } from '../stages.ts'
 
 export interface DeviceTopics {
   /** `…/telemetry`; a device may also publish to subtopics of it. */
@@ -26,34 +27,53 @@ export interface DeviceTopic {
   commandId?: string
 }
 
-const root = 'iotflow/devices/'
-const deviceTopic = /^iotflow\/devices\/([1-9]\d{0,14})\/(.+)$/s
 const commandResponse = /^commands\/([^/]+)\/response$/
 const statuses: ReadonlySet<string> = new Set(['online', 'offline', 'heartbeat'])
 
-/** @param id id of a device, 1–999999999999999. */
-export function deviceTopics(id: number): DeviceTopics {
-  const base = `${root}${id}`
-  return {
-    telemetryPublish: `${base}/telemetry`,
-    statusPublish: `${base}/status`,
-    statusOnline: `${base}/status/online`,
-    statusOffline: `${base}/status/offline`,
-    statusHeartbeat: `${base}/status/heartbeat`,
-    commandsSubscribe: `${base}/commands`,
-    commandsResponsePublish: `${base}/commands/response`,
-    configSubscribe: `${base}/config`,
-    configReportedPublish: `${base}/config/reported`,
-    fleetNoticesSubscribe: 'iotflow/fleet/notices/#',
+/** The topics below one first level: stages of one AWS account have different ones, so that they do not hear each other. */
+export class TopicTree {
+  /** The first level of every topic. */
+  readonly root: string
+  readonly #devices: string
+
+  /** @param root TOPIC_ROOT, in the form that the settings check. */
+  constructor(root: string) {
+    this.root = root
+    this.#devices = `${root}/devices/`
+  }
+
+  /** @param id id of a device, 1–999999999999999. */
+  of(id: number): DeviceTopics {
+    const base = `${this.#devices}${id}`
+    return {
+      telemetryPublish: `${base}/telemetry`,
+      statusPublish: `${base}/status`,
+      statusOnline: `${base}/status/online`,
+      statusOffline: `${base}/status/offline`,
+      statusHeartbeat: `${base}/status/heartbeat`,
+      commandsSubscribe: `${base}/commands`,
+      commandsResponsePublish: `${base}/commands/response`,
+      configSubscribe: `${base}/config`,
+      configReportedPublish: `${base}/config/reported`,
+      fleetNoticesSubscribe: `${this.root}/fleet/notices/#`,
+    }
+  }
+
+  /** Undefined for a topic that no device may publish to. An empty subtopic counts as no subtopic. */
+  parse(topic: string): DeviceTopic | undefined {
+    if (!topic.startsWith(this.#devices)) return undefined
+    const afterId = topic.indexOf('/', this.#devices.length)
+    const id = topic.slice(this.#devices.length, afterId)
+    if (afterId < 0 || !/^[1-9]\d{0,14}$/.test(id)) return undefined
+    return topicOf(Number(id), topic.slice(afterId + 1))
   }
 }
 
-/** Undefined for a topic that no device may publish to. An empty subtopic counts as no subtopic. */
-export function parseDeviceTopic(topic: string): DeviceTopic | undefined {
-  const match = deviceTopic.exec(topic)
-  if (match === null) return undefined
-  const deviceId = Number(match[1])
-  const rest = match[2] ?? ''
+/** The topics of a server whose settings name no other root. */
+export const defaultTopics = new TopicTree(defaultTopicRoot)
+
+/** @param rest the topic after the device's id. */
+const topicOf = (deviceId: number, rest: string): DeviceTopic | undefined => {
   if (rest === 'commands/response' || rest === 'config/reported') return { deviceId, kind: rest }
   const commandId = commandResponse.exec(rest)?.[1]
   if (commandId !== undefined) return { deviceId, kind: 'commands/response', commandId }
@@ -112,16 +132,10 @@ export function topicMatcher(filter: string): (topic: string) => boolean {
   }
 }
 
-/** Characters of a client id, as on AWS IoT Core. */
-export const maxClientIdLength = 128
-const clientIdCharacters = /^[A-Za-z0-9_.:-]+$/
-
-/**
- * The device that a client id names: its first part of digits only, where `-` and `_` end a part. `7`, `esp32_7` and
- * `iotflow-device-7-boot3` name device 7. Undefined for a client id that no device may use.
- */
-export function deviceOfClientId(clientId: string): number | undefined {
-  if (clientId.length > maxClientIdLength || !clientIdCharacters.test(clientId)) return undefined
-  const digits = clientId.split(/[-_]/).find((part) => /^\d+$/.test(part))
-  return digits !== undefined && /^[1-9]\d{0,14}$/.test(digits) ? Number(digits) : undefined
+/** A matcher for one filter, as AWS IoT Core matches in rules and subscriptions: unlike in MQTT, `a/#` does not match `a`. */
+export function awsTopicMatcher(filter: string): (topic: string) => boolean {
+  const matches = topicMatcher(filter)
+  if (!filter.endsWith('/#')) return matches
+  const parentLevels = filter.split('/').length - 1
+  return (topic) => matches(topic) && topic.split('/').length > parentLevels
 }

@@ -3,6 +3,7 @@
  * pushes out letters of another.
  */
 import { and, desc, eq, lt, sql } from 'drizzle-orm'
+import type { Count } from '../counts.ts'
 import { AppError } from '../errors.ts'
 import { formatMillis } from '../iso-time.ts'
 import type { RegistryDb } from '../registry/db.ts'
@@ -109,7 +110,12 @@ const toLetter = (row: typeof deadLetters.$inferSelect): DeadLetter => ({
   indexes: row.indexes === null ? undefined : (JSON.parse(row.indexes) as number[]),
 })
 
-export function createDeadLetters({ db }: { db: RegistryDb }): DeadLetters {
+export interface DeadLettersOptions {
+  readonly db: RegistryDb
+  readonly count?: Count | undefined
+}
+
+export function createDeadLetters({ db, count }: DeadLettersOptions): DeadLetters {
   return {
     async keep({ deviceId = null, topic, payload, reason, receivedAt, messageId, indexes, once }) {
       const kept = blanked(payload).subarray(0, maxBytes)
@@ -130,6 +136,7 @@ export function createDeadLetters({ db }: { db: RegistryDb }): DeadLetters {
             from dead_letters where device_id is ${deviceId})
           where place > ${maxMessages} or bytes > ${maxBytes})`),
       ])
+      count?.('DeadLetters')
     },
 
     async list({ limit, before, deviceId }) {

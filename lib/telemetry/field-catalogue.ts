@@ -30,6 +30,8 @@ export interface FieldCatalogueOptions {
   readonly now?: (() => number) | undefined
   /** Time between two writes of last-seen times, ms. */
   readonly flushEveryMs?: number | undefined
+  /** Writes also between requests, as by default; false where the process stands still then. */
+  readonly background?: boolean | undefined
   /** Most fields of all devices in memory. */
   readonly maxKnown?: number | undefined
 }
@@ -96,7 +98,7 @@ const without = (parsed: ParsedReading, names: readonly string[]): ParsedReading
 
 export class FieldCatalogue {
   readonly #options: FieldCatalogueOptions
-  readonly #timer: NodeJS.Timeout
+  readonly #timer: NodeJS.Timeout | undefined
   readonly #known: LRUCache<number, DeviceFields>
   /** Reads the names of several devices with one statement. */
   readonly #loader = new DataLoader((ids: readonly number[]) => this.#loadAll(ids), { cache: false })
@@ -113,6 +115,7 @@ export class FieldCatalogue {
       maxSize: options.maxKnown ?? defaultMaxKnown,
       sizeCalculation: (fields) => fields.size + 1,
     })
+    if (options.background === false) return
     this.#timer = setInterval(() => void this.flush(), options.flushEveryMs ?? 5000)
     this.#timer.unref()
   }

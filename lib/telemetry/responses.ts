@@ -49,6 +49,27 @@ export const account = z.strictObject({
   exact: z.boolean().describe('False where readings wait in a queue that cannot be counted.'),
 })
 
+export const deletion = z
+  .strictObject({
+    deletion_id: z.int().min(1),
+    device_id: deviceId,
+    start_time: time.nullable().describe('Null for everything that the device has.'),
+    stop_time: time.nullable(),
+    state: z.enum(['running', 'finished']),
+    deleted: count.describe('Readings that are deleted so far.'),
+    progress: z
+      .number()
+      .min(0)
+      .max(1)
+      .describe('The share of the time between the oldest and the newest reading that is done.'),
+    requested_at: time,
+    finished_at: time.nullable(),
+  })
+  .meta({ id: 'Deletion', description: 'A large deletion, which goes on in slices.' })
+
+/** Where a deletion goes on. */
+export const deletionId = { deletion_id: z.int().min(1).describe('Of the deletion that goes on.') }
+
 export const deadLetter = z.strictObject({
   id: z.int().min(1),
   device_id: deviceId.nullable(),

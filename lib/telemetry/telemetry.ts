@@ -1,7 +1,9 @@
 /** The service of telemetry: queries, deletions, accounts, and the replay of dead letters. */
 import type { Account } from './account.ts'
+import type { Deletion } from './deletion.ts'
 import { type Accepted, acceptedOf, keysOf, type Sender, toDelivery } from './delivery.ts'
 import type { WindowLength } from './duration.ts'
+import type { Deletions } from './embedded/deletions.ts'
 import type { Ledger } from './embedded/ledger.ts'
 import type { Field, FieldCatalogue } from './field-catalogue.ts'
 import { type Fill, type FilledAggregate, fillWindows } from './fill.ts'
@@ -23,6 +25,9 @@ export interface Letter extends Omit<Arrival, 'retentionMs' | 'maxClockAheadMs' 
   readonly indexes: readonly number[] | undefined
 }
 
+/** Time in which a large deletion may end before its request is answered, ms: half of what a function has. */
+const removeMs = 5000
+
 export interface TelemetryOptions {
   readonly store: TelemetryStore
   /** Opened only by calls that change telemetry. */
@@ -33,6 +38,8 @@ export interface TelemetryOptions {
   readonly retentionMs: number
   /** How far ahead of the server a device's clock is believed, ms: 300,000 unless given. */
   readonly maxClockAheadMs?: number | undefined
+  /** Of a store whose large deletions go on in slices. */
+  readonly deletions?: (() => Promise<Deletions>) | undefined
   /** Opened only by calls that store readings or ask for names. */
   readonly fields?: (() => Promise<FieldCatalogue>) | undefined
 }
@@ -118,11 +125,23 @@ export class Telemetry {
     await (await this.#options.intake()).dropSpooled(deviceId, allTime)
   }
 
-  /** Deletes the readings of a range, those in the spool too. @throws {AppError} UNAVAILABLE */
-  async remove(deviceId: number, range: TimeRange): Promise<void> {
+  /**
+   * Deletes the readings of a range, those in the spool too. What does not fit into one transaction is noted as a deletion, which
+   * {@link Deletions.run} goes on with.
+   * @param waitMs time for such a deletion before this resolves, ms.
+   * @returns the deletion, finished or not; undefined when everything was deleted at once.
+   * @throws {AppError} UNAVAILABLE
+   */
+  async remove(deviceId: number, range: TimeRange, waitMs = removeMs): Promise<Deletion | undefined> {
+    const until = performance.now() + waitMs
     await (await this.#options.intake()).dropSpooled(deviceId, range)
-    await this.#options.store.remove(deviceId, range)
+    const deletions = await this.#options.deletions?.()
+    const id = (await deletions?.isLarge(deviceId, range))
+      ? await deletions?.create(deviceId, range)
+      : undefined
+    if (id === undefined) await this.#options.store.remove(deviceId, range)
     if (range === allTime) await (await this.#options.fields?.())?.clear(deviceId)
+    return id === undefined ? undefined : deletions?.advance(id, until)
   }
 
   /** The account of one device, or of all. @throws {AppError} UNAVAILABLE */

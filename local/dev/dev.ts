@@ -13,6 +13,7 @@ import { digestKey } from '../../lib/devices/credentials.ts'
 import { createPresence } from '../../lib/devices/presence.ts'
 import { createLog } from '../../lib/log.ts'
 import type { AuthorizerResult } from '../../lib/mqtt/authorizer.ts'
+import { TopicTree } from '../../lib/mqtt/topics.ts'
 import { openRegistry } from '../../lib/registry/db.ts'
 import { createLeases } from '../../lib/registry/leases.ts'
 import { root } from '../../lib/root.ts'
@@ -39,8 +40,9 @@ A change of a source is built and served at once. Ctrl-C ends everything.
 `
 
 const servicesOf = async (config: Config, lambda: Lambda): Promise<GatewayServices> => ({
-  rules: await loadRules(fileURLToPath(new URL('iot-rules/', root))),
+  rules: await loadRules(fileURLToPath(new URL('iot-rules/', root)), config.topicRoot),
   invoke: invokeWithRetries(lambda),
+  topics: new TopicTree(config.topicRoot),
   arrival: Date.now,
   log: createLog(config.logLevel),
 })
@@ -60,7 +62,13 @@ const startEmbeddedBroker = async (gateway: MqttGateway, config: Config, lambda:
       if (gateway.iot === undefined) return
       const messenger = createMessenger(gateway.iot)
       const { read } = createConfigurationStore({ db })
-      const publisher = new ConfigurationPublisher({ db, read, messenger, log: createLog(config.logLevel) })
+      const publisher = new ConfigurationPublisher({
+        db,
+        read,
+        messenger,
+        topics: new TopicTree(config.topicRoot),
+        log: createLog(config.logLevel),
+      })
       await createConfigurations({ db, publisher }).republish()
       messenger.close()
     },
@@ -74,6 +82,7 @@ const startMosquittoBridge = async (gateway: MqttGateway, config: Config, lambda
   const services = await servicesOf(config, lambda)
   const accounts = createAccounts({
     db,
+    topics: new TopicTree(config.topicRoot),
     sendCommands: (commands) => gateway.sendCommands(commands),
     digestKey,
     log: services.log,

@@ -5,6 +5,7 @@
 import type { Config } from '../../lib/config.ts'
 import type { Log } from '../../lib/log.ts'
 import type { AuthorizerEvent, AuthorizerResult } from '../../lib/mqtt/authorizer.ts'
+import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import type { Leases } from '../../lib/registry/leases.ts'
 import { nextRequestId } from '../../lib/request-id.ts'
 import { type DataPlane, openDataPlane } from './data-plane.ts'
@@ -27,6 +28,7 @@ export interface GatewayOptions extends Pick<Config, 'mqtt'> {
 /** Services that both brokers use. */
 export interface GatewayServices {
   readonly rules: readonly TopicRule[]
+  readonly topics: TopicTree
   /** Resolves when the message is durable. */
   invoke(functionName: string, event: Record<string, unknown>): Promise<void>
   /** Arrival time of a message, ms since the epoch. */

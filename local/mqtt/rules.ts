@@ -2,7 +2,8 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse } from 'yaml'
-import { isTopicFilter, topicMatcher } from '../../lib/mqtt/topics.ts'
+import { awsTopicMatcher, isTopicFilter } from '../../lib/mqtt/topics.ts'
+import { defaultTopicRoot } from '../../lib/stages.ts'
 
 /** A message, as a rule sees it. */
 export interface RuleMessage {
@@ -115,15 +116,14 @@ export function parseRule(sql: string, name = 'rule'): ParsedRule {
   return { filter: from.text, fields }
 }
 
-/** Matches as AWS IoT does: unlike in MQTT, `a/#` does not match `a`. */
-const ruleMatcher = (filter: string): ((topic: string) => boolean) => {
-  const matches = topicMatcher(filter)
-  if (!filter.endsWith('/#')) return matches
-  const parent = filter.split('/').length - 1
-  return (topic) => matches(topic) && topic.split('/').length > parent
-}
+/** The variable of serverless.yml that stands for the first level of every topic. */
+export const rootVariable = '${self:custom.topicRoot}'
 
-const ruleOf = (file: string, document: unknown): TopicRule => {
+/**
+ * A rule as a file of iot-rules has it: its `name`, `function`, `sqlVersion` and `sql`.
+ * @throws {Error} one sentence that names the rule and its mistake.
+ */
+export const ruleOf = (file: string, document: unknown): TopicRule => {
   const text = (key: string): string => {
     const value =
       typeof document === 'object' && document !== null
@@ -142,7 +142,7 @@ const ruleOf = (file: string, document: unknown): TopicRule => {
     name,
     functionName: text('function'),
     filter,
-    matches: ruleMatcher(filter),
+    matches: awsTopicMatcher(filter),
     event: (message) => {
       const event: Record<string, unknown> = {}
       for (const field of fields) {
@@ -156,13 +156,14 @@ const ruleOf = (file: string, document: unknown): TopicRule => {
 
 /**
  * Reads every `.yml` file of a folder, in the order of their names.
+ * @param root TOPIC_ROOT, which takes the place of `${self:custom.topicRoot}` as at a deployment.
  * @throws {Error} one sentence that names the rule and its mistake.
  */
-export async function loadRules(dir: string): Promise<TopicRule[]> {
+export async function loadRules(dir: string, root = defaultTopicRoot): Promise<TopicRule[]> {
   const files = (await readdir(dir)).filter((file) => file.endsWith('.yml')).sort()
   const rules: TopicRule[] = []
   for (const file of files) {
-    const source = await readFile(join(dir, file), 'utf8')
+    const source = (await readFile(join(dir, file), 'utf8')).replaceAll(rootVariable, () => root)
     let document: unknown
     try {
       document = parse(source)

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runAtTerminal, runIotflow, runLine, startIotflow } from '../support/iotflow.ts'
 import { type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { eventually } from '../support/waiting.ts'
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 let server: StandaloneServer
@@ -29,14 +30,11 @@ describe('iotflow logs', () => {
       shown += chunk
     })
     let asked = 1
-    await vi.waitFor(
-      async () => {
-        asked += 1
-        await server.request('GET', `/nowhere-${asked}`)
-        expect(shown).toContain('"path":"/nowhere-')
-      },
-      { timeout: 30_000, interval: 500 },
-    )
+    await eventually(async () => {
+      asked += 1
+      await server.request('GET', `/nowhere-${asked}`)
+      expect(shown).toContain('"path":"/nowhere-')
+    })
     child.kill('SIGINT')
     await ended
     expect(shown).not.toContain('/nowhere-1"')
@@ -59,7 +57,7 @@ describe('iotflow shell', () => {
       { dataDir: server.dataDir },
     )
     expect([code, out]).toEqual([0, expect.stringContaining('\u001b[33m41000')])
-    await vi.waitFor(async () =>
+    await eventually(async () =>
       expect(await readFile(join(server.dataDir, 'shell-history'), 'utf8')).toContain(line),
     )
     const piped = await runLine(`echo "(await get('/health')).status" | node cli/bin.mjs shell`, {

@@ -1,10 +1,11 @@
 import { connectAsync } from 'mqtt'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { accountCommands } from '../../lib/broker/dynamic-security.ts'
+import { defaultTopics } from '../../lib/mqtt/topics.ts'
 import { connectMosquitto } from '../../local/mqtt/mosquitto/client.ts'
 import { describeWith } from '../support/backends.ts'
 import { runIotflow } from '../support/iotflow.ts'
-import { hasMosquitto, type MosquittoServer, startMosquitto } from '../support/mosquitto.ts'
+import { answerMs, hasMosquitto, type MosquittoServer, startMosquitto } from '../support/mosquitto.ts'
 import { type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 
 describeWith({ mosquitto: hasMosquitto }, 'iotflow mqtt sync', () => {
@@ -36,9 +37,9 @@ describeWith({ mosquitto: hasMosquitto }, 'iotflow mqtt sync', () => {
 
   it('removes accounts of devices that are not registered, and a dry run only names them', async () => {
     const device = await server.register()
-    const client = connectMosquitto(mosquitto.serverLogin)
+    const client = connectMosquitto(mosquitto.serverLogin, answerMs)
     await client.ready
-    await client.sendCommands(accountCommands(4711, 'key of a stranger'))
+    await client.sendCommands(accountCommands(defaultTopics, 4711, 'key of a stranger'))
     await client.close()
     expect(await sync('--dry-run')).toMatchObject({
       code: 0,

@@ -2,7 +2,9 @@
  * One command to a fleet of simulated devices: a tenth of them is offline at first, some never answer, some answer twice. On
  * request the server is killed with SIGKILL meanwhile, again and again.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises'
+import { defaultTopics } from '../../lib/mqtt/topics.ts'
 import { inParallel } from '../../simulators/enrolment.ts'
 import { HttpClient } from '../../simulators/http-client.ts'
 import { HttpUplink } from '../../simulators/http-uplink.ts'
@@ -109,7 +111,7 @@ class CommandShow {
       body: rows.map((row) => JSON.stringify(row)).join('\n'),
     })
     const keys = body.keys as { id: number; name: string; api_key: string }[]
-    const broker = { url: this.#server.mqttUrl, clientId: 'show-{id}' }
+    const broker = { url: this.#server.mqttUrl, clientId: 'show-{id}', topicRoot: defaultTopics.root }
     return keys.map(({ id, name, api_key: apiKey }, i) => {
       const behaviour = behaviourOf(i)
       const identity = { id, name, apiKey }

@@ -54,7 +54,10 @@ const streamPath = '/api/v1/admin/stream'
 
 /** A Chromium without a window. */
 export const launchChromium = (): Promise<Browser> =>
-  chromium.launch({ ...(chromiumFile === undefined ? {} : { executablePath: chromiumFile }) })
+  chromium.launch({
+    timeout: 120_000,
+    ...(chromiumFile === undefined ? {} : { executablePath: chromiumFile }),
+  })
 
 /** Opens a page of a server that runs already. */
 export async function openPage(

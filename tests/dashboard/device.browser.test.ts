@@ -292,7 +292,7 @@ describeWith(needsChromium, 'the page of a device', () => {
     // Warnings are written some seconds later.
     const kinds = async () =>
       (await admin('GET', '/events')).body.events.map(({ event }: { event: string }) => event)
-    await expect.poll(kinds, { timeout: 60_000 }).toContain('warning')
+    await expect.poll(kinds).toContain('warning')
     const { page, close } = await open()
     await page
       .getByRole('region', { name: 'Warnings' })

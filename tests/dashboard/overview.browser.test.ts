@@ -40,7 +40,7 @@ describeWith(needsChromium, 'the pages about the server', () => {
     expect(await send(valve.key, { temperature: null })).toBe(422)
     await page.getByRole('link', { name: 'valve' }).first().waitFor()
     const term = (name: string) => page.locator('.term', { hasText: name }).locator('dd')
-    await expect.poll(() => term('received').textContent(), { timeout: 60_000 }).toBe('4')
+    await expect.poll(() => term('received').textContent()).toBe('4')
     expect([await term('stored').textContent(), await term('rejected').textContent()]).toEqual(['3', '1'])
     await page.getByRole('img', { name: /Readings per second over the last hour\. The highest/ }).waitFor()
     await expectAccessibleInBoth(page)

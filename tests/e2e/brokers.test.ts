@@ -2,12 +2,13 @@
 import { eq } from 'drizzle-orm'
 import { connectAsync, type IClientOptions, type MqttClient, connect as open } from 'mqtt'
 import { generate } from 'mqtt-packet'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { deadLetters } from '../../lib/registry/schema.ts'
 import { describeWith } from '../support/backends.ts'
 import { adminToken } from '../support/deployments.ts'
 import { hasMosquitto, startMosquitto } from '../support/mosquitto.ts'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
+import { eventually } from '../support/waiting.ts'
 import { openWire } from './wire.ts'
 
 /** A client with all rights: it receives every message except those whose topic begins with `$`. */
@@ -65,7 +66,7 @@ const kinds: Record<'embedded' | 'Mosquitto', Kind> = {
           async settled() {
             ends += 1
             await client.publishAsync('the/end', `${ends}`, { qos: 1 })
-            await vi.waitFor(() => expect(heard).toContain(`the/end ${ends}`), 5000)
+            await eventually(() => expect(heard).toContain(`the/end ${ends}`))
           },
         },
         async end() {
@@ -342,7 +343,7 @@ const suite = (name: string, kind: Kind) => {
       const device = await server.register()
       const client = await connect(device)
       expect(await act(device)).toMatchObject({ status: 200 })
-      await vi.waitFor(() => expect(client.connected).toBe(false), 60_000)
+      await eventually(() => expect(client.connected).toBe(false))
       expect(await letsIn(device)).toBe(false)
     })
 
@@ -385,7 +386,7 @@ const suite = (name: string, kind: Kind) => {
 
   describe('a message', () => {
     const arrived = async (device: Device, count: number) => {
-      await vi.waitFor(async () => expect(await readingsOf(device)).toHaveLength(count), 10_000)
+      await eventually(async () => expect(await readingsOf(device)).toHaveLength(count))
       return readingsOf(device)
     }
 
@@ -418,10 +419,10 @@ const suite = (name: string, kind: Kind) => {
         JSON.stringify(Array.from({ length: 1000 }, (_, at) => ({ n, at }))),
       )
       await Promise.all(batches.map((batch) => client.publishAsync(telemetryOf(device), batch, { qos: 1 })))
-      await vi.waitFor(async () => {
+      await eventually(async () => {
         const { body } = await asAdmin('GET', `/api/v1/admin/devices/${device.id}`)
         expect(body.accounting).toMatchObject({ received: 60_000, stored: 60_000 })
-      }, 30_000)
+      })
     })
 
     it('may have a payload of 128 KiB', async () => {
@@ -459,13 +460,13 @@ const suite = (name: string, kind: Kind) => {
         await client.publishAsync(`${telemetryOf(device)}/sensors`, Buffer.from(payload, 'latin1'), {
           qos: 1,
         })
-      const kept = await vi.waitFor(async () => {
+      const kept = await eventually(async () => {
         const rows = await server.withRegistry((db) =>
           db.select().from(deadLetters).where(eq(deadLetters.deviceId, device.id)).orderBy(deadLetters.id),
         )
         expect(rows).toHaveLength(payloads.length)
         return rows
-      }, 10_000)
+      })
       expect(kept.map(({ payload }) => payload.toString('latin1'))).toEqual([
         '{"api_key": "", "a": 1,',
         '{"a":{"api_key":""',
@@ -507,7 +508,7 @@ const suite = (name: string, kind: Kind) => {
       for (const at of packet.keys()) {
         const wire = await openWire(url)
         wire.send(connectPacket)
-        await vi.waitFor(() => expect(wire.received().length).toBeGreaterThanOrEqual(4))
+        await eventually(() => expect(wire.received().length).toBeGreaterThanOrEqual(4))
         wire.send(packet.subarray(0, at))
         wire.end()
         await wire.closes

@@ -7,11 +7,12 @@ import {
   type IPublishPacket,
   type MqttClient,
 } from 'mqtt'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { describeWith } from '../support/backends.ts'
 import { hasMosquitto, type MosquittoServer, startMosquitto } from '../support/mosquitto.ts'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { eventually } from '../support/waiting.ts'
 
 const adminToken = 'token-of-the-operators-in-tests'
 const settings = { ADMIN_TOKEN: adminToken, RATE_LIMIT_IP_PER_MINUTE: '0', RATE_LIMIT_PER_MINUTE: '0' }
@@ -27,7 +28,7 @@ const send = async (server: StandaloneServer, device: Device, fields: object = {
 const show = async (server: StandaloneServer, device: Device, commandId: string) =>
   (await server.request('GET', `${addressOf(device)}/${commandId}`, { headers })).body.command
 const reaches = (server: StandaloneServer, device: Device, commandId: string, state: object) =>
-  vi.waitFor(async () => expect(await show(server, device, commandId)).toMatchObject(state), 5000)
+  eventually(async () => expect(await show(server, device, commandId)).toMatchObject(state))
 
 /** The commands that a client gets. */
 const inbox = (client: MqttClient) => {
@@ -62,7 +63,7 @@ describe('a command, on the embedded broker', () => {
       await client.subscribeAsync(commandsOf(device), { qos: 1 })
       const commandId = await send(server, device, { params: { delay_s: 5 } })
       await reaches(server, device, commandId, { status: 'sent', attempts: 1 })
-      await vi.waitFor(() => expect(ids(got)).toEqual([commandId]))
+      await eventually(() => expect(ids(got)).toEqual([commandId]))
       const { properties } = got[0]?.packet ?? {}
       const responseTopic = `${commandsOf(device)}/${commandId}/response`
       expect(properties?.responseTopic).toBe(version === 5 ? responseTopic : undefined)
@@ -100,7 +101,7 @@ describe('a command, on the embedded broker', () => {
     await sleep(100)
     expect((await show(server, device, sent[0] as string)).status).toBe('queued')
     await client.subscribeAsync(`${commandsOf(device)}/#`, { qos: 1 })
-    await vi.waitFor(() => expect(ids(got)).toEqual(sent))
+    await eventually(() => expect(ids(got)).toEqual(sent))
     expect(heard).toEqual([])
   })
 
@@ -133,7 +134,7 @@ describe('a command, on the embedded broker', () => {
     })
     onTestFinished(() => again.endAsync(true))
     const got = inbox(again)
-    await vi.waitFor(() => expect(ids(got)).toEqual([stays]))
+    await eventually(() => expect(ids(got)).toEqual([stays]))
     await sleep(100)
     expect(got.length).toBe(1)
   })
@@ -145,7 +146,7 @@ describe('a command, on the embedded broker', () => {
     await first.subscribeAsync(commandsOf(device), { qos: 1 })
     const commandId = await send(server, device)
     await reaches(server, device, commandId, { status: 'sent' })
-    await vi.waitFor(() => expect(ids(got)).toEqual([commandId]))
+    await eventually(() => expect(ids(got)).toEqual([commandId]))
     await sleep(400)
     await first.endAsync()
     const second = await connect(device)
@@ -208,7 +209,7 @@ describe('a server that ends', () => {
     onTestFinished(() => again.endAsync(true))
     const found = inbox(again)
     await again.subscribeAsync(commandsOf(device), { qos: 1 })
-    await vi.waitFor(() => expect(ids(found)).toEqual([unconfirmed, waiting]), 5000)
+    await eventually(() => expect(ids(found)).toEqual([unconfirmed, waiting]))
     await reaches(second, device, unconfirmed, { status: 'sent', attempts: 2 })
   })
 })
@@ -246,7 +247,7 @@ describeWith({ mosquitto: hasMosquitto }, 'commands: Mosquitto', () => {
       expect(await show(server, device, commandId)).toMatchObject({ status: 'queued', attempts: 0 })
       await client.subscribeAsync(commandsOf(device), { qos: 1 })
       await client.publishAsync(`iotflow/devices/${device.id}/status/heartbeat`, 'online', { qos: 1 })
-      await vi.waitFor(() => expect(ids(got)).toEqual([commandId]), 5000)
+      await eventually(() => expect(ids(got)).toEqual([commandId]))
       const { responseTopic, correlationData } = got[0]?.packet.properties ?? {}
       expect(correlationData?.toString()).toBe(commandId)
       await client.publishAsync(responseTopic as string, '{"status":"acknowledged"}', { qos: 1 })

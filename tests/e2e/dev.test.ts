@@ -9,8 +9,10 @@ import { createConfigurationStore } from '../../lib/configuration/configuration-
 import { ConfigurationPublisher } from '../../lib/configuration/publisher.ts'
 import { createDevices } from '../../lib/devices/devices.ts'
 import { createLog } from '../../lib/log.ts'
+import { defaultTopics } from '../../lib/mqtt/topics.ts'
 import { openRegistry } from '../../lib/registry/db.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { patienceMs } from '../support/waiting.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 /** All files that `npm run dev` reads. The test runs it in a copy, which it can edit. */
@@ -20,6 +22,7 @@ const parts = [
   'lib',
   'local',
   'scripts',
+  'cloud',
   'iot-rules',
   'serverless.yml',
   'package.json',
@@ -31,8 +34,8 @@ let device: { readonly id: number; readonly apiKey: string }
 let child: ReturnType<typeof spawn>
 let out = ''
 
-const until = async <T>(what: string, ask: () => Promise<T | undefined> | T | undefined, ms = 30_000) => {
-  const deadline = Date.now() + ms
+const until = async <T>(what: string, ask: () => Promise<T | undefined> | T | undefined) => {
+  const deadline = Date.now() + patienceMs
   for (;;) {
     const found = await ask()
     if (found !== undefined) return found
@@ -96,7 +99,7 @@ const addDevice = async () => {
   const devices = createDevices({ db, log, keyLength: 32, offlineAfterS: 300, cacheMs: 0 })
   const { device, apiKey } = await devices.register({ name: 'pump', deviceType: 'actuator' })
   const { read } = createConfigurationStore({ db })
-  const publisher = new ConfigurationPublisher({ db, read, messenger: undefined, log })
+  const publisher = new ConfigurationPublisher({ topics: defaultTopics, db, read, messenger: undefined, log })
   await createConfigurations({ db, publisher }).change(
     device.id,
     { interval: { value: 30, dataType: 'integer' } },
@@ -113,8 +116,8 @@ beforeAll(async () => {
   await symlink(`${root}node_modules`, `${folder.path}/node_modules`)
   device = await addDevice()
   child = startDev({})
-  await until('the start', () => (out.includes('Ctrl-C ends it.') ? true : undefined), 60_000)
-}, 90_000)
+  await until('the start', () => (out.includes('Ctrl-C ends it.') ? true : undefined))
+})
 
 afterAll(async () => {
   if (child.exitCode === null) child.kill('SIGKILL')
@@ -143,7 +146,7 @@ it('publishes configurations again at its start, because its broker has no memor
   await client.subscribeAsync(`iotflow/devices/${device.id}/config`, { qos: 1 })
   expect(await published).toEqual([true, { version: 1, configuration: { interval: 30 } }])
   await client.endAsync()
-}, 10_000)
+})
 
 it('allows calls from browsers only for the origins in CORS_ORIGINS', async () => {
   expect(await corsFor(url(), 'https://app.example')).toEqual([{}, {}])
@@ -151,7 +154,7 @@ it('allows calls from browsers only for the origins in CORS_ORIGINS', async () =
   const opened = startDev({ DATA_DIR: `${folder.path}/opened`, CORS_ORIGINS: 'https://app.example' })
   const ended = new Promise((resolve) => opened.once('exit', resolve))
   try {
-    const base = await until('the start', () => /^ {2}HTTP +(\S+)$/m.exec(out.slice(before))?.[1], 60_000)
+    const base = await until('the start', () => /^ {2}HTTP +(\S+)$/m.exec(out.slice(before))?.[1])
     expect(await corsFor(base, 'https://other.example')).toEqual([{}, {}])
     const allowed = await corsFor(base, 'https://app.example')
     for (const headers of allowed) {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { connectAsync, type MqttClient } from 'mqtt'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Warning } from '../../lib/telemetry/reading.ts'
 import { anyJson, jsonOf, legalName } from '../support/any-message.ts'
 import { describeWith } from '../support/backends.ts'
@@ -8,6 +8,7 @@ import { devicePayloads } from '../support/corpus/all.ts'
 import { bytesOf, type DevicePayload, type Fields, type StoredReading } from '../support/corpus/payload.ts'
 import { hasMosquitto, type MosquittoServer, startMosquitto } from '../support/mosquitto.ts'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
+import { eventually } from '../support/waiting.ts'
 
 /**
  * Every message of the corpus is sent over HTTP and over MQTT, by both brokers, and each of its values found again in every kind of
@@ -196,6 +197,6 @@ describeWith({ mosquitto: hasMosquitto }, 'a server beside Mosquitto, over MQTT'
     const login = { clientId: `${id}`, username: `${id}`, password: key }
     await publish(await connectAsync(mosquitto.url, { ...login, reconnectPeriod: 0 }), device, payload, now)
     // Here, the acknowledgement only says that Mosquitto has the message.
-    await vi.waitFor(async () => expect((await get(device, '')).body.count).toBeGreaterThan(0), 10_000)
+    await eventually(async () => expect((await get(device, '')).body.count).toBeGreaterThan(0))
   })
 })

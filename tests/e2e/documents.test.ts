@@ -30,6 +30,11 @@ const runElsewhere: readonly { readonly command: RegExp; readonly by: string }[]
   },
   { command: /^npm run screenshots /, by: 'tests/dashboard/screenshots.ts' },
   { command: /^iotflow /, by: 'tests/cli/documents.test.ts' },
+  { command: /^npm run costs\b/, by: 'tests/benchmarks/costs.test.ts' },
+  { command: /^SQLD_MAX_CONCURRENT_CONNECTIONS=4 sqld /, by: 'benchmarks/queue.ts' },
+  { command: /\bnpm run smoke -- /, by: 'tests/e2e/smoke.test.ts' },
+  { command: /^npm run redrive -- /, by: 'tests/e2e/redrive.test.ts' },
+  { command: /^npx serverless remove /, by: 'tests/e2e/removal.test.ts' },
   // These need an account at AWS.
   {
     command: /^(?:aws (?:ssm|iot) |export [A-Z_]+=|npm run deploy -- )/,

@@ -1,10 +1,11 @@
 /** The way to the devices, at every door alike: commands with their states, and configuration. One server per door serves all cases. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWith } from '../support/backends.ts'
 import { adminToken, type Deployment, deployments } from '../support/deployments.ts'
 import { DownlinkDevice } from '../support/downlink-device.ts'
 import { hasMosquitto, startMosquitto } from '../support/mosquitto.ts'
+import { eventually } from '../support/waiting.ts'
 
 interface Door {
   /** Its devices connect with these versions. */
@@ -54,14 +55,12 @@ const doors: Record<string, Door> = {
   },
 }
 
-const patience = { timeout: 10_000, interval: 25 }
-
 const suite = (door: Door) => {
   let place: Deployment
   let made = 0
   beforeAll(async () => {
     place = await door.open()
-  }, 90_000)
+  })
   afterAll(() => place?.stop())
 
   const asAdmin = async (method: string, path: string, body?: unknown, headers = {}) => {
@@ -91,16 +90,13 @@ const suite = (door: Door) => {
   const commandOf = async ({ id }: DownlinkDevice, commandId: string) =>
     (await asAdmin('GET', `/api/v1/admin/devices/${id}/commands/${commandId}`)).body.command
   const becomes = (device: DownlinkDevice, commandId: string, status: string) =>
-    vi.waitFor(async () => {
+    eventually(async () => {
       const command = await commandOf(device, commandId)
       expect(command.status).toBe(status)
       return command
-    }, patience)
+    })
   const arrives = (device: DownlinkDevice, ...commandIds: string[]) =>
-    vi.waitFor(
-      () => expect(device.commands.map(({ command_id }) => command_id)).toEqual(commandIds),
-      patience,
-    )
+    eventually(() => expect(device.commands.map(({ command_id }) => command_id)).toEqual(commandIds))
   /** Long enough for a command that must not come. */
   const quiet = () => sleep(300)
 
@@ -156,7 +152,7 @@ const suite = (door: Door) => {
       const device = await register()
       await device.connect(version)
       for (const channel of ['control', 'config', 'firmware']) await send(device, channel, { channel })
-      await vi.waitFor(() => expect(device.received).toHaveLength(3), patience)
+      await eventually(() => expect(device.received).toHaveLength(3))
       expect(device.received.map(({ topic }) => topic.split('/').at(-1))).toEqual([
         'control',
         'config',
@@ -273,14 +269,13 @@ const suite = (door: Door) => {
       })
       expect([status, body.targets]).toEqual([202, 3])
       const path = `/api/v1/admin/fleet/commands/${body.fleet_command_id}`
-      for (const device of [first, second])
-        await vi.waitFor(() => expect(device.commands).toHaveLength(1), patience)
+      for (const device of [first, second]) await eventually(() => expect(device.commands).toHaveLength(1))
       await first.answer(first.commands[0].command_id, 'succeeded')
       await second.answer(second.commands[0].command_id, 'failed')
-      await vi.waitFor(async () => {
+      await eventually(async () => {
         const { fleet_command: fleet } = (await asAdmin('GET', path)).body
         expect(fleet.progress).toMatchObject({ queued: 1, succeeded: 1, failed: 1, sent: 0 })
-      }, patience)
+      })
       const cancelled = await asAdmin('DELETE', path)
       expect(cancelled.body.fleet_command).toMatchObject({
         status: 'cancelled',
@@ -306,18 +301,18 @@ const suite = (door: Door) => {
         await device.connect(version)
         await device.subscribe(device.topics.configSubscribe)
         const got = (count: number) =>
-          vi.waitFor(() => {
+          eventually(() => {
             const found = device.received.filter(({ topic }) => topic === device.topics.configSubscribe)
             expect(found).toHaveLength(count)
             return found.map(({ body, packet }) => ({ body, retain: packet.retain }))
-          }, patience)
+          })
         expect(await got(1)).toEqual([
           { body: { version: 1, configuration: { interval: 30 } }, retain: true },
         ])
         await device.publish(device.topics.configReportedPublish, { version: 1 })
-        await vi.waitFor(async () => {
+        await eventually(async () => {
           expect(await configurationOf(device)).toMatchObject({ version: 1, reported_version: 1 })
-        }, patience)
+        })
         await configure(device, { interval: 60 })
         const [, second] = await got(2)
         expect(second?.body).toEqual({ version: 2, configuration: { interval: 60 } })

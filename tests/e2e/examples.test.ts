@@ -6,7 +6,7 @@ import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { connectAsync } from 'mqtt'
-import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { root } from '../../lib/root.ts'
 import { describeWith } from '../support/backends.ts'
 import { freePort } from '../support/free-port.ts'
@@ -14,7 +14,7 @@ import { mosquittoProgram, opens } from '../support/mosquitto.ts'
 import { hasCompiler, pahoPython, runProgram } from '../support/programs.ts'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { until } from './wire.ts'
+import { eventually, until } from '../support/waiting.ts'
 
 const rootFolder = fileURLToPath(root)
 const example = (path: string) => join(rootFolder, 'examples', path)
@@ -250,9 +250,8 @@ describeWith({ mosquitto: mosquittoProgram !== undefined }, 'Zigbee2MQTT', () =>
       expect.objectContaining({ ...values, ...(update && { 'update.state': 'idle' }) }),
     )
     // Mosquitto 2.0 may send a message twice that waited for its bridge.
-    await vi.waitFor(
-      async () => expect(await readingsOf(device.id), said).toEqual(expect.arrayContaining(wanted)),
-      { timeout: 60_000, interval: 200 },
+    await eventually(async () =>
+      expect(await readingsOf(device.id), said).toEqual(expect.arrayContaining(wanted)),
     )
     expect((await readingsOf(device.id)).length).toBeLessThan(5)
     await zigbee.endAsync()

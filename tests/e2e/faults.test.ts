@@ -9,7 +9,7 @@ afterAll(() => {
 })
 
 describe('every acknowledged reading is stored exactly once after the fault', () => {
-  it.for([...scenarios])('%s', { timeout: 180_000 }, async ([name, scenario], { skip }) => {
+  it.for([...scenarios])('%s', { timeout: 400_000 }, async ([name, scenario], { skip }) => {
     const said: string[] = []
     const came = await scenario(sizes.small, (text) => said.push(text)).finally(() => {
       process.stdout.write(said.map((text) => `${name}: ${text}\n`).join(''))
@@ -18,7 +18,7 @@ describe('every acknowledged reading is stored exactly once after the fault', ()
     expect(came).not.toEqual([])
     for (const outcome of came) {
       expect(faultsOf(outcome), outcome.scenario).toEqual([])
-      if (!isLeftOut(outcome)) expect(outcome.acknowledged, outcome.scenario).toBeGreaterThan(100)
+      if (!isLeftOut(outcome)) expect(outcome.acknowledged, outcome.scenario).toBeGreaterThan(30)
     }
     const missing = came.filter(isLeftOut).map(({ needs }) => needs)
     skip(missing.length > 0, `LEFT OUT: there is no ${missing.join(', ')}`)

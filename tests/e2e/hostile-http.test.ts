@@ -10,7 +10,8 @@ import {
   type StandaloneServer,
   startStandaloneServer,
 } from '../support/standalone.ts'
-import { openWire, until, type Wire } from './wire.ts'
+import { until } from '../support/waiting.ts'
+import { openWire, type Wire } from './wire.ts'
 
 const telemetry = '/api/v1/devices/telemetry'
 const mebibyte = 1024 * 1024
@@ -611,4 +612,4 @@ it('the server ends requests that never end; other clients are served meanwhile'
   }
   await expectWell()
   expect(server.log().filter(({ level }) => level === 'error')).toEqual([])
-}, 60_000)
+})

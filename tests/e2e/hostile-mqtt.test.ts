@@ -5,7 +5,8 @@ import { generate, type Packet, parser } from 'mqtt-packet'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { deadLetters, devices } from '../../lib/registry/schema.ts'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
-import { openWire, until, type Wire } from './wire.ts'
+import { until } from '../support/waiting.ts'
+import { openWire, type Wire } from './wire.ts'
 
 const mebibyte = 1024 * 1024
 const inMb = (bytes: number) => `${(bytes / mebibyte).toFixed(1)} MB`

@@ -1,7 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { deflateSync, gzipSync } from 'node:zlib'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
-import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { needsChromium } from '../dashboard/browser.ts'
 import { expectDashboard } from '../dashboard/door.ts'
 import { describeWith } from '../support/backends.ts'
@@ -9,19 +8,7 @@ import { type Deployment, type DeploymentName, deployments, type Settings } from
 import { influxIsThere, influxSettings } from '../support/influxdb.ts'
 import { hasMosquitto, startMosquitto } from '../support/mosquitto.ts'
 import { findSqld } from '../support/sqld.ts'
-
-/** Asks again until the answer is as wanted: messages through a broker take some time. */
-const eventually = async (check: () => Promise<void>, ms = 15_000) => {
-  const deadline = Date.now() + ms
-  for (;;) {
-    try {
-      return await check()
-    } catch (error) {
-      if (Date.now() > deadline) throw error
-      await sleep(50)
-    }
-  }
-}
+import { eventually } from '../support/waiting.ts'
 
 /** The separate broker, where there is one. */
 interface Beside {
@@ -69,12 +56,12 @@ const suite = (name: DeploymentName, settings: Settings = {}, openBeside?: () =>
   beforeAll(async () => {
     beside = await openBeside?.()
     deployment = await deployments[name]({ ...settings, ...beside?.settings })
-  }, 120_000)
+  })
   afterAll(async () => {
     for (const client of clients) await client.endAsync(true)
     await deployment?.stop()
     await beside?.end()
-  }, 30_000)
+  })
 
   it('registers a device once', async () => {
     const body = { name: 'journey', device_type: 'sensor', location: 'Lab', firmware_version: '1.0' }
@@ -223,10 +210,10 @@ const suite = (name: DeploymentName, settings: Settings = {}, openBeside?: () =>
       { key_prefix: device.api_key.slice(0, 6), is_active: true },
     ])
     // The numbers are counted anew some seconds after the readings.
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const numbers = await call('GET', '/api/v1/admin/dashboard', undefined, admin())
       expect(numbers.body).toMatchObject({ devices: { total: 1, online: 1 }, messages: { last_hour: 3 } })
-    }, 40_000)
+    })
   })
 
   it('rotates the key: both are valid for the grace time, then only the new one', async () => {

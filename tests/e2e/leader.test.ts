@@ -1,14 +1,12 @@
 /** Two instances share one registry and one Mosquitto. When the one that runs the bridge is killed, the other one takes it over. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectAsync, type MqttClient } from 'mqtt'
-import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith } from '../support/backends.ts'
 import { hasMosquitto, type MosquittoServer, startMosquitto } from '../support/mosquitto.ts'
 import { findSqld, type Sqld, startSqld } from '../support/sqld.ts'
 import { type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
-
-/** The time of a lease and of one try to get it, with a margin for a busy machine, ms. */
-const takeover = { timeout: 40_000, interval: 250 }
+import { eventually } from '../support/waiting.ts'
 
 describeWith({ mosquitto: hasMosquitto, sqld: findSqld() !== undefined }, 'two instances', () => {
   let sqld: Sqld
@@ -44,12 +42,12 @@ describeWith({ mosquitto: hasMosquitto, sqld: findSqld() !== undefined }, 'two i
   it('the second one takes the bridge over, and stores messages that were acknowledged meanwhile', async () => {
     const bridges = () =>
       servers.filter((server) => server.log().some(({ msg }) => msg === 'connected to the broker'))
-    const leader = await vi.waitFor(() => {
+    const leader = await eventually(() => {
       const [first, ...others] = bridges()
       if (first === undefined) throw new Error('no instance has the bridge')
       expect(others).toEqual([])
       return first
-    }, takeover)
+    })
     const standby = servers.find((server) => server !== leader) as StandaloneServer
     const device = await standby.register()
     client = await connectAsync(mosquitto.url, {
@@ -67,7 +65,7 @@ describeWith({ mosquitto: hasMosquitto, sqld: findSqld() !== undefined }, 'two i
     }
 
     await publish(1)
-    await vi.waitFor(async () => expect(await stored()).toEqual([1]), takeover)
+    await eventually(async () => expect(await stored()).toEqual([1]))
     // After several tries of the waiting instance, the leader still has the bridge.
     await sleep(6000)
     expect(bridges()).toEqual([leader])
@@ -75,9 +73,9 @@ describeWith({ mosquitto: hasMosquitto, sqld: findSqld() !== undefined }, 'two i
     await leader.ended
     for (let n = 2; n <= 11; n += 1) await publish(n)
     const all = Array.from({ length: 12 }, (_, n) => n + 1)
-    await vi.waitFor(async () => expect(await stored()).toEqual(all.slice(0, 11)), takeover)
+    await eventually(async () => expect(await stored()).toEqual(all.slice(0, 11)))
     await publish(12)
-    await vi.waitFor(async () => expect(await stored()).toEqual(all), takeover)
+    await eventually(async () => expect(await stored()).toEqual(all))
     expect(standby.log().filter(({ msg }) => msg === 'connected to the broker')).toHaveLength(1)
-  }, 120_000)
+  })
 })

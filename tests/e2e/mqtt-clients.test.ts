@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { IClientOptions, MqttClient } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
-import { until } from './wire.ts'
+import { until } from '../support/waiting.ts'
 
 const adminToken = 'an-admin-token-for-these-tests'
 
@@ -21,19 +21,15 @@ const isOnline = async ({ id }: Device): Promise<boolean> =>
   (await asAdmin(`/api/v1/admin/devices?q=&limit=100`)).devices.find(
     (device: { id: number }) => device.id === id,
   ).is_online
-const becomes = async (device: Device, online: boolean) => {
-  for (let tries = 0; (await isOnline(device)) !== online; tries++) {
-    if (tries === 100) throw new Error(`the device did not become ${online ? 'online' : 'offline'}`)
-    await sleep(50)
-  }
-}
+const becomes = (device: Device, online: boolean) =>
+  until(async () => (await isOnline(device)) === online, `the device is ${online ? 'online' : 'offline'}`, 50)
 const failedLogins = async ({ id }: Device) => {
   const events = async () =>
     (await asAdmin(`/api/v1/admin/devices/${id}/events`)).events.filter(
       ({ event }: { event: string }) => event === 'login_failed',
     ) as { count: number; detail: Record<string, unknown> }[]
   // Events that repeat are written every few seconds.
-  for (let tries = 0; tries < 200 && (await events()).length === 0; tries++) await sleep(50)
+  await until(async () => (await events()).length > 0, 'an event', 50)
   return events()
 }
 const codeOf = (error: unknown) => (error as { code?: number }).code

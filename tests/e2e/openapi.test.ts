@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs'
-import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { errorResponse } from '../../lib/http/error-schema.ts'
 import { loadFunctions } from '../../local/functions.ts'
 import { errorsOf, examplePath, loadOperations, type Operation } from '../../scripts/openapi/operations.ts'
 import { headers } from '../../scripts/openapi/vocabulary.ts'
 import { openApiDocument } from '../../scripts/openapi-document.ts'
 import { type Answer, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
+import { eventually } from '../support/waiting.ts'
 
 const functions = await loadFunctions()
 const everyOperation = await loadOperations(functions)
@@ -358,7 +359,7 @@ const finishedFleetCommand = async (device: Caller): Promise<string> => {
   const shown = async () => (await server.request('GET', `${fleetPath}/${id}`, { headers: admin })).body
   const answer = `/api/v1/devices/commands/${(await shown()).commands[0].command_id}`
   await server.request('POST', answer, { key, body: { status: 'succeeded' } })
-  await vi.waitFor(async () => expect((await shown()).fleet_command.status).toBe('finished'), 10_000)
+  await eventually(async () => expect((await shown()).fleet_command.status).toBe('finished'))
   return id
 }
 

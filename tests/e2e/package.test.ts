@@ -1,24 +1,17 @@
-import { execFile } from 'node:child_process'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { parse } from 'yaml'
 import { loadFunctions } from '../../local/functions.ts'
-import { buildCloud, type CloudContents } from '../../scripts/build.ts'
+import { type CloudContents, contentsFile, countingFunctions } from '../../scripts/build.ts'
+import { stages } from '../deploy/setup.ts'
+import { logicalId, readTemplate } from '../deploy/template.ts'
 import { startGateway, startLambda } from '../support/lambda.ts'
-import { temporaryFolder } from '../support/temporary.ts'
+import type { Resource } from '../support/serverless.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-const run = promisify(execFile)
-
-interface Resource {
-  readonly Type: string
-  // biome-ignore lint/suspicious/noExplicitAny: the shape of each type is defined by CloudFormation.
-  readonly Properties: any
-}
 
 interface Statement {
   readonly Action: readonly string[]
@@ -67,43 +60,21 @@ const callsOf: Readonly<Record<string, readonly string[]>> = {
   'AmazonSQS.GetQueueAttributes': ['sqs:GetQueueAttributes'],
 }
 
-let contents: CloudContents
-beforeAll(async () => {
-  contents = await buildCloud()
-}, 300_000)
+const contents = JSON.parse(await readFile(contentsFile, 'utf8')) as CloudContents
 
-/** The name of a function in the template: `DevicesDashregister`. */
-const logicalId = (name: string) => name.replace(/^./, (first) => first.toUpperCase()).replaceAll('-', 'Dash')
-
-/** Packages a stage without AWS credentials and without a region. */
-const packageStage = async (stage: string, settings: Record<string, string> = {}) => {
-  const folder = await temporaryFolder()
-  await run(
-    process.execPath,
-    ['node_modules/serverless/bin/serverless.js', 'package', '--stage', stage, '--package', folder.path],
-    {
-      cwd: root,
-      env: {
-        PATH: process.env.PATH,
-        HOME: folder.path,
-        SLS_TELEMETRY_DISABLED: '1',
-        SLS_NOTIFICATIONS_MODE: 'off',
-        ...settings,
-      },
-    },
-  )
-  const template = await readFile(`${folder.path}/cloudformation-template-update-stack.json`, 'utf8')
-  const { Resources: resources } = JSON.parse(template) as { Resources: Record<string, Resource> }
-  const files = (await readdir(folder.path)).filter((file) => file.endsWith('.zip'))
+/** The template of a stage that the setup has packaged, and its zips. */
+const readPackage = async (stage: string) => {
+  const folder = `${inject('packages')}/${stage}`
+  const { Resources: resources } = await readTemplate(folder)
+  const files = (await readdir(folder)).filter((file) => file.endsWith('.zip'))
   const zips = new Map(
     await Promise.all(
-      files.map(async (file) => [file.slice(0, -4), (await stat(`${folder.path}/${file}`)).size] as const),
+      files.map(async (file) => [file.slice(0, -4), (await stat(`${folder}/${file}`)).size] as const),
     ),
   )
-  const contents = await Promise.all(files.map((file) => readFile(`${folder.path}/${file}`)))
+  const contents = await Promise.all(files.map((file) => readFile(`${folder}/${file}`)))
   // A zip names its files in clear.
   const withViewer = files.filter((_, at) => contents[at]?.includes('/swagger-ui-bundle.js'))
-  await folder.remove()
   return { resources, zips, withViewer: withViewer.map((file) => file.slice(0, -4)).sort() }
 }
 
@@ -118,6 +89,14 @@ it('has the OpenAPI document only in the bundles that serve it, and no native mo
   }
   // The last one answers every address whose spelling the gateway does not recognise.
   expect([documented, native]).toEqual([['system-openapi', 'system-not-found'], []])
+})
+
+it('has the library that writes metrics only in the bundles of functions that count', async () => {
+  const bundles = await Promise.all(
+    functions.names.map((name) => readFile(`${root}dist/cloud/${name}.mjs`, 'utf8')),
+  )
+  const counting = functions.names.filter((_, at) => bundles[at]?.includes('CloudWatchMetrics'))
+  expect(counting.sort()).toEqual([...countingFunctions].sort())
 })
 
 it('has the client of AWS IoT only in the bundles that publish, end connections, or ask the broker', async () => {
@@ -161,29 +140,30 @@ it('reads no secret for an address that no function has, and those of the stage 
   }
 }, 120_000)
 
-it('allows browser calls from the origins in CORS_ORIGINS', async () => {
-  const CORS_ORIGINS = 'https://a.example, http://localhost:3000'
-  const { resources } = await packageStage('dev', { CORS_ORIGINS })
-  expect(resources.HttpApi?.Properties.CorsConfiguration).toMatchObject({
+it('allows browser calls from the origins in CORS_ORIGINS, and from no others', async () => {
+  const [dev, prod] = await Promise.all(['dev', 'prod'].map(readPackage))
+  const cors = dev?.resources.HttpApi?.Properties.CorsConfiguration
+  expect(cors).toMatchObject({
     AllowOrigins: ['https://a.example', 'http://localhost:3000'],
     AllowMethods: ['GET', 'POST', 'PUT', 'DELETE'],
     AllowHeaders: expect.arrayContaining(['X-API-Key', 'If-None-Match']),
     ExposeHeaders: expect.arrayContaining(['X-Request-Id', 'RateLimit-Reset']),
   })
-  expect(resources.HttpApi?.Properties.CorsConfiguration).not.toHaveProperty('AllowCredentials')
-}, 300_000)
+  expect(cors).not.toHaveProperty('AllowCredentials')
+  expect(prod?.resources.HttpApi?.Properties).not.toHaveProperty('CorsConfiguration')
+})
 
-describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => {
+describe.each(stages)('the package of stage %s', (stage) => {
   let resources: Record<string, Resource>
   let zips: Map<string, number>
   let withViewer: string[]
 
   beforeAll(async () => {
-    const packaged = await packageStage(stage)
+    const packaged = await readPackage(stage)
     resources = packaged.resources
     zips = packaged.zips
     withViewer = packaged.withViewer
-  }, 300_000)
+  })
 
   const ofType = (type: string) => Object.values(resources).filter((resource) => resource.Type === type)
 
@@ -214,10 +194,6 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
       ({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`,
     )
     expect(keys.sort()).toEqual([...wanted, '$default'].sort())
-  })
-
-  it('allows no browser calls by default', () => {
-    expect(resources.HttpApi?.Properties).not.toHaveProperty('CorsConfiguration')
   })
 
   it('has every rule of iot-rules with the same SQL and its function', async () => {
@@ -258,7 +234,7 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
         Actions: [toQueue],
       })
     }
-    expect(ofType('AWS::Lambda::EventInvokeConfig')[0]?.Properties).toMatchObject({
+    expect(resources.TelemetryDashingestLambdaEvConf?.Properties).toMatchObject({
       FunctionName: { Ref: 'TelemetryDashingestLambdaFunction' },
       DestinationConfig: { OnFailure: { Destination: queue } },
     })
@@ -272,9 +248,8 @@ describe.each(['dev', 'staging', 'prod'])('the package of stage %s', (stage) => 
   })
 
   it('delivers messages of the queue again soon after a failure, as long as SQS keeps them', () => {
-    const queues = ofType('AWS::SQS::Queue').map(({ Properties }) => Properties)
-    expect(queues).toHaveLength(1)
-    const { MessageRetentionPeriod, VisibilityTimeout, RedrivePolicy, ...rest } = queues[0]
+    const { MessageRetentionPeriod, VisibilityTimeout, RedrivePolicy, ...rest } =
+      resources.SpoolQueue?.Properties ?? {}
     expect(MessageRetentionPeriod).toBe(14 * 86_400)
     expect(rest).toMatchObject({ SqsManagedSseEnabled: true })
     const receives = RedrivePolicy?.maxReceiveCount ?? Number.POSITIVE_INFINITY

@@ -2,17 +2,17 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { root } from '../../lib/root.ts'
 import { describeWith } from '../support/backends.ts'
 import { pahoPython } from '../support/programs.ts'
 import { type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { eventually } from '../support/waiting.ts'
 
 const python = pahoPython ?? ''
 const example = fileURLToPath(new URL('examples/python/mqtt_device.py', root))
 const adminToken = 'admin-token-of-the-paho-example'
-const patience = { timeout: 20_000, interval: 50 }
 
 describeWith({ paho: pahoPython !== undefined }, 'the example with Paho', () => {
   let server: StandaloneServer
@@ -41,7 +41,7 @@ describeWith({ paho: pahoPython !== undefined }, 'the example with Paho', () => 
         said += chunk
       })
     const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
-    await vi.waitFor(() => expect(said).toContain('connected\n'), patience)
+    await eventually(() => expect(said).toContain('connected\n'))
     return {
       said: () => said,
       async stop() {
@@ -60,28 +60,28 @@ describeWith({ paho: pahoPython !== undefined }, 'the example with Paho', () => 
     const send = async (command: string, params?: object): Promise<string> =>
       (await asAdmin('POST', `${path}/commands`, { command, params })).command_id
     const ends = (commandId: string, status: string) =>
-      vi.waitFor(async () => {
+      eventually(async () => {
         const { command } = await asAdmin('GET', `${path}/commands/${commandId}`)
         expect(command).toMatchObject({ status, acknowledged_at: expect.any(String) })
         return command.result
-      }, patience)
+      })
 
     expect(await ends(await send('ping'), 'succeeded')).toEqual({ pong: true })
     expect(await ends(await send('set_interval', { seconds: 0.1 }), 'succeeded')).toEqual({ seconds: 0.1 })
     expect(await ends(await send('fly'), 'failed')).toEqual({ error: 'there is no command fly' })
     await asAdmin('PUT', `${path}/config`, { configuration: { sampling_interval: 0.3, unit: 'C' } })
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await asAdmin('GET', `${path}/config`)).toMatchObject({ version: 1, reported_version: 1 })
-    }, patience)
-    await vi.waitFor(async () => {
+    })
+    await eventually(async () => {
       const { body } = await server.request('GET', `/api/v1/telemetry/${id}/latest`)
       expect(body.latest_data).toMatchObject({ temperature: expect.any(Number) })
-    }, patience)
+    })
     await first.stop()
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const [listed] = (await asAdmin('GET', `/api/v1/admin/devices?q=${name}`)).devices
       expect(listed.is_online).toBe(false)
-    }, patience)
+    })
 
     const waiting = await send('ping')
     const second = await start(name, version)

@@ -13,11 +13,12 @@ import type { TelemetryStore } from '../../lib/telemetry/store.ts'
 import { prepareDatabases } from '../../local/databases.ts'
 import { loadFunctions } from '../../local/functions.ts'
 import { buildCloud } from '../../scripts/build.ts'
+import { findMoto } from '../support/aws.ts'
 import { describeWith } from '../support/backends.ts'
 import { influxIsThere, ownBucket } from '../support/influxdb.ts'
 import { region, startGateway, startLambda } from '../support/lambda.ts'
 import { findSqld, startSqld } from '../support/sqld.ts'
-import { findMoto, type Sqs, startSqs } from '../support/sqs.ts'
+import { type Sqs, startSqs } from '../support/sqs.ts'
 
 /** Forwards requests to a database, except those with a certain word in path or body: these fail. */
 const openFaultyDatabase = async (upstream: string) => {
@@ -124,7 +125,7 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
       store = openInfluxStore({ connection: influx, log })
       endings.push(() => store.close())
     }
-  }, 120_000)
+  })
   afterAll(async () => {
     for (const end of endings.reverse()) await end()
   })

@@ -1,6 +1,5 @@
 /** Raw bytes over TCP, for requests that no client library would send. */
 import { connect } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Wire {
   send(...parts: (string | Uint8Array)[]): void
@@ -53,15 +52,3 @@ export const openWire = (url: string): Promise<Wire> =>
       }),
     )
   })
-
-export const until = async (
-  reached: () => boolean | Promise<boolean>,
-  what: string,
-  ms = 10_000,
-): Promise<void> => {
-  const deadline = Date.now() + ms
-  while (!(await reached())) {
-    if (Date.now() > deadline) throw new Error(`not reached: ${what}`)
-    await sleep(5)
-  }
-}

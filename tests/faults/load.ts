@@ -101,7 +101,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
       password: device.key,
       clean: false,
       reconnectPeriod: 100,
-      connectTimeout: 5000,
+      connectTimeout: 60_000,
     })
     client.on('error', () => {})
     clients.push(client)

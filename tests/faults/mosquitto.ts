@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { hasMosquitto, startMosquitto } from '../support/mosquitto.ts'
 import { startStandaloneServer } from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { until } from '../support/waiting.ts'
 import { freely } from './kills.ts'
 import { startLoad } from './load.ts'
 import { countOf, startRecorder } from './recorder.ts'
@@ -15,7 +16,7 @@ type Victim = 'server' | 'broker'
  * Time that Mosquitto with its setting `safe` may take to save what it acknowledged, ms: it acknowledges first. What it
  * acknowledged in this time before a kill may be lost.
  */
-const saveMs = 500
+const saveMs = 2000
 
 /** Ten devices publish 200 messages a second in total, each with a time of its own. */
 async function killed(
@@ -63,6 +64,11 @@ async function killed(
     await sleep(500)
     await load.stop(20_000)
     const rate = countOf(recorder.acknowledged) / ((performance.now() - began) / 1000)
+    const isConnected = async () => {
+      const { body } = await server.request('GET', '/api/v1/mqtt/status')
+      return body?.broker_info?.connected === true
+    }
+    await until(isConnected, 'the server is connected to the broker', 100)
     // The bridge connects again and gets the messages that the broker stored.
     let stored = -1
     for (let same = 0; same < 5; ) {

@@ -26,6 +26,8 @@ export interface Size {
   readonly idle: number
   /** Devices that connect at the same moment. */
   readonly storm: number
+  /** Whether rates and times of answers can fail a scenario: only where nothing else runs on the machine. */
+  readonly judgesSpeed: boolean
 }
 
 export const sizes = {
@@ -40,6 +42,7 @@ export const sizes = {
     floodS: 3,
     idle: 500,
     storm: 300,
+    judgesSpeed: false,
   },
   normal: {
     kills: 20,
@@ -52,6 +55,7 @@ export const sizes = {
     floodS: 10,
     idle: 10_000,
     storm: 2000,
+    judgesSpeed: true,
   },
   full: {
     kills: 100,
@@ -64,6 +68,7 @@ export const sizes = {
     floodS: 20,
     idle: 10_000,
     storm: 2000,
+    judgesSpeed: true,
   },
 } as const satisfies Record<string, Size>
 

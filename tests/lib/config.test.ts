@@ -15,6 +15,7 @@ describe('without settings', () => {
   it('everything has its documented default', () => {
     expect(loadConfig({})).toEqual({
       stage: 'local',
+      topicRoot: 'iotflow',
       host: '127.0.0.1',
       loopback: true,
       ports: { http: 5000, mqtt: 1883, mqttWs: 9001, mqttTls: 8883 },
@@ -139,6 +140,34 @@ describe('a setting', () => {
     expect(found).toHaveLength(1)
     expect(found[0]).toContain(name)
     expect(found[0]).toMatch(/\.$/)
+  })
+
+  it.each(['iotflow', 'a', 'acme.plants_2b', 'x'.repeat(32)])('may name %j as the root of topics', (root) => {
+    expect(loadConfig({ TOPIC_ROOT: root }).topicRoot).toBe(root)
+  })
+
+  it.each([
+    ...['a/b', '/a', 'a/', 'a+', '#', '$aws', 'a b', "a'b", 'ä', '-a', 'a-', 'x'.repeat(33)],
+    ...['7', 'plant-7', '7_a'],
+  ])('may not name %j as the root of topics', (root) => {
+    expect(problems({ TOPIC_ROOT: root })).toEqual([expect.stringMatching(/^TOPIC_ROOT must/)])
+  })
+
+  it.each([
+    ['dev', 'iotflow-dev', true],
+    ['dev', 'acme-plants-dev', true],
+    ['dev', 'iotflow', false],
+    ['dev', 'iotflow-staging', false],
+    ['dev', 'staging-dev', false],
+    ['prod', 'iotflow', true],
+    ['prod', 'acme', true],
+    ['prod', 'iotflow-dev', false],
+    ['prod', 'dev_acme', false],
+  ])('may name, in stage %s on AWS, %j as the root of topics: %s', (STAGE, TOPIC_ROOT, may) => {
+    const settings = { STAGE, TOPIC_ROOT, IOT_DOMAIN_CONFIGURATION: `iotflow-${STAGE}` }
+    if (may) expect(loadConfig(settings).topicRoot).toBe(TOPIC_ROOT)
+    else expect(problems(settings)).toEqual([expect.stringMatching(/^TOPIC_ROOT of stage/)])
+    expect(loadConfig({ STAGE, TOPIC_ROOT }).topicRoot).toBe(TOPIC_ROOT)
   })
 
   it('that is secret does not appear in its message', () => {

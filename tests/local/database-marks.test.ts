@@ -7,6 +7,7 @@ import { createLog } from '../../lib/log.ts'
 import { databaseFiles } from '../../local/database-files.ts'
 import { acceptDatabases, DatabaseMarking, databaseFaults, markForStart } from '../../local/database-marks.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { eventually } from '../support/waiting.ts'
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 beforeEach(async () => {
@@ -161,7 +162,7 @@ describe('while the server runs', () => {
       })
       const db = write(pathOf('telemetry.db'))
       vi.advanceTimersByTime(5000)
-      await vi.waitFor(async () =>
+      await eventually(async () =>
         expect(JSON.parse(await readFile(pathOf('databases.json'), 'utf8')).databases.registry.mark).toBe(2),
       )
       vi.advanceTimersByTime(5000)

@@ -54,3 +54,18 @@ it('calls each function again and again, also after a failure, and never the sam
   await vi.advanceTimersByTimeAsync(120_000)
   expect(calls).toHaveLength(before)
 })
+
+it('calls what comes rarely soon after the start, too', async () => {
+  const calls: number[] = []
+  const began = Date.now()
+  const schedules = new Schedules({
+    schedules: [{ functionName: 'rare', everyMs: 600_000 }],
+    invoke: async () => void calls.push(Date.now() - began),
+    log,
+  })
+  await vi.advanceTimersByTimeAsync(1_300_000)
+  expect(calls).toEqual([20_000, 600_000, 1_200_000])
+  await schedules.close()
+  await vi.advanceTimersByTimeAsync(600_000)
+  expect(calls).toHaveLength(3)
+})

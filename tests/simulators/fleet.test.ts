@@ -21,7 +21,7 @@ const start = async (fake: FakeServerOptions, options: Partial<FleetOptions> = {
     mqttUrl: server.mqttUrl,
     protocol: 'mixed',
     types: deviceTypes.slice(0, 4),
-    durationS: 0.5,
+    durationS: 1,
     profile: { intervalS: 0.05, heartbeatS: 0.2, gathered: 1 },
     settleMs: 0,
     ...options,
@@ -107,7 +107,7 @@ describe('a fleet', () => {
     expect(total.sent).toBeGreaterThan(4)
     expect(total.missing).toBe(0)
     expect(waiting).toBeGreaterThanOrEqual(total.sent - 4)
-    expect(waiting).toBeLessThan(devices.length * 14)
+    expect(waiting).toBeLessThan(devices.length * 24)
     expect(ok).toBe(true)
   })
 
@@ -118,12 +118,10 @@ describe('a fleet', () => {
   })
 
   it('reconnects after a lost MQTT connection and loses nothing', async () => {
-    let dropped = 0
-    setTimeout(() => {
-      dropped = server?.dropMqtt() ?? 0
-    }, 500)
-    const { ok, total } = await run({}, { protocol: 'mqtt', durationS: 1.5 })
-    expect(dropped).toBe(4)
+    const running = run({}, { protocol: 'mqtt', durationS: 3 })
+    await expect.poll(() => new Set(server?.arrivals.map(({ id }) => id)).size, { interval: 10 }).toBe(4)
+    expect(server?.dropMqtt()).toBe(4)
+    const { ok, total } = await running
     expect(total.sent).toBe(total.acknowledged)
     expect(total.acknowledged).toBeGreaterThan(8)
     expect(ok).toBe(true)
@@ -138,9 +136,10 @@ describe('a fleet', () => {
 
   it('stops on request and still checks the readings sent before', async () => {
     const stop = new AbortController()
-    setTimeout(() => stop.abort(), 600)
-    const { ok, seconds, total } = await run({}, { durationS: 60, signal: stop.signal })
-    expect(seconds).toBeLessThan(5)
+    const running = run({}, { durationS: 3600, signal: stop.signal })
+    await expect.poll(() => server?.arrivals.some(({ topic }) => topic.endsWith('telemetry'))).toBe(true)
+    stop.abort()
+    const { ok, total } = await running
     expect(total.acknowledged).toBeGreaterThan(0)
     expect(total.found).toBe(total.acknowledged)
     expect(ok).toBe(true)
@@ -366,7 +365,7 @@ describe('a device', () => {
     await expect.poll(() => third?.journal.length).toBeGreaterThan(10)
     expect(third?.values).toEqual(stuck)
     for (const device of [first, second, third]) device?.repair()
-    await expect.poll(() => first?.waiting, { timeout: 5000 }).toBeLessThan(3)
+    await expect.poll(() => first?.waiting).toBeLessThan(3)
     await fleet.stopDevice(added as never)
     expect(added?.status).toBe('stopped')
     fleet.stop()

@@ -83,7 +83,7 @@ describe('npm run simulate', () => {
   it('checks what was sent when it is interrupted', async () => {
     server = await startFakeServer()
     const ended = simulate(...serverArguments(), '--devices', '3', '--rate', '10', '--duration', '1h')
-    await expect.poll(() => server?.arrivals.length, { timeout: 20_000 }).toBeGreaterThan(20)
+    await expect.poll(() => server?.arrivals.length).toBeGreaterThan(20)
     child?.kill('SIGINT')
     const { code, out } = await ended
     expect(out).toMatch(/^All \d+ acknowledged readings came back/m)
@@ -118,7 +118,7 @@ class Person {
       const plain = stripVTControlCharacters(this.shown)
       return typeof text === 'string' ? plain.includes(text) : text.test(plain)
     }
-    await expect.poll(matches, { timeout: 20_000, message: `sees ${text}` }).toBe(true)
+    await expect.poll(matches, { message: `sees ${text}` }).toBe(true)
     this.shown = ''
   }
 }
@@ -187,9 +187,7 @@ describe('npm run simulate -- --interactive at a terminal', () => {
     await person.sees('online 1')
     await person.sees(/[1-9]\d* acknowledged/)
     person.type('\u0003')
-    await expect
-      .poll(() => person.shown, { timeout: 20_000 })
-      .toMatch(/All \d+ acknowledged readings came back/)
+    await expect.poll(() => person.shown).toMatch(/All \d+ acknowledged readings came back/)
     expect(await person.ended).toBe(0)
     // The cursor is shown again.
     expect(person.shown.lastIndexOf('\u001b[?25h')).toBeGreaterThan(person.shown.lastIndexOf('\u001b[?25l'))

@@ -65,7 +65,7 @@ describe('the view of a fleet', () => {
     const view = new FleetView(running, terminal)
     view.start()
     done = running.simulate()
-    await expect.poll(() => running.statistics.acknowledged, { timeout: 60_000 }).toBeGreaterThan(50)
+    await expect.poll(() => running.statistics.acknowledged).toBeGreaterThan(50)
     return { running, view }
   }
 

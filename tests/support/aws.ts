@@ -1,10 +1,10 @@
 /** AWS for tests: the moto server, and calls to it in the protocols of its services. */
 import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { AwsClient } from 'aws4fetch'
 import { type AwsAccess, createAwsCall } from '../../lib/lambda/aws.ts'
 import { freePort } from './free-port.ts'
+import { patienceMs, until } from './waiting.ts'
 
 /** Path of the program: `MOTO_SERVER`, or `moto_server` on the PATH; undefined when it is not installed. */
 export function findMoto(): string | undefined {
@@ -61,14 +61,9 @@ export async function startAws(): Promise<Aws> {
   const killNow = () => child.kill('SIGKILL')
   process.once('exit', killNow)
   const endpoint = `http://127.0.0.1:${port}`
-  for (let tries = 0; ; tries += 1) {
-    if (await fetch(endpoint).catch(() => undefined)) break
-    if (tries > 1200 || child.exitCode !== null) {
-      child.kill('SIGKILL')
-      throw new Error(`moto_server did not start:\n${said}`)
-    }
-    await sleep(50)
-  }
+  const answers = () => fetch(endpoint).then(Boolean, () => false)
+  await until(async () => (await answers()) || child.exitCode !== null, 'an answer', 50).catch(killNow)
+  if (child.exitCode !== null || child.killed) throw new Error(`moto_server did not start:\n${said}`)
   const request: Aws['request'] = (service, path, init) =>
     new AwsClient({ ...awsAccess, sessionToken: '', service, retries: 0 }).fetch(`${endpoint}${path}`, init)
   return {
@@ -84,7 +79,7 @@ export async function startAws(): Promise<Aws> {
         service,
         endpoint: `${endpoint}/`,
         protocol: service === 'sqs' ? '1.0' : '1.1',
-        timeoutMs: 60_000,
+        timeoutMs: patienceMs,
       })(operation, body),
     async query(service, version, parameters) {
       const response = await request(service, '/', {

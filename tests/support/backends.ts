@@ -6,6 +6,7 @@ import { describe, it } from 'vitest'
 
 /** Every backend, with the way to install it. */
 const howToGet = {
+  'cfn-lint': 'pip install cfn-lint, and put it on the PATH or its path into CFN_LINT',
   chromium: 'apt-get install chromium, or put the path of a Chromium into CHROMIUM',
   'g++': 'apt-get install g++',
   influxdb: 'set INFLUXDB_URL and INFLUXDB_TOKEN to an InfluxDB 2',

@@ -1,7 +1,7 @@
 /** A device that keeps what the server says to it, over MQTT 3.1.1, MQTT 5 or HTTP. */
 import { connectAsync, type IClientOptions, type IPublishPacket, type MqttClient } from 'mqtt'
 import { onTestFinished } from 'vitest'
-import { deviceTopics } from '../../lib/mqtt/topics.ts'
+import { defaultTopics } from '../../lib/mqtt/topics.ts'
 
 export interface Identity {
   readonly id: number
@@ -18,7 +18,7 @@ export interface Received {
 export class DownlinkDevice {
   readonly id: number
   readonly key: string
-  readonly topics: ReturnType<typeof deviceTopics>
+  readonly topics: ReturnType<typeof defaultTopics.of>
   readonly received: Received[] = []
   readonly #mqttUrl: string
   readonly #httpUrl: string
@@ -27,7 +27,7 @@ export class DownlinkDevice {
   constructor({ id, key }: Identity, urls: { readonly mqttUrl: string; readonly httpUrl: string }) {
     this.id = id
     this.key = key
-    this.topics = deviceTopics(id)
+    this.topics = defaultTopics.of(id)
     this.#mqttUrl = urls.mqttUrl
     this.#httpUrl = urls.httpUrl
   }

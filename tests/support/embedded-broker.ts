@@ -1,15 +1,18 @@
 /** A running embedded broker for its tests, with clients that send packets by hand. */
+
 import { connect as connectTcp } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { generate, type Packet, parser } from 'mqtt-packet'
 import { afterEach, expect } from 'vitest'
 import type { AuthorizerEvent, AuthorizerResult } from '../../lib/mqtt/authorizer.ts'
+import { deviceOfClientId } from '../../lib/mqtt/client-ids.ts'
 import { devicePolicies, refusedClientPolicies } from '../../lib/mqtt/policy.ts'
-import { deviceOfClientId, topicMatcher } from '../../lib/mqtt/topics.ts'
+import { defaultTopics, topicMatcher } from '../../lib/mqtt/topics.ts'
 import { startBroker } from '../../local/mqtt/embedded/broker.ts'
 import type { Broker, BrokerLimits, BrokerOptions } from '../../local/mqtt/embedded/options.ts'
 import { loadRules, type TopicRule } from '../../local/mqtt/rules.ts'
+import { until } from './waiting.ts'
 
 export const host = '127.0.0.1'
 export const keyOf = (id: number) => `secret-key-of-${id}`
@@ -35,7 +38,10 @@ export const authorize = async ({ protocolData }: AuthorizerEvent): Promise<Auth
     isAuthenticated: true,
     principalId: String(id),
     disconnectAfterInSeconds: 86_400,
-    policyDocuments: deviceOfClientId(clientId) === id ? devicePolicies(id, clientId) : refusedClientPolicies,
+    policyDocuments:
+      deviceOfClientId(clientId) === id
+        ? devicePolicies(defaultTopics.of(id), clientId)
+        : refusedClientPolicies,
   }
 }
 
@@ -111,13 +117,6 @@ export const start = async ({ hold = false, ...options }: Start = {}): Promise<S
   return { broker, calls, lines }
 }
 
-export const until = async (reached: () => boolean, what: string, ms = 5000) => {
-  const deadline = Date.now() + ms
-  while (!reached()) {
-    if (Date.now() > deadline) throw new Error(`not reached: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}
 /** Waits long enough for something that must not happen. */
 export const aWhile = (ms = 60) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -196,7 +195,7 @@ export const rawClient = async (port: number | undefined, protocolVersion = 4) =
     sendPacket: (packet: Packet) => socket.write(encode(packet, protocolVersion)),
     got: (cmd: string, count = 1) => until(() => of(cmd).length >= count, `${count} ${cmd}`),
     isClosed: () => closed,
-    closes: (ms?: number) => until(() => closed, 'the connection ends', ms),
+    closes: () => until(() => closed, 'the connection ends'),
   }
 }
 

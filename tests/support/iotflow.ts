@@ -75,7 +75,7 @@ answers = [pair.split('=>', 1) for pair in sys.argv[1].split('\\x1e') if pair]
 pid, fd = pty.fork()
 if pid == 0:
     os.execvp(sys.argv[2], sys.argv[2:])
-shown, end = b'', time.time() + 60
+shown, end = b'', time.time() + 150
 while time.time() < end:
     ready, _, _ = select.select([fd], [], [], 0.1)
     if ready:

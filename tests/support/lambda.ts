@@ -98,7 +98,9 @@ interface Match {
   readonly pathParameters?: Record<string, string>
 }
 
-const matcher = ({ routes, fallback }: FunctionTable) => {
+type Routes = Pick<FunctionTable, 'routes' | 'fallback'>
+
+const matcher = ({ routes, fallback }: Routes) => {
   const known = [...routes]
     .sort((a, b) => a.path.split(':').length - b.path.split(':').length)
     .map((route) => ({
@@ -118,8 +120,8 @@ const matcher = ({ routes, fallback }: FunctionTable) => {
 
 /** An HTTP API as API Gateway has it, with payload format 2.0. */
 export async function startGateway(
-  functions: FunctionTable,
-  lambda: Lambda,
+  functions: Routes,
+  lambda: Pick<Lambda, 'invoke'>,
 ): Promise<{ url: string; close(): Promise<void> }> {
   const match = matcher(functions)
   const toEvent = async (request: IncomingMessage, { routeKey, pathParameters }: Match) => {

@@ -4,10 +4,10 @@ import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type MosquittoFiles, writeMosquittoFiles } from '../../local/mqtt/mosquitto/files.ts'
 import { freePort } from './free-port.ts'
 import { temporaryFolder } from './temporary.ts'
+import { until } from './waiting.ts'
 
 /** The program; undefined where it is not installed. */
 export const mosquittoProgram = ['mosquitto', '/usr/sbin/mosquitto'].find(
@@ -16,6 +16,9 @@ export const mosquittoProgram = ['mosquitto', '/usr/sbin/mosquitto'].find(
 const plugin = readdirSync('/usr/lib')
   .map((folder) => `/usr/lib/${folder}/mosquitto_dynamic_security.so`)
   .find((file) => existsSync(file))
+
+/** How long the server's own client waits for an answer: the disk of a busy machine takes seconds to save an account, ms. */
+export const answerMs = 20_000
 
 export const hasMosquitto = mosquittoProgram !== undefined && plugin !== undefined
 
@@ -35,21 +38,17 @@ export interface MosquittoServer {
   end(): Promise<void>
 }
 
-/** Waits until something listens on the port. @throws {Error} after 5 s. */
-export const opens = async (port: number) => {
-  for (let tries = 0; tries < 200; tries += 1) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => {
-        socket.destroy()
-        resolve(true)
-      })
-      socket.on('error', () => resolve(false))
+const isOpen = (port: number) =>
+  new Promise<boolean>((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy()
+      resolve(true)
     })
-    if (open) return
-    await sleep(25)
-  }
-  throw new Error('mosquitto did not start')
-}
+    socket.on('error', () => resolve(false))
+  })
+
+/** Waits until something listens on the port. */
+export const opens = (port: number) => until(() => isOpen(port), 'mosquitto listens', 25)
 
 export async function startMosquitto(options: Partial<MosquittoFiles> = {}): Promise<MosquittoServer> {
   if (mosquittoProgram === undefined || plugin === undefined) throw new Error('there is no mosquitto')
@@ -86,14 +85,17 @@ export async function startMosquitto(options: Partial<MosquittoFiles> = {}): Pro
         stream.on('data', (chunk) => {
           said += chunk
         })
-      await opens(internalPort).catch((error: Error) => {
-        throw new Error(`${error.message}:\n${said}`)
-      })
+      await until(
+        async () => started.exitCode !== null || (await isOpen(internalPort)),
+        'mosquitto listens',
+        25,
+      )
+      if (started.exitCode !== null) throw new Error(`mosquitto did not start:\n${said}`)
     },
     async kill() {
       const running = child
       child = undefined
-      if (running === undefined || running.exitCode !== null) return
+      if (running === undefined || running.exitCode !== null || running.signalCode !== null) return
       running.kill('SIGKILL')
       await once(running, 'exit')
     },

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { describeWith } from './backends.ts'
 import { freePort } from './free-port.ts'
 import { temporaryFolder } from './temporary.ts'
+import { patienceMs } from './waiting.ts'
 
 const binary = ['redis-server', 'valkey-server'].find(
   (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
@@ -53,7 +54,7 @@ export async function startRedis(password = ''): Promise<RedisServer> {
       const started = spawn(binary, args, { stdio: ['ignore', 'pipe', 'inherit'] })
       child = started
       let said = ''
-      const late = setTimeout(() => started.kill('SIGKILL'), 10_000)
+      const late = setTimeout(() => started.kill('SIGKILL'), patienceMs)
       await new Promise<void>((resolve, reject) => {
         started.stdout.on('data', (text) => {
           said += text
@@ -65,7 +66,7 @@ export async function startRedis(password = ''): Promise<RedisServer> {
     async kill() {
       const running = child
       child = undefined
-      if (running === undefined || running.exitCode !== null) return
+      if (running === undefined || running.exitCode !== null || running.signalCode !== null) return
       running.kill('SIGKILL')
       await once(running, 'exit')
     },

@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, constants } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { describeWith } from './backends.ts'
 import { freePort } from './free-port.ts'
 import { temporaryFolder } from './temporary.ts'
+import { until } from './waiting.ts'
 
 export interface Sqld {
   /** URL; it stays the same after a restart. */
@@ -71,20 +71,17 @@ export async function startSqld(): Promise<Sqld> {
         stream.on('data', (chunk) => {
           said += chunk
         })
-      for (let tries = 0; !(await answers()); tries += 1) {
-        if (tries > 200 || started.exitCode !== null) {
-          started.kill('SIGKILL')
-          throw new Error(`sqld did not start:\n${said}`)
-        }
-        await sleep(50)
-      }
+      await until(async () => started.exitCode !== null || (await answers()), 'sqld answers').catch(() =>
+        started.kill('SIGKILL'),
+      )
+      if (started.exitCode !== null || started.killed) throw new Error(`sqld did not start:\n${said}`)
     },
     hang: () => void child?.kill('SIGSTOP'),
     goOn: () => void child?.kill('SIGCONT'),
     async kill() {
       const running = child
       child = undefined
-      if (running === undefined || running.exitCode !== null) return
+      if (running === undefined || running.exitCode !== null || running.signalCode !== null) return
       running.kill('SIGKILL')
       await once(running, 'exit')
     },

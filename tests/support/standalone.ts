@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { settingNames } from '../../lib/config.ts'
-import { deviceTopics } from '../../lib/mqtt/topics.ts'
+import { defaultTopics } from '../../lib/mqtt/topics.ts'
 import { openRegistry, type RegistryDb } from '../../lib/registry/db.ts'
 import { root } from '../../lib/root.ts'
 import { createDeadLetters } from '../../lib/telemetry/dead-letters.ts'
@@ -15,6 +15,7 @@ import { openFile } from '../../lib/telemetry/embedded/file.ts'
 import { answer } from '../../lib/telemetry/embedded/requests.ts'
 import { DatabaseSession } from '../../lib/telemetry/embedded/session.ts'
 import { temporaryFolder } from './temporary.ts'
+import { patienceMs } from './waiting.ts'
 
 export interface Device {
   readonly id: number
@@ -255,7 +256,7 @@ export async function startStandaloneServer(options: StartOptions = {}): Promise
     deadLetter: (deviceId, payload) =>
       server.withRegistry(async (db) => {
         const letters = createDeadLetters({ db })
-        const { telemetryPublish: topic } = deviceTopics(deviceId)
+        const { telemetryPublish: topic } = defaultTopics.of(deviceId)
         const letter = {
           deviceId,
           topic,
@@ -284,7 +285,7 @@ export async function startStandaloneServer(options: StartOptions = {}): Promise
     },
     async stop() {
       if (over === undefined) server.kill('SIGTERM')
-      const late = sleep(10_000, undefined, { ref: false })
+      const late = sleep(patienceMs, undefined, { ref: false })
       const end = await Promise.race([ended, late])
       if (end === undefined) process.kill(pid, 'SIGKILL')
       await folder.remove()

@@ -102,15 +102,15 @@ export class NewestReadings {
 }
 
 /** A field's value as JSON: as a value of SQL, text would end at its first NUL. */
-const valueAsJson = (fields: string) => `'json', ${fields} -> ('$."' || f.key || '"')`
+export const valueAsJson = (fields: string) => `'json', ${fields} -> ('$."' || f.key || '"')`
 const isMissing = `json_type(n.fields, '$."' || f.key || '"') IS NULL`
-const insertLatest = 'INSERT INTO latest (device_id, field, ts, type, value)'
+export const setLatest = 'INSERT INTO latest (device_id, field, ts, type, value)'
 const keepNewer = `ON CONFLICT DO UPDATE SET ts = excluded.ts, type = excluded.type, value = excluded.value
   WHERE excluded.ts >= latest.ts`
 
 /** Before the insert: keeps the fields of the newest reading of each device that the newest of the new readings lacks. */
 const keepDropped = (rows: string, condition: string): Statement => ({
-  sql: `${insertLatest}
+  sql: `${setLatest}
     SELECT p.device_id, f.key, p.ts, ${valueAsJson('p.fields')}
     FROM (SELECT value ->> 'device' AS device, max(CAST(value ->> 'ts' AS INTEGER)) AS ts, value ->> 'fields' AS fields
       FROM json_each(?) WHERE ${condition} GROUP BY device) AS n
@@ -122,7 +122,7 @@ const keepDropped = (rows: string, condition: string): Statement => ({
 
 /** After the insert: keeps the fields of the new readings that are not the newest and that the newest reading lacks. */
 const keepOlder = (rows: string, condition: string): Statement => ({
-  sql: `${insertLatest}
+  sql: `${setLatest}
     SELECT n.device_id, f.key, r.value ->> 'ts', ${valueAsJson("(r.value ->> 'fields')")}
     FROM json_each(?) AS r
     CROSS JOIN readings AS n ON n.device_id = r.value ->> 'device' AND n.ts = ${newestTime("r.value ->> 'device'")}
@@ -155,18 +155,6 @@ export const learnNewest = (devices: ReadonlySet<number>, newest: NewestReadings
       newest.set(Number(deviceId), { ts: ts as bigint, shape: shapeOf(fields as string) })
   },
 })
-
-/** Makes the rows of a device anew from its readings. */
-export const rebuildLatest = (deviceId: number): Statement[] => [
-  { sql: 'DELETE FROM latest WHERE device_id = ?', args: [deviceId] },
-  {
-    // With max(), the other columns are those of the row that has the maximum.
-    sql: `${insertLatest}
-      SELECT device_id, key, max(ts), ${valueAsJson('fields')} FROM readings, json_each(fields) AS f
-      WHERE device_id = ? GROUP BY key`,
-    args: [deviceId],
-  },
-]
 
 export const latestQueries = {
   /** The newest reading first, then the fields that it lacks. */

@@ -1,6 +1,7 @@
 /** Opens the embedded database with its store and its ledger. */
 import type { BatchWriter } from '../intake/spool-fallback.ts'
 import { EmbeddedDatabase } from './database.ts'
+import { Deletions } from './deletions.ts'
 import { Ledger } from './ledger.ts'
 import { Pruning, type PruningOptions } from './pruning.ts'
 import { EmbeddedSpool, type EmbeddedSpoolOptions } from './spool.ts'
@@ -15,6 +16,9 @@ export interface Embedded {
   /** Writes readings, their keys and their account in one transaction. */
   readonly writer: BatchWriter
   spool(options: EmbeddedSpoolOptions): EmbeddedSpool
+  readonly deletions: Deletions
+  /** Deletes old readings and old keys; nothing does so by itself. */
+  readonly pruning: Pruning
   /** Sets the mark of the file; see `local/database-marks.ts`. @throws {AppError} UNAVAILABLE */
   setMark(mark: number): Promise<void>
   close(): Promise<void>
@@ -23,7 +27,6 @@ export interface Embedded {
 /** @throws {StoreFault} when the file cannot be opened. */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const database = await EmbeddedDatabase.open(options)
-  const pruning = options.readOnly ? undefined : new Pruning(database, options)
   return {
     store: new EmbeddedStore(database),
     ledger: new Ledger(database, options.now),
@@ -31,12 +34,10 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
       batchesAhead: database.writer.batchesAhead,
       deliver: (batch) => database.writer.deliver('readings', batch),
     },
+    deletions: new Deletions(database, options.now, options.removalSlice),
+    pruning: new Pruning(database, options),
     spool: (spoolOptions) => new EmbeddedSpool(database, spoolOptions),
     setMark: (mark) => database.writer.change('mark', { mark }),
-    async close() {
-      const closed = database.close()
-      await pruning?.close()
-      await closed
-    },
+    close: () => database.close(),
   }
 }

@@ -1,64 +1,61 @@
-/** Deletes old readings and old keys from time to time. */
+/** Deletes old readings and old keys, when a schedule says so. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Log } from '../../log.ts'
 import type { EmbeddedDatabase } from './database.ts'
 
 export interface PruningOptions {
-  readonly log: Log
   /** Age at which readings are deleted, ms; 0 keeps them for ever. */
   readonly retentionMs: number
-  readonly pruneEveryMs?: number | undefined
   /** Milliseconds since the epoch. */
   readonly now?: (() => number) | undefined
+  /** Readings that one transaction of a large deletion deletes; 5000 by default. */
+  readonly removalSlice?: number | undefined
 }
 
 /** How long a key is remembered, ms. */
 const keyLifetimeMs = 86_400_000
 
-/** Pause between slices, in which writes have their turn, ms. */
-const pauseMs = 50
+/** The longest pause between slices, ms. */
+const longestPauseMs = 50
 
 export class Pruning {
   readonly #database: EmbeddedDatabase
   readonly #options: PruningOptions
-  readonly #timer: NodeJS.Timeout
-  #running: Promise<void> | undefined
+  /** Where the last run had to end: the next one does not begin with the same devices again. */
+  #after = 0
 
   constructor(database: EmbeddedDatabase, options: PruningOptions) {
     this.#database = database
     this.#options = options
-    this.#timer = setInterval(() => this.#start(), options.pruneEveryMs ?? 3_600_000)
-    this.#timer.unref()
-    this.#start()
   }
 
-  /** Starts no further round. Resolves when a running one has ended, which a closed database does at once. */
-  async close(): Promise<void> {
-    clearInterval(this.#timer)
-    await this.#running
-  }
-
-  #start(): void {
-    this.#running ??= this.#prune()
-      .catch((error) => {
-        if (!this.#database.closed) this.#options.log.warn('old readings could not be deleted', { error })
-      })
-      .finally(() => {
-        this.#running = undefined
-      })
-  }
-
-  async #prune(): Promise<void> {
+  /**
+   * @param until by performance.now(): a run that is not ready by then goes on with the next call.
+   * @returns whether everything is deleted that is too old.
+   * @throws {AppError} UNAVAILABLE
+   */
+  async run(until: number): Promise<boolean> {
+    const { writer } = this.#database
     const { retentionMs, now = Date.now } = this.#options
     const oldestKey = now() - keyLifetimeMs
-    while (
-      !this.#database.closed &&
-      (await this.#database.writer.change('forgetKeys', { before: oldestKey }))
-    )
-      await sleep(pauseMs)
-    if (retentionMs === 0) return
+    if (!(await this.#inSlices(until, () => writer.change('forgetKeys', { before: oldestKey })))) return false
+    if (retentionMs === 0) return true
     const before = BigInt(now() - retentionMs) * 1_000_000n
-    while (!this.#database.closed && (await this.#database.writer.change('prune', { before })))
-      await sleep(pauseMs)
+    const isReady = await this.#inSlices(until, async () => {
+      const place = await writer.change('prune', { before, after: this.#after })
+      this.#after = place?.after ?? 0
+      return place !== undefined
+    })
+    return isReady
+  }
+
+  /** @param deleteSome tells whether there may be more. @returns whether it came to the end. */
+  async #inSlices(until: number, deleteSome: () => Promise<boolean>): Promise<boolean> {
+    while (!this.#database.closed && performance.now() < until) {
+      const began = performance.now()
+      if (!(await deleteSome())) return true
+      // Writes have as much of the time as the deletions.
+      await sleep(Math.min(performance.now() - began, longestPauseMs))
+    }
+    return false
   }
 }

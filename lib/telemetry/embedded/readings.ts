@@ -66,11 +66,6 @@ export const eachDevice = `WITH RECURSIVE device(id) AS (
 /** Field names have no quote and no backslash, so that this is always one step of a JSON path. */
 export const pathOf = (field: string) => `$."${field}"`
 
-export const deleteRange = (deviceId: number, { from, to }: TimeRange): Statement => ({
-  sql: 'DELETE FROM readings WHERE device_id = ? AND ts >= ? AND ts < ?',
-  args: [deviceId, from, to],
-})
-
 interface DeviceRange extends TimeRange {
   readonly deviceId: number
 }
@@ -79,11 +74,12 @@ interface DeviceRange extends TimeRange {
 const devicesOfSlice = 2000
 
 /** The next devices that have readings, behind an id: the first argument. */
-const nextDevices = `WITH RECURSIVE device(id, place) AS (
+export const nextDevices = `WITH RECURSIVE device(id, place) AS (
     SELECT min(device_id), 1 FROM readings WHERE device_id > ?1
     UNION ALL SELECT (SELECT min(device_id) FROM readings WHERE device_id > id), place + 1 FROM device
       WHERE id IS NOT NULL AND place < ${devicesOfSlice})`
-const lastOfSlice = `iif(count(*) = ${devicesOfSlice}, max(id), NULL)`
+/** The id of the last device of a slice that is full; null for the last slice. */
+export const lastOfSlice = `iif(count(*) = ${devicesOfSlice}, max(id), NULL)`
 
 export const readingQueries = {
   history({ deviceId, from, to, fields = [], limit, order }: HistoryQuery): Statement {

@@ -7,13 +7,21 @@ import type { TimeRange } from '../store.ts'
 import { addToAccounts, countKeysOfOthers, ledgerQueries, noteRemovedRange } from './accounting.ts'
 import { aggregateQueries } from './aggregate.ts'
 import type { Query, Row } from './connection.ts'
+import {
+  advanceDeletion,
+  createDeletion,
+  deletionQueries,
+  type NewDeletion,
+  pruneDeletions,
+} from './deletion-table.ts'
 import { selectAnyWaiting } from './journal.ts'
 import { forgetKeys, type KeyRow, noteKeys, type RequestRow } from './keys.ts'
-import { latestQueries, rebuildLatest } from './latest.ts'
+import { latestQueries } from './latest.ts'
 import type { Lines } from './message.ts'
-import { deleteRange, readingQueries } from './readings.ts'
+import { readingQueries } from './readings.ts'
+import { deleteRange } from './removal.ts'
 import { reserve } from './reservations.ts'
-import { pruneReadings, pruneSlice } from './retention.ts'
+import { type PrunePlace, pruneReadings, pruneSlice } from './retention.ts'
 import type { DatabaseSession } from './session.ts'
 import { dropRange, type SettledRow, settleSpooled, spoolQueries } from './spool-table.ts'
 import { type Target, writeMessages } from './write-messages.ts'
@@ -24,10 +32,18 @@ const queries = {
   ...aggregateQueries,
   ...ledgerQueries,
   ...spoolQueries,
+  ...deletionQueries,
 }
 
 /** These do not depend on the readings and accounts that may wait in the journal. */
-const independentOfJournal: ReadonlySet<QueryName> = new Set(['spoolState', 'oldestSpooled', 'removedSince'])
+const independentOfJournal: ReadonlySet<QueryName> = new Set([
+  'spoolState',
+  'oldestSpooled',
+  'removedSince',
+  'deletion',
+  'deletions',
+  'unfinishedDeletions',
+])
 
 export const dependsOnJournal = (name: QueryName): boolean => !independentOfJournal.has(name)
 
@@ -70,14 +86,20 @@ const changes = {
     dropRange(session, deviceId, from, to),
   noteRemoved: (session: DatabaseSession, { deviceId, from, to, at }: DeviceRange & { at: number }) =>
     session.write(() => noteRemovedRange(deviceId, { from, to }, at)),
-  prune: (session: DatabaseSession, { before }: { before: bigint }) => pruneReadings(session, before),
+  prune: (session: DatabaseSession, args: { before: bigint } & PrunePlace) => pruneReadings(session, args),
   /** @returns whether there may be more. */
   forgetKeys: async (session: DatabaseSession, { before }: { before: number }) =>
-    (await session.execute(forgetKeys(before, pruneSlice))).length > 0,
+    (await session.execute(forgetKeys(before, pruneSlice))).length === pruneSlice,
   remove: async (session: DatabaseSession, { deviceId, from, to }: DeviceRange) => {
     session.journal?.foldAllOf(new Set([deviceId]))
     session.newest.forget(deviceId)
-    await session.write(() => [deleteRange(deviceId, { from, to }), ...rebuildLatest(deviceId)])
+    await session.write(() => deleteRange(deviceId, { from, to }))
+  },
+  createDeletion: (session: DatabaseSession, args: NewDeletion) => createDeletion(session, args),
+  advanceDeletion: (session: DatabaseSession, args: { id: number; at: number; most: number }) =>
+    advanceDeletion(session, args),
+  pruneDeletions: async (session: DatabaseSession, { before }: { before: number }) => {
+    await session.execute(pruneDeletions(before))
   },
   /** @param write writes a little, as durably as readings are written. */
   check: async (session: DatabaseSession, { write }: { write: boolean }) => {

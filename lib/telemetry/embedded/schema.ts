@@ -51,6 +51,20 @@ const tables = `
     at INTEGER NOT NULL
   );
   CREATE INDEX IF NOT EXISTS removed_device ON removed (device_id, at);
+  CREATE TABLE IF NOT EXISTS deletions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    device_id INTEGER NOT NULL,
+    from_ts INTEGER NOT NULL,
+    to_ts INTEGER NOT NULL,
+    first_ts INTEGER NOT NULL,
+    last_ts INTEGER NOT NULL,
+    reached_ts INTEGER NOT NULL,
+    deleted INTEGER NOT NULL DEFAULT 0,
+    requested_at INTEGER NOT NULL,
+    settles_at INTEGER NOT NULL,
+    finished_at INTEGER
+  );
+  CREATE INDEX IF NOT EXISTS deletions_unfinished ON deletions (id) WHERE finished_at IS NULL;
   CREATE TABLE IF NOT EXISTS spool (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     device_id INTEGER NOT NULL,

@@ -302,6 +302,11 @@ export class Intake {
     await this.#options.drain?.writesEnded()
   }
 
+  /** Waits until the spool is empty, where this process empties it. @param until by performance.now(): no longer. */
+  async emptySpool(until: number): Promise<void> {
+    await this.#options.drain?.emptied(until)
+  }
+
   /** Takes nothing more, and writes what waits. */
   async close(): Promise<void> {
     await this.#queue.close()

@@ -23,6 +23,8 @@ export interface SpoolDrainOptions {
 const defaultLimits = { maxMessages: 1000, maxBytes: 1_000_000 }
 /** Interval at which an idle drain looks into the spool, ms: another process may have left messages there. */
 const lookEveryMs = 5000
+/** Interval at which somebody who waits for an empty spool looks, ms. */
+const lookAgainMs = 250
 /** How long `close` waits for a write; its messages stay in the spool and are written again, ms. */
 const closeMs = 1000
 /** Up to this many waiting readings are written exclusively: new readings wait meanwhile. */
@@ -77,6 +79,12 @@ export class SpoolDrain {
   async writesEnded(): Promise<void> {
     await Promise.all([this.#round, this.exclusively(this.#options.writesEnded)])
     await this.#lateWrite
+  }
+
+  /** Resolves when the spool is empty, or at this time, by performance.now(). @throws {AppError} UNAVAILABLE */
+  async emptied(until: number): Promise<void> {
+    await this.exclusively(() => this.#look())
+    while (this.#hasBacklog && !this.#closed && performance.now() < until) await pause(lookAgainMs)
   }
 
   async close(): Promise<void> {

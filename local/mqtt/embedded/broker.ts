@@ -8,7 +8,8 @@ import { Aedes, type AedesPublishPacket, type Client } from 'aedes'
 import pTimeout from 'p-timeout'
 import type { Published } from '../../../lib/broker/messenger.ts'
 import type { AuthorizerEvent } from '../../../lib/mqtt/authorizer.ts'
-import { isTopicName, maxClientIdLength } from '../../../lib/mqtt/topics.ts'
+import { maxClientIdLength } from '../../../lib/mqtt/client-ids.ts'
+import { isTopicName } from '../../../lib/mqtt/topics.ts'
 import {
   discardDelayedWill,
   discardWill,

@@ -7,7 +7,7 @@ import type { IPublishPacket } from 'mqtt-packet'
 import pRetry from 'p-retry'
 import pTimeout from 'p-timeout'
 import type { MqttConnection } from '../../../lib/config.ts'
-import { parseDeviceTopic } from '../../../lib/mqtt/topics.ts'
+import type { TopicTree } from '../../../lib/mqtt/topics.ts'
 import type { RuleMessage, TopicRule } from '../rules.ts'
 import { Acknowledgements, fingerprintOf } from './acknowledgements.ts'
 import { BridgeConnection } from './connection.ts'
@@ -18,6 +18,7 @@ export interface BridgeOptions extends MqttConnection {
   readonly rules: readonly TopicRule[]
   /** Resolves when the message is durable; when it rejects it is called again. */
   invoke(functionName: string, event: Record<string, unknown>): Promise<void>
+  readonly topics: TopicTree
   nextMessageId(): string
   /** Arrival time of a message, ms since the epoch. */
   arrival(): number
@@ -156,7 +157,7 @@ class MosquittoBridge implements Bridge {
   private routeOf(topic: string): Route {
     let route = this.routes.get(topic)
     if (route === undefined) {
-      const device = parseDeviceTopic(topic)
+      const device = this.options.topics.parse(topic)
       route = {
         deviceId: device?.deviceId,
         clientId: device === undefined ? '' : String(device.deviceId),

@@ -24,7 +24,6 @@ interface CommandAnswer {
   readonly data?: unknown
 }
 
-const answerMs = 3000
 /** Errors of a command that finds its effect in place already: to create what exists, to delete what does not. */
 const alreadyDone = /already exists|not found/i
 /** Reason code of MQTT 5 in a PUBACK. */
@@ -32,23 +31,28 @@ const noSubscribers = 0x10
 /** CONNACK codes "unacceptable protocol version": of MQTT 5, and of 3.1.1 brokers. */
 const versionRefused: readonly unknown[] = [0x84, 1]
 
-/** Connects, and reconnects by itself. Each process has a connection of its own. */
-export function connectMosquitto(connection: MqttConnection): Mosquitto {
-  return new MosquittoClient(connection)
+/**
+ * Connects, and reconnects by itself. Each process has a connection of its own.
+ * @param answerMs how long it waits for each answer of the broker, ms.
+ */
+export function connectMosquitto(connection: MqttConnection, answerMs = 3000): Mosquitto {
+  return new MosquittoClient(connection, answerMs)
 }
 
 class MosquittoClient implements Mosquitto {
   readonly ready: Promise<void>
   private readonly connection: MqttConnection
   private readonly client: MqttClient
+  private readonly answerMs: number
   /** Receivers of answers by correlation data. */
   private readonly waiting = new Map<string, (answers: CommandAnswer[]) => void>()
   /** Reason codes of PUBACKs by packet id, until `send` reads them; mqtt.js passes on those of failures only. */
   private readonly reasonCodes = new Map<number, number>()
 
-  constructor(connection: MqttConnection) {
+  constructor(connection: MqttConnection, answerMs: number) {
     const { url, username, password } = connection
     this.connection = connection
+    this.answerMs = answerMs
     const client = mqtt.connect(url, {
       // MQTT 5 tells with each PUBACK whether somebody was subscribed.
       protocolVersion: 5,
@@ -95,7 +99,7 @@ class MosquittoClient implements Mosquitto {
     })
     try {
       await this.send({ topic: controlTopic, payload, qos: 1, retain: false })
-      const answers = await inTime(answered)
+      const answers = await this.inTime(answered)
       const failed = answers.find(({ error }) => error !== undefined && !alreadyDone.test(error))
       if (failed) throw new Error(`the broker refuses ${failed.command}: ${failed.error}`)
       return answers.map(({ data }) => data)
@@ -126,7 +130,7 @@ class MosquittoClient implements Mosquitto {
       clientId: id,
       clean: true,
       reconnectPeriod: 0,
-      connectTimeout: answerMs,
+      connectTimeout: this.answerMs,
     })
     await successor.endAsync()
     return true
@@ -140,12 +144,16 @@ class MosquittoClient implements Mosquitto {
   private async send({ topic, payload, ...options }: BrokerMessage): Promise<boolean | undefined> {
     if (!this.client.connected) throw new Error('the broker cannot be reached')
     const bytes = typeof payload === 'string' ? payload : Buffer.from(payload)
-    const sent = await inTime(this.client.publishAsync(topic, bytes, options))
+    const sent = await this.inTime(this.client.publishAsync(topic, bytes, options))
     const { messageId } = sent as { messageId?: number }
     const reasonCode = messageId === undefined ? undefined : this.reasonCodes.get(messageId)
     if (messageId !== undefined) this.reasonCodes.delete(messageId)
     if (reasonCode === undefined || this.client.options.protocolVersion !== 5) return undefined
     return reasonCode !== noSubscribers
+  }
+
+  private inTime<T>(answer: Promise<T>): Promise<T> {
+    return pTimeout(answer, { milliseconds: this.answerMs, message: 'the broker does not answer' })
   }
 
   private receive(payload: Buffer): void {
@@ -158,6 +166,3 @@ class MosquittoClient implements Mosquitto {
     }
   }
 }
-
-const inTime = <T>(answer: Promise<T>): Promise<T> =>
-  pTimeout(answer, { milliseconds: answerMs, message: 'the broker does not answer' })

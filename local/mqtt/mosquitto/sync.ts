@@ -5,6 +5,7 @@ import { type SyncResult, syncAccounts } from '../../../lib/broker/mosquitto-syn
 import { type Config, loadConfig, loadEnvFile } from '../../../lib/config.ts'
 import { digestKey } from '../../../lib/devices/credentials.ts'
 import { createLog } from '../../../lib/log.ts'
+import { TopicTree } from '../../../lib/mqtt/topics.ts'
 import { openRegistry, type RegistryDb } from '../../../lib/registry/db.ts'
 import { parseOptions, runCommand } from '../../../scripts/command.ts'
 import { connectMosquitto, type Mosquitto } from './client.ts'
@@ -47,7 +48,12 @@ const report = (
   return `${lines.join('\n')}\n`
 }
 
-const compare = async (mosquitto: Mosquitto, db: RegistryDb, dryRun: boolean): Promise<SyncResult> => {
+const compare = async (
+  mosquitto: Mosquitto,
+  db: RegistryDb,
+  topics: TopicTree,
+  dryRun: boolean,
+): Promise<SyncResult> => {
   await pTimeout(mosquitto.ready, {
     milliseconds: connectMs,
     message:
@@ -55,12 +61,14 @@ const compare = async (mosquitto: Mosquitto, db: RegistryDb, dryRun: boolean): P
   })
   const accounts = createAccounts({
     db,
+    topics,
     sendCommands: async (commands) => void (await mosquitto.sendCommands(commands)),
     digestKey,
     log: createLog('silent'),
   })
   return syncAccounts({
     db,
+    topics,
     accounts,
     sendCommands: (commands) => mosquitto.sendCommands(commands),
     dryRun,
@@ -73,12 +81,15 @@ const compare = async (mosquitto: Mosquitto, db: RegistryDb, dryRun: boolean): P
  * @returns what was changed, as text for the operator.
  * @throws {Error} one sentence when there is no such broker, or it refuses the connection.
  */
-export async function synchronizeAccounts({ mqtt, database }: Config, dryRun: boolean): Promise<string> {
+export async function synchronizeAccounts(
+  { mqtt, database, topicRoot }: Config,
+  dryRun: boolean,
+): Promise<string> {
   if (typeof mqtt !== 'object') throw new Error('MQTT_URL names no broker: there is nothing to compare with.')
   const registry = await openRegistry(database)
   const mosquitto = connectMosquitto(mqtt)
   try {
-    return report(await compare(mosquitto, registry.db, dryRun), dryRun)
+    return report(await compare(mosquitto, registry.db, new TopicTree(topicRoot), dryRun), dryRun)
   } finally {
     registry.close()
     await mosquitto.close()

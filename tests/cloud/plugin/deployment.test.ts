@@ -43,7 +43,12 @@ describeWith({ moto: findMoto() !== undefined, sqld: findSqld() !== undefined },
   const contextWith = (more: Partial<DeploymentContext> = {}): DeploymentContext => ({
     stage: 'dev',
     region: awsAccess.region,
-    service: { service: 'iotflow', provider: {}, functions: {} },
+    service: {
+      service: 'iotflow',
+      custom: { topicRoot: 'iotflow-dev', clientIds: 'iotflow-dev-*' },
+      provider: {},
+      functions: {},
+    },
     environment: settings(),
     identify: async () => ({ accountId: '123456789012', arn: 'arn:aws:iam::123456789012:user/one' }),
     credentials: async () => awsAccess,

@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
 import { type RecordingBroker, startRecordingBroker } from '../../support/recording-broker.ts'
+import { eventually } from '../../support/waiting.ts'
 import { send, sent, showFleet } from './fleet-requests.ts'
 
 let functions: TestFunctions
@@ -46,7 +47,7 @@ describe('a fleet command that is sent', () => {
         canaries: 0,
       },
     ])
-    await vi.waitFor(() => expect(broker.published).toHaveLength(2))
+    await eventually(() => expect(broker.published).toHaveLength(2))
     expect(broker.published.map(({ topic, retain, qos }) => [topic, retain, qos]).sort()).toEqual([
       [`iotflow/devices/${one.id}/commands/control`, false, 1],
       [`iotflow/devices/${other.id}/commands/control`, false, 1],

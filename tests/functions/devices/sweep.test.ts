@@ -60,7 +60,7 @@ describe('the sweep of devices', () => {
     const sweepOf = sweepDevices({
       log: createLog('silent'),
       leases: { take: async () => true, release: async () => {} },
-      devices: { flush: async () => {} },
+      devices: { flush: async () => {}, correctTimes: async () => {} },
       presence: {
         async run() {
           swept = true

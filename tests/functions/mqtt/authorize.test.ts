@@ -5,10 +5,13 @@ import { AppError } from '../../../lib/errors.ts'
 import type { EventContext } from '../../../lib/lambda/handler.ts'
 import { createLog } from '../../../lib/log.ts'
 import type { AuthorizerResult } from '../../../lib/mqtt/authorizer.ts'
+import { ClientIds } from '../../../lib/mqtt/client-ids.ts'
 import { compilePolicies, type PolicyDocument } from '../../../lib/mqtt/policy.ts'
+import { defaultTopics, TopicTree } from '../../../lib/mqtt/topics.ts'
 import { Tally } from '../../../lib/tally.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
 
+const names = { topics: defaultTopics, clientIds: new ClientIds(defaultTopics.root, undefined) }
 const aws = { invokedFunctionArn: 'arn:aws:lambda:eu-central-1:123456789012:function:authorize' }
 
 let functions: TestFunctions
@@ -63,6 +66,7 @@ describe('a client with the id and the key of a device', () => {
   ])('is disconnected when its key ends, %s', async (_where, context, seconds) => {
     const { id, key } = await functions.register()
     const authorizer = authorizeMqtt({
+      ...names,
       log: createLog('silent'),
       refusals: undefined,
       devices: {
@@ -160,7 +164,7 @@ describe('failed logins', () => {
     } as unknown as Devices
     const password = Buffer.from('the-wrong-key').toString('base64')
     const refusals = new Tally<string>()
-    await authorizeMqtt({ log, devices, refusals })({
+    await authorizeMqtt({ ...names, log, devices, refusals })({
       protocolData: { mqtt: { username, password, clientId: '7' } },
       connectionMetadata: { id: 'c', address: '192.0.2.7' },
     })
@@ -168,5 +172,51 @@ describe('failed logins', () => {
     expect(refusals.entries()).toEqual([[expect.stringMatching(/^(wrong_key|no_credentials)$/), 1]])
     expect(JSON.stringify(lines)).not.toContain('the-wrong-key')
     expect(JSON.stringify(lines)).not.toContain(password)
+  })
+})
+
+describe('in a stage of AWS, a client id', () => {
+  const authorizeIn = async (stage: string, root: string, clientId: string) => {
+    const noted: unknown[] = []
+    const authorizer = authorizeMqtt({
+      log: createLog('silent'),
+      refusals: undefined,
+      topics: new TopicTree(root),
+      clientIds: new ClientIds(root, stage),
+      devices: {
+        authenticate: async () => ({ device: { id: 7 }, expiresAt: null }),
+        noteRepeated: ({ detail }: { detail: unknown }) => noted.push(detail),
+      } as unknown as Devices,
+    })
+    const mqtt = { clientId, username: '7', password: Buffer.from('key').toString('base64') }
+    const { policyDocuments } = await authorizer({ protocolData: { mqtt } }, aws as EventContext)
+    const prefix = 'arn:aws:iot:eu-central-1:123456789012:'
+    return { policy: compilePolicies(policyDocuments, prefix), noted }
+  }
+  const plain = { will: false, persistent: false }
+
+  it.each([
+    ['dev', 'iotflow-dev', 'iotflow-dev-device-7', true],
+    ['dev', 'iotflow-dev', 'iotflow-device-7', false],
+    ['dev', 'iotflow-dev', '7', false],
+    ['prod', 'iotflow', 'iotflow-device-7', true],
+    ['prod', 'iotflow', 'iotflow-dev-device-7', false],
+  ])('in %s with root %s: %s may connect: %s', async (stage, root, clientId, may) => {
+    const { policy, noted } = await authorizeIn(stage, root, clientId)
+    expect(policy.connect(clientId, plain)).toBe(may)
+    expect(noted).toEqual(may ? [] : [{ reason: 'client id', client_id: clientId }])
+  })
+
+  it('gives the rights to the topics of the stage only', async () => {
+    const { policy } = await authorizeIn('dev', 'iotflow-dev', 'iotflow-dev-7')
+    const may = (root: string) => [
+      policy.publish(`${root}/devices/7/telemetry`),
+      policy.publish(`${root}/devices/7/telemetry/a`),
+      policy.subscribe(`${root}/devices/7/commands`),
+      policy.subscribe(`${root}/devices/7/commands/#`),
+      policy.receive(`${root}/devices/7/config`),
+    ]
+    expect(may('iotflow-dev')).toEqual(Array(5).fill(true))
+    expect(may('iotflow')).toEqual(Array(5).fill(false))
   })
 })

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { parseDeviceTopic } from '../../../lib/mqtt/topics.ts'
+import { defaultTopics } from '../../../lib/mqtt/topics.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
 import { itIsForReaders } from '../telemetry/readers.ts'
 
@@ -42,7 +42,7 @@ describe('the topics of a device', () => {
   it('that are telemetry are taken as telemetry', async () => {
     const { id, key } = await functions.register()
     for (const { path } of (await topics(id, { key })).json.topics.telemetry)
-      expect(parseDeviceTopic(path)).toMatchObject({ deviceId: id, kind: 'telemetry' })
+      expect(defaultTopics.parse(path)).toMatchObject({ deviceId: id, kind: 'telemetry' })
   })
 
   it('are not listed for a deleted device', async () => {

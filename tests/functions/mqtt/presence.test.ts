@@ -2,15 +2,19 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { recordPresence } from '../../../functions/mqtt/presence.ts'
 import type { BrokerKind } from '../../../lib/broker/address.ts'
 import { createLog } from '../../../lib/log.ts'
+import { ClientIds } from '../../../lib/mqtt/client-ids.ts'
+import { defaultTopics } from '../../../lib/mqtt/topics.ts'
 
 /** What presence answers to a session event, and the clients whose connection was ended. */
 let mayConnect: boolean
 let ended: (readonly [number, string | undefined])[]
 let reported: string[]
+let sessions: string[]
 let touched: number
 let delivered: unknown[]
 beforeEach(() => {
   reported = []
+  sessions = []
   touched = 0
   mayConnect = true
   ended = []
@@ -19,6 +23,8 @@ beforeEach(() => {
 
 const recordAt = (brokerKind: BrokerKind) =>
   recordPresence({
+    topics: defaultTopics,
+    clientIds: new ClientIds(defaultTopics.root, brokerKind === 'aws-iot' ? 'prod' : undefined),
     brokerKind,
     commands: {
       deliver: async (deviceIds, { kind }) => void delivered.push([...deviceIds, kind]),
@@ -26,7 +32,10 @@ const recordAt = (brokerKind: BrokerKind) =>
     log: createLog('silent'),
     devices: { touch: () => touched++ },
     presence: {
-      session: async () => mayConnect,
+      session: async ({ clientId }: { clientId: string }) => {
+        sessions.push(clientId)
+        return mayConnect
+      },
       report: async ({ status }: { status: string }) => reported.push(status),
     } as unknown as Parameters<typeof recordPresence>[0]['presence'],
     sessions: {
@@ -38,7 +47,7 @@ const recordAt = (brokerKind: BrokerKind) =>
   })
 const record = recordAt('embedded')
 
-const tell = (eventType: 'connected' | 'disconnected', clientId = '7-a') => {
+const tell = (eventType: 'connected' | 'disconnected', clientId = '7-a', to = record) => {
   const event = {
     clientId,
     timestamp: Date.now(),
@@ -47,7 +56,7 @@ const tell = (eventType: 'connected' | 'disconnected', clientId = '7-a') => {
     principalIdentifier: '7',
     versionNumber: 1,
   }
-  return record({
+  return to({
     payload: Buffer.from(JSON.stringify(event)).toString('base64'),
     topic: `$aws/events/presence/${eventType}/${clientId}`,
     client_id: clientId,
@@ -71,6 +80,25 @@ describe('a client that connects', () => {
     mayConnect = false
     await tell('disconnected')
     expect(ended).toEqual([])
+  })
+})
+
+describe('a client of another stage of the AWS account', () => {
+  const recordAws = recordAt('aws-iot')
+
+  it.each(['iotflow-dev-7', 'iotflow-staging-device-7'])(
+    '%s is never ended, and is no session',
+    async (id) => {
+      mayConnect = false
+      await tell('connected', id, recordAws)
+      expect(ended).toEqual([])
+      expect(sessions).toEqual([])
+    },
+  )
+
+  it('leaves those of this stage as they are', async () => {
+    await tell('connected', 'esp32_7', recordAws)
+    expect(sessions).toEqual(['esp32_7'])
   })
 })
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { connectAsync, type MqttClient } from 'mqtt'
-import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { accountCommands, markOf } from '../../../lib/broker/dynamic-security.ts'
 import { type Accounts, createAccounts, withAccounts } from '../../../lib/broker/mosquitto-accounts.ts'
 import { syncAccounts } from '../../../lib/broker/mosquitto-sync.ts'
@@ -8,11 +8,13 @@ import { digestKey } from '../../../lib/devices/credentials.ts'
 import { createDevices, type Devices } from '../../../lib/devices/devices.ts'
 import { toDescription } from '../../../lib/devices/fields.ts'
 import { createLog } from '../../../lib/log.ts'
+import { defaultTopics } from '../../../lib/mqtt/topics.ts'
 import { openRegistry, type Registry } from '../../../lib/registry/db.ts'
 import { connectMosquitto, type Mosquitto } from '../../../local/mqtt/mosquitto/client.ts'
 import { describeWith } from '../../support/backends.ts'
-import { hasMosquitto, type MosquittoServer, startMosquitto } from '../../support/mosquitto.ts'
+import { answerMs, hasMosquitto, type MosquittoServer, startMosquitto } from '../../support/mosquitto.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
+import { eventually } from '../../support/waiting.ts'
 
 const log = createLog('silent')
 
@@ -29,7 +31,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
 
   beforeAll(async () => {
     server = await startMosquitto({ saving: 'safe' })
-    mosquitto = connectMosquitto(server.serverLogin)
+    mosquitto = connectMosquitto(server.serverLogin, answerMs)
     await mosquitto.ready
     const folder = await temporaryFolder()
     removeFolder = folder.remove
@@ -38,6 +40,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     const now = () => clock.now
     plain = createDevices({ db: registry.db, log, now, keyLength: 32, offlineAfterS: 300, cacheMs: 0 })
     accounts = createAccounts({
+      topics: defaultTopics,
       db: registry.db,
       digestKey,
       sendCommands: async (commands) => void (await mosquitto.sendCommands(commands)),
@@ -77,6 +80,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
   }
   const sync = (dryRun = false) =>
     syncAccounts({
+      topics: defaultTopics,
       db: registry.db,
       accounts,
       sendCommands: (commands) => mosquitto.sendCommands(commands),
@@ -90,11 +94,11 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
       },
       () => false,
     )
-  const ends = (client: MqttClient) => vi.waitFor(() => expect(client.connected).toBe(false), 5000)
+  const ends = (client: MqttClient) => eventually(() => expect(client.connected).toBe(false))
   /** Ends when the client knows it: a command sent before that would be sent again to the next broker. */
   const endBroker = async () => {
     await server.kill()
-    await vi.waitFor(() => expect(() => mosquitto.retainedTopics()).toThrow(), 5000)
+    await eventually(() => expect(() => mosquitto.retainedTopics()).toThrow())
   }
 
   it('let a new device connect with its key', async () => {
@@ -143,10 +147,8 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
   ])('end the connection of a device and refuse it when %s', async (_, lose) => {
     const [one, other] = [await register(), await register()]
     const client = await connect(one.id, one.key)
-    const began = performance.now()
     await lose(one.id)
     await ends(client)
-    expect(performance.now() - began).toBeLessThan(10_000)
     await lose(other.id)
     expect([await isLetIn(one.id, one.key), await isLetIn(other.id, other.key)]).toEqual([false, false])
   })
@@ -174,7 +176,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     const { id, key } = await register(plain)
     expect(await isLetIn(id, key)).toBe(false)
     await devices.authenticate(key)
-    await vi.waitFor(async () => expect(await isLetIn(id, key)).toBe(true), 5000)
+    await eventually(async () => expect(await isLetIn(id, key)).toBe(true))
   })
 
   it('are created after the broker was unavailable', async () => {
@@ -182,22 +184,22 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     const { id, key } = await register()
     const gone = await register(plain)
     await server.start()
-    await vi.waitFor(() => mosquitto.sendCommands([{ command: 'listClients' }]), 10_000)
+    await eventually(() => mosquitto.sendCommands([{ command: 'listClients' }]))
     await devices.authenticate(key)
-    await vi.waitFor(async () => expect(await isLetIn(id, key)).toBe(true), 5000)
+    await eventually(async () => expect(await isLetIn(id, key)).toBe(true))
     expect(await isLetIn(gone.id, gone.key)).toBe(false)
-  }, 30_000)
+  })
 
   it('are disabled by the next reconcile when the broker was unavailable', async () => {
     const { id, key } = await register()
     await endBroker()
     await devices.update(id, { status: 'inactive' }, 'admin')
     await server.start()
-    await vi.waitFor(() => mosquitto.sendCommands([{ command: 'listClients' }]), 10_000)
+    await eventually(() => mosquitto.sendCommands([{ command: 'listClients' }]))
     expect(await isLetIn(id, key)).toBe(true)
     expect(await accounts.reconcile()).toBe(1)
     expect(await isLetIn(id, key)).toBe(false)
-  }, 30_000)
+  })
 
   it('are bound to their client id by a sync, which ends no other connection', async () => {
     const [fine, loose] = [await register(), await register()]
@@ -237,7 +239,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
   it('are disabled by a sync when a restored broker has an old key, until the device uses its own', async () => {
     const { id, key } = await register()
     const { apiKey } = await devices.rotateKey(id, { graceS: 0, usedKey: key, by: 'admin' })
-    await mosquitto.sendCommands(accountCommands(id, key, markOf(digestKey(key))))
+    await mosquitto.sendCommands(accountCommands(defaultTopics, id, key, markOf(digestKey(key))))
     expect(await isLetIn(id, key)).toBe(true)
     expect((await sync(true)).unknown).toEqual([id])
     const done = await sync()
@@ -245,7 +247,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     expect(done.withoutPassword.map((device) => device.id)).toContain(id)
     expect([await isLetIn(id, key), await isLetIn(id, apiKey)]).toEqual([false, false])
     await devices.authenticate(apiKey)
-    await vi.waitFor(async () => expect(await isLetIn(id, apiKey)).toBe(true), 5000)
+    await eventually(async () => expect(await isLetIn(id, apiKey)).toBe(true))
     expect(await isLetIn(id, key)).toBe(false)
     expect((await sync()).unknown).toEqual([])
   })
@@ -261,6 +263,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
   it('are reconciled after the server died during a push, and although another account fails', async () => {
     const { db } = registry
     const dying = createAccounts({
+      topics: defaultTopics,
       db,
       log,
       digestKey,
@@ -273,6 +276,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     for (const { id, key } of [one, two]) await expect(dying.push(id, key)).rejects.toThrow('ended')
     expect(await isLetIn(two.id, two.key)).toBe(true)
     const failing = createAccounts({
+      topics: defaultTopics,
       db,
       log,
       digestKey,
@@ -284,7 +288,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     await expect(failing.reconcile()).rejects.toThrow('not this one')
     expect(await isLetIn(two.id, two.key)).toBe(false)
     await devices.authenticate(two.key)
-    await vi.waitFor(async () => expect(await isLetIn(two.id, two.key)).toBe(true), 5000)
+    await eventually(async () => expect(await isLetIn(two.id, two.key)).toBe(true))
     await accounts.reconcile()
     expect(await isLetIn(one.id, one.key)).toBe(false)
   })
@@ -313,7 +317,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts of devices at a Mosquitto', 
     expect(await isLetIn(off.id, off.key)).toBe(true)
     expect(await isLetIn(lost.id, lost.key)).toBe(false)
     await devices.authenticate(lost.key)
-    await vi.waitFor(async () => expect(await isLetIn(lost.id, lost.key)).toBe(true), 5000)
+    await eventually(async () => expect(await isLetIn(lost.id, lost.key)).toBe(true))
     const again = await sync()
     expect(again).toMatchObject({ removed: [], repaired: [], unknown: [], switched: 0 })
     const person = await connectAsync(server.url, { username: 'a-person', password: 'keeps-it' })

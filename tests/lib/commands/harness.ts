@@ -1,9 +1,11 @@
 /** Commands of two devices on a registry of their own, with a broker that records what is published. */
+
 import { onTestFinished } from 'vitest'
 import type { BrokerKind } from '../../../lib/broker/address.ts'
 import type { OutgoingMessage, Published } from '../../../lib/broker/messenger.ts'
 import { type CommandsOptions, createCommands } from '../../../lib/commands/command-service.ts'
 import { createLog } from '../../../lib/log.ts'
+import { defaultTopics } from '../../../lib/mqtt/topics.ts'
 import { pump, startDevices } from '../../support/devices.ts'
 import type { Place } from '../../support/registry.ts'
 
@@ -44,6 +46,7 @@ export async function startCommands(place: () => Promise<Place>, kind: BrokerKin
     db: registry.db,
     kind,
     log: createLog('silent'),
+    topics: defaultTopics,
     now: () => clock.now,
     perSecond: Number.POSITIVE_INFINITY,
     messenger: {

@@ -128,5 +128,5 @@ describeRegistry('states of commands', (place) => {
       }),
       { numRuns: 30 },
     )
-  }, 60_000)
+  })
 })

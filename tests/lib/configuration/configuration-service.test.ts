@@ -4,6 +4,7 @@ import { createConfigurations } from '../../../lib/configuration/configuration-s
 import { createConfigurationStore } from '../../../lib/configuration/configuration-store.ts'
 import { ConfigurationPublisher } from '../../../lib/configuration/publisher.ts'
 import { createLog } from '../../../lib/log.ts'
+import { defaultTopics } from '../../../lib/mqtt/topics.ts'
 import { noon, pump, startDevices } from '../../support/devices.ts'
 import { describeRegistry } from '../../support/registry.ts'
 
@@ -31,6 +32,7 @@ describeRegistry('the desired configuration', (place) => {
       createConfigurations({
         db,
         publisher: new ConfigurationPublisher({
+          topics: defaultTopics,
           db,
           read: store.read,
           messenger: to,

@@ -4,6 +4,7 @@ import { Overview } from '../../../lib/dashboard/overview.ts'
 import { Refreshed } from '../../../lib/dashboard/refreshed.ts'
 import * as runtime from '../../../lib/runtime.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
+import { eventually } from '../../support/waiting.ts'
 
 let functions: TestFunctions
 beforeAll(async () => {
@@ -33,7 +34,7 @@ it('has what arrived in the hour before the process began, and what the process 
   // This process sees it: the store must not count it again.
   await send({ t: 3 })
   const overview = await overviewWith(minutes)
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const { messages_per_minute: found } = await overview.read()
     expect(found?.reduce((sum, { stored }) => sum + stored, 0)).toBe(2)
   })

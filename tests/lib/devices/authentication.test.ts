@@ -99,7 +99,7 @@ describeRegistry('authentication', (place) => {
       return rows
     })
     const asked = Promise.all([devices.authenticate(apiKey), devices.find(device.id)])
-    await vi.waitUntil(() => held.length === 2)
+    await expect.poll(() => held.length).toBe(2)
     await devices.update(device.id, { status: 'inactive' }, 'admin')
     await devices.revokeKeys(device.id)
     for (const handOver of held) handOver()

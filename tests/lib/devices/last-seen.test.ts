@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import { afterEach, expect, it, vi } from 'vitest'
 import { isOnline } from '../../../lib/devices/device.ts'
 import { noon, pump, startDevices } from '../../support/devices.ts'
 import { describeRegistry } from '../../support/registry.ts'
+import { eventually, until } from '../../support/waiting.ts'
 
 afterEach(() => {
   vi.useRealTimers()
@@ -31,7 +31,7 @@ describeRegistry('last-seen times', (place) => {
       await new Promise(setImmediate)
       // Waits for the write: a server takes longer than one turn of the event loop.
       const due = Math.floor((passed + 100) / 5000)
-      for (let tries = 0; tries < 200 && (await writes()).length < due; tries++) await sleep(5)
+      await until(async () => (await writes()).length >= due, 'the write')
     }
     expect(await writes()).toEqual([4900, 9900])
     expect((await devices.get(device.id)).lastSeenAt).toBe(noon + 11_900)
@@ -74,9 +74,9 @@ describeRegistry('last-seen times', (place) => {
     expect((await other.get(busy.id)).lastSeenAt).toBe(noon + 1000)
     // The silent device was last seen before the clock was put right.
     await vi.advanceTimersByTimeAsync(5000)
-    await vi.waitUntil(async () => {
+    await eventually(async () => {
       clock.now += 1
-      return (await other.get(silent.id)).lastSeenAt === noon + 60_000
+      expect((await other.get(silent.id)).lastSeenAt).toBe(noon + 60_000)
     })
     clock.now = noon + 600_000
     expect(isOnline(await other.get(silent.id), clock.now)).toBe(false)
@@ -119,6 +119,31 @@ describeRegistry('last-seen times', (place) => {
     await Promise.all([written, devices.flushDue()])
     const { devices: seen } = await (await connect()).devices.list({ limit: 10 })
     expect(seen.map(({ lastSeenAt }) => lastSeenAt)).toEqual([noon, noon])
+  })
+
+  it('that another process has just written are not due, except those of a device that went offline', async () => {
+    const { connect, clock } = await startDevices(place)
+    const [one, other] = [await connect(), await connect()]
+    const { device } = await one.devices.register(pump)
+    one.devices.touch(device.id)
+    await one.devices.flushDue()
+    clock.now = noon + 2000
+    await other.devices.find(device.id)
+    other.devices.touch(device.id)
+    await other.devices.flushDue()
+    const observer = await connect()
+    expect((await observer.devices.get(device.id)).lastSeenAt).toBe(noon)
+    await one.registry.db.run(sql`update devices set offline_at = ${noon + 1000}`)
+    const third = await connect()
+    await third.devices.find(device.id)
+    third.devices.touch(device.id)
+    await third.devices.flushDue()
+    expect((await (await connect()).devices.get(device.id)).lastSeenAt).toBe(noon + 2000)
+    clock.now = noon + 8000
+    await other.devices.find(device.id)
+    other.devices.touch(device.id)
+    await other.devices.flushDue()
+    expect((await (await connect()).devices.get(device.id)).lastSeenAt).toBe(noon + 8000)
   })
 
   it('of a deleted device do not stop the others', async () => {

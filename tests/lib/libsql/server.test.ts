@@ -49,6 +49,25 @@ describeWithSqld('a client of a libSQL server', () => {
     }
   })
 
+  it('tries again what the server has no connection for, reads and writes, and gives up in time', async () => {
+    const { one } = await open()
+    const real = globalThis.fetch
+    let refusals = 2
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init) => {
+      if (refusals === 0) return real(input, init)
+      refusals -= 1
+      return new Response('', { status: 429 })
+    })
+    await one.execute('INSERT INTO t VALUES (1)')
+    expect(refusals).toBe(0)
+    refusals = 2
+    expect((await one.execute('SELECT count(*) FROM t')).rows[0]?.[0]).toBe(1)
+    refusals = Number.POSITIVE_INFINITY
+    await expect(one.execute('INSERT INTO t VALUES (2)')).rejects.toThrow('cannot be used at the moment')
+    refusals = 0
+    expect((await one.execute('SELECT count(*) FROM t')).rows[0]?.[0]).toBe(1)
+  })
+
   it('writes on after a write that failed', async () => {
     const { one } = await open()
     const results = await Promise.allSettled([
@@ -62,15 +81,14 @@ describeWithSqld('a client of a libSQL server', () => {
     const { sqld, one } = await open()
     sqld.hang()
     try {
-      const began = performance.now()
+      // One after the other would take longer than a test may.
       const results = await Promise.allSettled(
-        Array.from({ length: 5 }, () => one.execute('INSERT INTO t VALUES (1)')),
+        Array.from({ length: 50 }, () => one.execute('INSERT INTO t VALUES (1)')),
       )
       for (const result of results)
         expect(result).toMatchObject({ status: 'rejected', reason: { code: 'UNAVAILABLE' } })
-      expect(performance.now() - began).toBeLessThan(15_000)
     } finally {
       sqld.goOn()
     }
-  }, 30_000)
+  })
 })

@@ -7,6 +7,7 @@ import {
   type PolicyStatement,
   refusedClientPolicies,
 } from '../../../lib/mqtt/policy.ts'
+import { defaultTopics, TopicTree } from '../../../lib/mqtt/topics.ts'
 
 const arn = 'arn:aws:iot:local:0:'
 const plain = { will: false, persistent: false }
@@ -29,7 +30,7 @@ const attributes = (...names: string[]) => ({
 })
 
 describe('the policy of a device', () => {
-  const policy = compilePolicies(devicePolicies(7, 'esp32_7'))
+  const policy = compilePolicies(devicePolicies(defaultTopics.of(7), 'esp32_7'))
   const own = 'iotflow/devices/7'
 
   test('lets exactly this client id connect, with a will and a session too', () => {
@@ -120,24 +121,29 @@ describe('the policy of a device', () => {
     expect(policy.receive('iotflow/fleet/other')).toBe(false)
   })
 
-  test('is within the limits of AWS IoT with a long ARN and the largest id', () => {
+  test('is within the limits of AWS IoT with a long ARN, the longest root and the largest id', () => {
     const longArn = 'arn:aws-us-gov:iot:us-gov-northwest-1:123456789012:'.padEnd(64, 'x')
-    const documents = devicePolicies(999_999_999_999_999, `999999999999999-${'x'.repeat(112)}`, longArn)
+    const documents = devicePolicies(
+      new TopicTree('r'.repeat(32)).of(999_999_999_999_999),
+      `999999999999999-${'x'.repeat(112)}`,
+      longArn,
+    )
     expect(documents.length).toBeLessThanOrEqual(10)
     for (const document of documents) expect(JSON.stringify(document).length).toBeLessThanOrEqual(2048)
-    expect(compilePolicies(documents, longArn).publish('iotflow/devices/999999999999999/telemetry')).toBe(
-      true,
-    )
+    const topic = `${'r'.repeat(32)}/devices/999999999999999/telemetry`
+    expect(compilePolicies(documents, longArn).publish(topic)).toBe(true)
   })
 
   test('allows nothing at a broker of another account', () => {
-    const elsewhere = compilePolicies(devicePolicies(7, '7', 'arn:aws:iot:eu-west-1:1:'))
+    const elsewhere = compilePolicies(devicePolicies(defaultTopics.of(7), '7', 'arn:aws:iot:eu-west-1:1:'))
     expect(elsewhere.publish(`${own}/telemetry`)).toBe(false)
     expect(elsewhere.connect('7', plain)).toBe(false)
   })
 
   test('means the same as JSON text', () => {
-    const text = compilePolicies(devicePolicies(7, '7').map((document) => JSON.stringify(document)))
+    const text = compilePolicies(
+      devicePolicies(defaultTopics.of(7), '7').map((document) => JSON.stringify(document)),
+    )
     expect(text.publish(`${own}/telemetry`)).toBe(true)
     expect(text.publish('iotflow/devices/8/telemetry')).toBe(false)
   })

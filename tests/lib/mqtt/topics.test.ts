@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
-  deviceOfClientId,
-  deviceTopics,
+  awsTopicMatcher,
+  defaultTopics,
   isTopicFilter,
   isTopicName,
-  parseDeviceTopic,
+  TopicTree,
   topicMatcher,
 } from '../../../lib/mqtt/topics.ts'
 
@@ -27,7 +27,7 @@ const filterLevels = fc
 
 describe('device topics', () => {
   test('are those of the contract', () => {
-    expect(deviceTopics(7)).toEqual({
+    expect(defaultTopics.of(7)).toEqual({
       telemetryPublish: 'iotflow/devices/7/telemetry',
       statusPublish: 'iotflow/devices/7/status',
       statusOnline: 'iotflow/devices/7/status/online',
@@ -54,7 +54,7 @@ describe('device topics', () => {
     ['iotflow/devices/7/config/reported', { deviceId: 7, kind: 'config/reported' }],
     ['iotflow/devices/999999999999999/telemetry', { deviceId: 999999999999999, kind: 'telemetry' }],
   ])('%j is read', (topic, expected) => {
-    expect(parseDeviceTopic(topic)).toEqual(expected)
+    expect(defaultTopics.parse(topic)).toEqual(expected)
   })
 
   test.each([
@@ -76,7 +76,26 @@ describe('device topics', () => {
     'iotflow/fleet/notices/x',
     '',
   ])('%j is none a device may publish to', (topic) => {
-    expect(parseDeviceTopic(topic)).toBeUndefined()
+    expect(defaultTopics.parse(topic)).toBeUndefined()
+  })
+
+  test('of another root are other topics', () => {
+    const dev = new TopicTree('iotflow-dev')
+    const own = Object.values(dev.of(7))
+    expect(own.map((topic) => topic.replace('iotflow-dev/', 'iotflow/'))).toEqual(
+      Object.values(defaultTopics.of(7)),
+    )
+    expect(dev.parse('iotflow-dev/devices/7/telemetry')).toEqual({ deviceId: 7, kind: 'telemetry' })
+    expect(dev.parse('iotflow/devices/7/telemetry')).toBeUndefined()
+    for (const topic of own) expect(defaultTopics.parse(topic)).toBeUndefined()
+  })
+
+  test('have at most the seven slashes and 256 bytes of AWS IoT Core, with the longest root and ids', () => {
+    const { commandsSubscribe, telemetryPublish } = new TopicTree('r'.repeat(32)).of(999_999_999_999_999)
+    const answer = `${commandsSubscribe}/${'c'.repeat(128)}/response`
+    expect(Buffer.byteLength(answer)).toBeLessThanOrEqual(256)
+    expect(answer.split('/').length - 1).toBe(5)
+    expect(telemetryPublish.split('/').length - 1).toBe(3)
   })
 })
 
@@ -137,40 +156,15 @@ describe('matching', () => {
       { numRuns: 2000 },
     )
   })
-})
 
-describe('a client id', () => {
-  test.each([
-    ['7', 7],
-    ['7-a', 7],
-    ['7_a', 7],
-    ['esp32_7', 7],
-    ['device_7', 7],
-    ['iotflow-device-7-boot3', 7],
-    ['a-7-8', 7],
-    ['x:y.z-7', 7],
-    ['999999999999999', 999_999_999_999_999],
-    [`7-${'x'.repeat(126)}`, 7],
-  ])('%j names device %j', (clientId, deviceId) => {
-    expect(deviceOfClientId(clientId)).toBe(deviceId)
-  })
-
-  test.each([
-    '',
-    'sensor',
-    'esp7',
-    '7a',
-    '07',
-    'a-07-7',
-    '0',
-    '1000000000000000',
-    '7 ',
-    '7/a',
-    '7-é',
-    '7\n',
-    'iotflow-device-',
-    `7-${'x'.repeat(127)}`,
-  ])('%j names none', (clientId) => {
-    expect(deviceOfClientId(clientId)).toBeUndefined()
+  test('as on AWS IoT Core is equal to the definition, except that # stands for one level at least', () => {
+    fc.assert(
+      fc.property(filterLevels, topicLevels, (filter, topic) => {
+        const parent = filter.at(-1) === '#' && filter.length > 1 && topic.length === filter.length - 1
+        const inMqtt = topicMatcher(filter.join('/'))(topic.join('/'))
+        expect(awsTopicMatcher(filter.join('/'))(topic.join('/'))).toBe(inMqtt && !parent)
+      }),
+      { numRuns: 2000 },
+    )
   })
 })

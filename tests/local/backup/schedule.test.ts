@@ -1,11 +1,12 @@
 import { readdir, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { createLog } from '../../../lib/log.ts'
 import { BackupSchedule } from '../../../local/backup/schedule.ts'
 import { runIotflow } from '../../support/iotflow.ts'
 import { startStandaloneServer } from '../../support/standalone.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
+import { eventually } from '../../support/waiting.ts'
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
 beforeEach(async () => {
@@ -56,14 +57,11 @@ it('goes on after a failure', async () => {
 it('is run by the server, and its backups can be restored', async () => {
   const server = await startStandaloneServer({ settings: { BACKUP_DIR: folder.path } })
   try {
-    const name = await vi.waitFor(
-      async () => {
-        const [first] = (await readdir(folder.path)).filter((file) => /^iotflow-.*\.backup$/.test(file))
-        if (first === undefined) throw new Error('no backup yet')
-        return first
-      },
-      { timeout: 60_000, interval: 200 },
-    )
+    const name = await eventually(async () => {
+      const [first] = (await readdir(folder.path)).filter((file) => /^iotflow-.*\.backup$/.test(file))
+      if (first === undefined) throw new Error('no backup yet')
+      return first
+    })
     const restored = await runIotflow(['restore', join(folder.path, name)], {
       dataDir: join(folder.path, 'data'),
     })

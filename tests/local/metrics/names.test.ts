@@ -24,7 +24,7 @@ beforeAll(async () => {
   await functions.call('telemetry-latest', 'GET', `/api/v1/telemetry/${id}/latest`, { key })
   await functions.call('telemetry-submit', 'POST', '/api/v1/telemetry', { key: 'wrong' })
   page = await metrics.write('text')
-}, 60_000)
+})
 afterAll(() => functions.close())
 
 interface Rules {

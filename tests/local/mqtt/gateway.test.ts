@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { createMessenger } from '../../../lib/broker/messenger.ts'
 import { createLog } from '../../../lib/log.ts'
+import { defaultTopics } from '../../../lib/mqtt/topics.ts'
 import { type GatewayOptions, type MqttGateway, openGateway } from '../../../local/mqtt/gateway.ts'
 
 const noPorts = { mqtt: undefined, mqttWs: undefined, mqttTls: undefined }
@@ -36,7 +37,13 @@ describe('the gateway', () => {
     const messenger = createMessenger(gateway.iot ?? { endpoint: '', region: '' })
     await expect(messenger.check()).rejects.toThrow()
     await gateway.startBroker(
-      { rules: [], invoke: async () => {}, arrival: Date.now, log: createLog('silent') },
+      {
+        rules: [],
+        topics: defaultTopics,
+        invoke: async () => {},
+        arrival: Date.now,
+        log: createLog('silent'),
+      },
       {
         authorize: () => Promise.reject(new Error('nobody connects')),
         onCommandReceived: () => {},

@@ -55,7 +55,7 @@ describe('npm run stack -- up', () => {
     expect(second.code).toBe(0)
     expect(await envText()).toBe(text)
     expect(second.out).not.toContain('Made')
-  }, 60_000)
+  })
 
   it('hands a password of Redis on as an address has it', async () => {
     await writeFile(`${tree.path}/.env`, 'REDIS_PASSWORD=a/b@c:d%e\n')
@@ -126,7 +126,7 @@ describe('npm run stack -- up', () => {
     expect(marks[0]).toMatch(/^[0-9a-f]{16}$/)
     expect(marks[1]).not.toBe(marks[0])
     expect(called(tls, 'up')?.env.STACK_TLS_PORT).toBe('8883')
-  }, 60_000)
+  })
 
   it('names the services that are not healthy', async () => {
     const services = [...healthy('influxdb', 'redis'), { Service: 'mosquitto', State: 'exited', Health: '' }]
@@ -188,7 +188,7 @@ describe('npm run stack', () => {
     expect(ill.out).toMatch(/^ {2}redis +unhealthy/m)
     const none = await tree.stack(['status'])
     expect(none).toMatchObject({ code: 1, out: expect.stringContaining('npm run stack -- up') })
-  }, 60_000)
+  })
 
   it('ends everything and keeps or deletes the data', async () => {
     const down = await tree.stack(['down'])
@@ -202,13 +202,13 @@ describe('npm run stack', () => {
     for (const name of basic) expect(reset.calls.at(-1)?.env[name]).toBeTruthy()
     await rm(`${tree.path}/.env`)
     expect(await tree.stack(['down'], { code: 17 })).toMatchObject({ code: 1 })
-  }, 60_000)
+  })
 
   it('hands on what logs and shell are asked', async () => {
     const logs = await tree.stack(['logs', 'mosquitto', '--tail', '5'])
     expect(last(logs)).toMatch(/ logs mosquitto --tail 5$/)
     expect(last(await tree.stack(['shell', 'redis'], { code: 7 }))).toMatch(/ exec -T redis sh$/)
-  }, 60_000)
+  })
 
   it('refuses what it does not know, and helps', async () => {
     for (const args of [[], ['start'], ['down', 'now'], ['shell'], ['up', '--profile', 'all']]) {
@@ -220,7 +220,7 @@ describe('npm run stack', () => {
     expect(help).toMatchObject({ code: 0, err: '' })
     for (const word of ['up', 'down', 'status', 'logs', 'shell', 'reset', '--profile'])
       expect(help.out).toContain(word)
-  }, 60_000)
+  })
 })
 
 it('knows its arguments', () => {

@@ -382,7 +382,7 @@ describeWithInflux('a copy to InfluxDB and back', () => {
       }),
       { numRuns: 30 },
     )
-  }, 120_000)
+  })
 
   it('copies the merged history of a device that was moved, and what InfluxDB has at its end stays as it was', async () => {
     const [influx, embedded, again] = [await openInflux(), await openEmbedded(), await openInflux()]

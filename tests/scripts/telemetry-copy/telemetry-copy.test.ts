@@ -243,7 +243,7 @@ describeWithInflux('telemetry:copy with InfluxDB', () => {
     const copied = Number(/Copied ([\d,]+) readings/.exec(last.out)?.[1]?.replaceAll(',', ''))
     expect(copied).toBeLessThan(60_000)
     expect(await contentOf(influx)).toEqual(await contentOfFile(path))
-  }, 120_000)
+  })
 
   it('ends at Ctrl-C after the readings under way, and starts from the beginning with --restart', async () => {
     const path = await filled(200)
@@ -261,7 +261,7 @@ describeWithInflux('telemetry:copy with InfluxDB', () => {
     expect(again.out).toContain('Copied 200,000 readings')
     expect(again.out).not.toContain('Going on')
     expect(await contentOf(influx)).toEqual(await contentOfFile(path))
-  }, 120_000)
+  })
 
   it('reads beside a running server that stores readings', async () => {
     const standalone = await startStandaloneServer({
@@ -288,7 +288,7 @@ describeWithInflux('telemetry:copy with InfluxDB', () => {
     expect(await copy(toInflux, settings)).toMatchObject({ code: 0 })
     const [row] = [await standalone.stored()]
     expect(await influx.count(device.id)).toBe(row.readings)
-  }, 120_000)
+  })
 
   it('copies the readings that waited for InfluxDB in the spool, too', async () => {
     const path = await newFolder()

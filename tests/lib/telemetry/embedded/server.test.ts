@@ -3,18 +3,20 @@ import { createLog } from '../../../../lib/log.ts'
 import { openEmbedded } from '../../../../lib/telemetry/embedded/open.ts'
 import { prepareServer } from '../../../../lib/telemetry/embedded/writer.ts'
 import { Intake } from '../../../../lib/telemetry/intake/intake.ts'
+import { deletionsContract } from '../../../support/deletions-contract.ts'
 import { intakeContract } from '../../../support/intake-contract.ts'
 import { ledgerContract } from '../../../support/ledger-contract.ts'
+import { pruningContract } from '../../../support/pruning-contract.ts'
 import { spoolContract } from '../../../support/spool-contract.ts'
 import { describeWithSqld, startSqld } from '../../../support/sqld.ts'
 import { telemetryStoreContract } from '../../../support/telemetry-store-contract.ts'
 
 const log = createLog('silent')
 
-const open = async () => {
+const open = async (options: { retentionMs?: number; removalSlice?: number; now?: () => number } = {}) => {
   const { url, stop } = await startSqld()
   await prepareServer(url, undefined)
-  const embedded = await openEmbedded({ at: { url, authToken: undefined }, log, retentionMs: 0 })
+  const embedded = await openEmbedded({ at: { url, authToken: undefined }, log, retentionMs: 0, ...options })
   const end = async () => {
     await embedded.close()
     await stop()
@@ -23,8 +25,10 @@ const open = async () => {
 }
 
 describeWithSqld('on a libSQL server', () => {
-  telemetryStoreContract('libsql server', open)
-  ledgerContract('libsql server', open)
+  telemetryStoreContract('libsql server', () => open())
+  ledgerContract('libsql server', () => open())
+  pruningContract('libsql server', open)
+  deletionsContract('libsql server', open)
   spoolContract('libsql server', async () => {
     const { spool: openSpool, end } = await open()
     const spool = openSpool({ maxBytes: 1e9, maxAgeMs: 1e9 })

@@ -10,7 +10,9 @@ import { openEmbedded } from '../../../../lib/telemetry/embedded/open.ts'
 import { Intake, type IntakeOptions } from '../../../../lib/telemetry/intake/intake.ts'
 import type { FieldValue } from '../../../../lib/telemetry/reading.ts'
 import { type Aggregation, aggregations, type TelemetryStore } from '../../../../lib/telemetry/store.ts'
+import { deletionsContract } from '../../../support/deletions-contract.ts'
 import { ledgerContract } from '../../../support/ledger-contract.ts'
+import { pruningContract } from '../../../support/pruning-contract.ts'
 import { spoolContract } from '../../../support/spool-contract.ts'
 import { telemetryStoreContract } from '../../../support/telemetry-store-contract.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
@@ -18,12 +20,15 @@ import { writeEntry } from '../../../support/write-entry.ts'
 
 const log = createLog('silent')
 
-const openInFolder = async () => {
+const openInFolder = async (
+  options: { retentionMs?: number; removalSlice?: number; now?: () => number } = {},
+) => {
   const folder = await temporaryFolder()
   const embedded = await openEmbedded({
     at: { file: join(folder.path, 'telemetry.db') },
     log,
     retentionMs: 0,
+    ...options,
   })
   const end = async () => {
     await embedded.close()
@@ -32,8 +37,10 @@ const openInFolder = async () => {
   return { ...embedded, end }
 }
 
-telemetryStoreContract('embedded', openInFolder)
-ledgerContract('embedded', openInFolder)
+telemetryStoreContract('embedded', () => openInFolder())
+ledgerContract('embedded', () => openInFolder())
+pruningContract('embedded', openInFolder)
+deletionsContract('embedded', openInFolder)
 spoolContract('embedded', async () => {
   const { spool: openSpool, end } = await openInFolder()
   const spool = openSpool({ maxBytes: 1e9, maxAgeMs: 1e9 })
@@ -456,28 +463,6 @@ describe('embedded store', () => {
       1n,
       3n,
     ])
-  })
-
-  it('deletes what is older than the retention, slice by slice', async () => {
-    const hourMs = 3_600_000
-    const now = Date.now()
-    const { store } = await open({ retentionMs: hourMs, pruneEveryMs: 50, now: () => now })
-    const old = BigInt(now - 2 * hourMs) * 1_000_000n
-    await writeEntry(store, {
-      deviceId: 1,
-      deviceType: 'sensor',
-      location: null,
-      receivedAt: now,
-      readings: Array.from({ length: 7000 }, (_, n) => ({
-        time: old + BigInt(n),
-        fields: { a: n },
-        metadata: undefined,
-      })),
-    })
-    const kept = BigInt(now) * 1_000_000n
-    await write(store, kept, { b: 1 })
-    await expect.poll(() => store.count(1), { timeout: 10_000 }).toBe(1)
-    await expect.poll(() => store.latest(1, everything.to)).toEqual({ time: kept, fields: { b: 1 } })
   })
 
   it('hands on what an earlier form of the spool holds', async () => {

@@ -374,7 +374,7 @@ describe('a query', () => {
       }),
       { numRuns: 300 },
     )
-  }, 90_000)
+  })
 })
 
 describe('an answer other than success', () => {
@@ -622,7 +622,7 @@ describe('a large batch', () => {
 describe('a server that does not answer', () => {
   const timeoutMs = { write: 150, query: 150 }
   const quiet = async () => {
-    for (let tries = 0; server.open() > 0 && tries < 200; tries += 1) await sleep(10)
+    for (let tries = 0; server.open() > 0 && tries < 3000; tries += 1) await sleep(10)
     return server.open()
   }
 
@@ -632,11 +632,10 @@ describe('a server that does not answer', () => {
     await write({ v: 1 })
     server.reply(writePath, silence)
     const began = performance.now()
-    const error = await faultOf(write({ v: 2 }))
+    // Before the 10 s of the library.
+    const error = await Promise.race([faultOf(write({ v: 2 })), sleep(9000, 'late', { ref: false })])
     expect(error).toMatchObject({ code: 'UNAVAILABLE', cause: { code: 'RequestTimedOutError' } })
     expect(performance.now() - began).toBeGreaterThanOrEqual(149)
-    // Well below the 10 s of the library.
-    expect(performance.now() - began).toBeLessThan(5000)
     expect(await quiet()).toBe(0)
     server.reply(writePath, answer(204))
     await write({ v: 3 })

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { createLog } from '../../../../lib/log.ts'
 import { openRegistry } from '../../../../lib/registry/db.ts'
 import { createDeadLetters } from '../../../../lib/telemetry/dead-letters.ts'
@@ -13,6 +13,7 @@ import type { TelemetryStore, WriteEntry, WriteOutcome } from '../../../../lib/t
 import { allUnavailable, unavailable } from '../../../../lib/telemetry/unavailable.ts'
 import { balance, intakeContract, readingAt } from '../../../support/intake-contract.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
+import { eventually } from '../../../support/waiting.ts'
 
 const log = createLog('silent')
 const open = (folder: string, name: string) =>
@@ -149,10 +150,10 @@ describe('the spool', () => {
     expect(await ledger.account(1)).toMatchObject({ received: 20, stored: 0, spooled: 20 })
     expect(await intake.spoolState()).toMatchObject({ depth: 20 })
     behaviour.fails = undefined
-    await vi.waitFor(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0, bytes: 0 }))
+    await eventually(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0, bytes: 0 }))
     expect(written).toEqual(Array.from({ length: 20 }, (_, n) => n + 1))
     expect(await ledger.account(1)).toMatchObject({ received: 20, stored: 20, spooled: 0 })
-    await vi.waitFor(async () => expect(await take([21])).toMatchObject({ stored: 1, queued: 0 }))
+    await eventually(async () => expect(await take([21])).toMatchObject({ stored: 1, queued: 0 }))
   })
 
   it('answers within its time while the store hangs', async () => {
@@ -168,7 +169,7 @@ describe('the spool', () => {
     expect(await take([1])).toMatchObject({ queued: 1 })
     behaviour.fails = undefined
     release()
-    await vi.waitFor(() => expect(written).toEqual([1]))
+    await eventually(() => expect(written).toEqual([1]))
   })
 
   it('keeps waiting messages over a restart', async () => {
@@ -177,7 +178,7 @@ describe('the spool', () => {
     await first.take([1, 2], ['a', 'b'])
     await first.end()
     const second = await make({ path: first.path })
-    await vi.waitFor(() => expect(second.written).toEqual([1, 2]), 10_000)
+    await eventually(() => expect(second.written).toEqual([1, 2]))
     expect((await second.take([3], ['a'])).duplicates).toBe(1)
     expect(await second.ledger.account(1)).toEqual({
       received: 3,
@@ -193,7 +194,7 @@ describe('the spool', () => {
     const { ledger, intake, written, deadLetters, behaviour, take } = await make()
     behaviour.refuses = [3]
     await take([1, 2, 3, 4])
-    await vi.waitFor(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0 }))
+    await eventually(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0 }))
     expect(written).toEqual([1, 2, 4])
     expect(deadLetters).toEqual([3])
     expect(await ledger.account(1)).toMatchObject({ received: 4, stored: 3, rejected: 1, spooled: 0 })
@@ -240,7 +241,7 @@ describe('the spool', () => {
       make({ path: first.path, store, keepDeadLetter }),
       make({ path: first.path, store, keepDeadLetter }),
     ])
-    await vi.waitFor(async () => expect(await one.intake.spoolState()).toMatchObject({ depth: 0 }), 5000)
+    await eventually(async () => expect(await one.intake.spoolState()).toMatchObject({ depth: 0 }))
     await Promise.all([one.end(), other.end()])
     expect(refusals).toBe(2)
     const { ledger, close } = await open(first.path, 'ledger.db')
@@ -268,7 +269,7 @@ describe('the spool', () => {
     expect(balance(account)).toBe(0)
     expect(account.spooled).toBe(account.received)
     behaviour.fails = undefined
-    await vi.waitFor(async () => expect(await take([100])).toMatchObject({ duplicates: 0 }), 5000)
+    await eventually(async () => expect(await take([100])).toMatchObject({ duplicates: 0 }))
   })
 
   it('takes nothing more when the oldest has waited too long', async () => {
@@ -277,7 +278,7 @@ describe('the spool', () => {
     behaviour.fails = () => unavailable()
     await take([1])
     ahead = 61_000
-    await vi.waitFor(() => expect(take([2])).rejects.toMatchObject({ code: 'UNAVAILABLE' }), 5000)
+    await eventually(() => expect(take([2])).rejects.toMatchObject({ code: 'UNAVAILABLE' }))
   })
 
   it('goes by how long a message has been in it, not by how long ago it arrived', async () => {
@@ -325,7 +326,7 @@ describe('the spool', () => {
         },
       },
     })
-    await vi.waitFor(async () => expect(await second.intake.spoolState()).toMatchObject({ depth: 0 }), 5000)
+    await eventually(async () => expect(await second.intake.spoolState()).toMatchObject({ depth: 0 }))
     expect(written.filter((value) => value !== 3).at(-1)).toBe(2)
     expect(written.filter((value) => value === 1)).toHaveLength(1)
     expect(written.filter((value) => value === 3)).toHaveLength(1)
@@ -434,8 +435,8 @@ describe('the spool', () => {
     expect(await intake.spoolState()).toMatchObject({ depth: 3 })
     expect(await ledger.account(1)).toMatchObject({ received: 4, stored: 2, spooled: 2 })
     behaviour.fails = undefined
-    await vi.waitFor(() => expect(written).toEqual([1, 3, 2]))
-    await vi.waitFor(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0, bytes: 0 }))
+    await eventually(() => expect(written).toEqual([1, 3, 2]))
+    await eventually(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0, bytes: 0 }))
     expect(balance(await ledger.account())).toBe(0)
   })
 
@@ -453,7 +454,7 @@ describe('the spool', () => {
     )
     clearInterval(flap)
     behaviour.fails = undefined
-    await vi.waitFor(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0 }), 5000)
+    await eventually(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0 }))
     expect([...new Set(written)].sort((one, other) => one - other)).toEqual(all)
     expect(await ledger.account(1)).toMatchObject({ received: 400, stored: 400, spooled: 0, duplicates: 0 })
   })

@@ -8,10 +8,11 @@ import { openEmbedded } from '../../../../lib/telemetry/embedded/open.ts'
 import { Intake } from '../../../../lib/telemetry/intake/intake.ts'
 import { decodeQueuedDelivery, SqsSpool } from '../../../../lib/telemetry/intake/sqs.ts'
 import { unavailable } from '../../../../lib/telemetry/unavailable.ts'
+import { findMoto } from '../../../support/aws.ts'
 import { describeWith } from '../../../support/backends.ts'
 import { readingAt } from '../../../support/intake-contract.ts'
 import { spoolContract } from '../../../support/spool-contract.ts'
-import { findMoto, type Sqs, startSqs } from '../../../support/sqs.ts'
+import { type Sqs, startSqs } from '../../../support/sqs.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
 
 const log = createLog('silent')
@@ -70,7 +71,7 @@ describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', 
   let sqs: Sqs
   beforeAll(async () => {
     sqs = await startSqs()
-  }, 60_000)
+  })
   afterAll(() => sqs?.stop())
 
   const delivery = (values: readonly (number | string)[], more: Partial<Delivery> = {}): Delivery => ({

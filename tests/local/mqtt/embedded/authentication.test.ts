@@ -14,8 +14,8 @@ import {
   start,
   subscribePacket,
   telemetry,
-  until,
 } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 /** The codec refuses to build it: byte 9 holds the flags, 2 is clean session. */
 const sessionWithoutId = connectPacket(5, { clientId: '' })

@@ -2,6 +2,7 @@ import { generate } from 'mqtt-packet'
 import { describe, expect, test } from 'vitest'
 import type { AuthorizerResult } from '../../../../lib/mqtt/authorizer.ts'
 import { devicePolicies } from '../../../../lib/mqtt/policy.ts'
+import { defaultTopics } from '../../../../lib/mqtt/topics.ts'
 import {
   authorize,
   aWhile,
@@ -13,8 +14,8 @@ import {
   start,
   subscribePacket,
   telemetry,
-  until,
 } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 describe('SUBSCRIBE', () => {
   const grantedFor = async (...filters: (string | [string, 0 | 1 | 2])[]) => {
@@ -150,7 +151,7 @@ describe('messages to devices', () => {
   })
 
   test('do not reach a subscriber without the right to receive', async () => {
-    const [connect, publish, subscribe] = devicePolicies(5, '5')
+    const [connect, publish, subscribe] = devicePolicies(defaultTopics.of(5), '5')
     const [mayedSubscribe] = subscribe?.Statement ?? []
     const policyDocuments = [
       connect,

@@ -10,8 +10,8 @@ import {
   type Setup,
   start,
   subscribePacket,
-  until,
 } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 const commands = 'iotflow/devices/5/commands'
 const command = (id = 'one', topic = commands) => ({

@@ -13,8 +13,8 @@ import {
   start,
   subscribePacket,
   telemetry,
-  until,
 } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 describe('limits of a connection', () => {
   test.each([
@@ -35,7 +35,7 @@ describe('limits of a connection', () => {
     const silent = await rawDevice(setup, 5)
     const half = await rawDevice(setup, 6)
     half.send(publishPacket(telemetry(6), 'x'.repeat(100), 1).subarray(0, 50))
-    await half.closes(2000)
+    await half.closes()
     await aWhile(200)
     silent.send(publishPacket(telemetry(5), '1', 1))
     await silent.got('puback')
@@ -96,7 +96,7 @@ describe('limits of a connection', () => {
     const another = await device(setup, 6)
     await another.publishAsync(telemetry(6), '1', { qos: 1 })
     expect(closed).toBeLessThan(2000)
-    await until(() => closed === 2000, 'all silent ones have gone', 8000)
+    await until(() => closed === 2000, 'all silent ones have gone')
     await good.publishAsync(telemetry(5), '2', { qos: 1 })
     expect(setup.broker.connected()).toBe(2)
   })

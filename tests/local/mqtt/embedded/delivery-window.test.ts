@@ -6,8 +6,8 @@ import {
   type Setup,
   start,
   telemetry,
-  until,
 } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 type Client = Awaited<ReturnType<typeof rawDevice>>
 

@@ -1,13 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { FlowControl, type MessageSource } from '../../../../local/mqtt/embedded/flow-control.ts'
-import {
-  aWhile,
-  publishPacket,
-  rawDevice,
-  start,
-  telemetry,
-  until,
-} from '../../../support/embedded-broker.ts'
+import { aWhile, publishPacket, rawDevice, start, telemetry } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 describe('a flood', () => {
   const many = (id: number, count: number) =>
@@ -84,7 +78,7 @@ describe('a flood', () => {
     }
     for (const [index, client] of clients.entries()) client.send(...many(index + 1, 200))
     watch()
-    await until(() => all === 8000, 'all messages', 15_000)
+    await until(() => all === 8000, 'all messages')
     watching = false
     // One source is served at once and one by turn, 64 messages each; without flow control all 40 would be.
     expect(most).toBeLessThanOrEqual(256)

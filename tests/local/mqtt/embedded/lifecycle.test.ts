@@ -12,8 +12,8 @@ import {
   type Setup,
   start,
   subscribePacket,
-  until,
 } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 describe('lifecycle events', () => {
   const lifecycleOf = (setup: Setup) =>

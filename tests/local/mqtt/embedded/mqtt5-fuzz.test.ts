@@ -1,7 +1,8 @@
 import { connect as connectTcp } from 'node:net'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { answerTo, connectPacket, host, keyOf, start, until } from '../../../support/embedded-broker.ts'
+import { answerTo, connectPacket, host, keyOf, start } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 const text = (value: string | Buffer) => {
   const bytes = Buffer.from(value)

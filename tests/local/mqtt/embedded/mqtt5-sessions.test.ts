@@ -7,8 +7,8 @@ import {
   type Setup,
   start,
   statusRule,
-  until,
 } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 const v5 = { protocolVersion: 5 }
 const deviceV5 = (setup: Setup, id: number, more: object = {}) => rawDevice(setup, id, { ...v5, ...more })

@@ -10,8 +10,8 @@ import {
   type Setup,
   start,
   telemetry,
-  until,
 } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 const v5 = { protocolVersion: 5 }
 const connectV5 = (id: number, more: object = {}) => connectPacket(id, { ...v5, ...more })

@@ -9,8 +9,8 @@ import {
   start,
   statusRule,
   telemetry,
-  until,
 } from '../../../support/embedded-broker.ts'
+import { until } from '../../../support/waiting.ts'
 
 describe('a publish', () => {
   test('is acknowledged after its function has stored it, not before', async () => {

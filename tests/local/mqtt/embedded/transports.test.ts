@@ -17,9 +17,9 @@ import {
   type Setup,
   start,
   telemetry,
-  until,
 } from '../../../support/embedded-broker.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
+import { until } from '../../../support/waiting.ts'
 
 describe('ports', () => {
   test('an error names a port that is taken', async () => {

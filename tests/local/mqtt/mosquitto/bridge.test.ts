@@ -2,18 +2,16 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { connectAsync, type MqttClient } from 'mqtt'
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { defaultTopics } from '../../../../lib/mqtt/topics.ts'
 import { type Bridge, type BridgeOptions, startBridge } from '../../../../local/mqtt/mosquitto/bridge.ts'
 import { loadRules } from '../../../../local/mqtt/rules.ts'
 import { describeWith } from '../../../support/backends.ts'
 import { hasMosquitto, type MosquittoServer, startMosquitto } from '../../../support/mosquitto.ts'
+import { eventually } from '../../../support/waiting.ts'
 
 const rules = await loadRules(fileURLToPath(new URL('../../../../iot-rules/', import.meta.url)))
 const topic = 'iotflow/devices/7/telemetry'
-
-/** Retries an assertion for up to 20 s: the machine may be slow. */
-const eventually = <T>(check: () => T | Promise<T>, interval = 20) =>
-  vi.waitFor(check, { timeout: 20_000, interval })
 
 describeWith({ mosquitto: hasMosquitto }, 'the bridge', () => {
   let server: MosquittoServer
@@ -40,6 +38,7 @@ describeWith({ mosquitto: hasMosquitto }, 'the bridge', () => {
     const bridge = startBridge({
       ...server.serverLogin,
       rules,
+      topics: defaultTopics,
       async invoke(name, event) {
         const payload = Buffer.from(String(event.payload), 'base64').toString()
         calls.push({ name, payload, event })
@@ -136,7 +135,7 @@ describeWith({ mosquitto: hasMosquitto }, 'the bridge', () => {
     await publish('last')
     await eventually(() => expect(second.payloads()).toContain('last'))
     expect(second.payloads()).toEqual(['last'])
-  }, 30_000)
+  })
 
   it('does not acknowledge a message before it is durable: the next bridge gets it again', async () => {
     const first = open()
@@ -147,7 +146,7 @@ describeWith({ mosquitto: hasMosquitto }, 'the bridge', () => {
     await first.bridge.close()
     const second = open()
     await eventually(() => expect(second.payloads().sort()).toEqual(['a', 'b', 'c']))
-  }, 20_000)
+  })
 
   it('retries a message that could not be stored, with the same id and arrival time', async () => {
     const { bridge, calls, state } = open()
@@ -199,7 +198,7 @@ describeWith({ mosquitto: hasMosquitto }, 'the bridge', () => {
     })
     // One line for the lost connection, and one for the refused ones.
     expect(lines.filter((text) => text.startsWith('not connected')).length).toBeLessThanOrEqual(2)
-  }, 20_000)
+  })
 
   it('recognises a message whose acknowledgement was lost', async () => {
     const broker = Number(new URL(server.serverLogin.url).port)

@@ -5,6 +5,7 @@ import { openRegistry, type Registry } from '../../../../lib/registry/db.ts'
 import { createLeases, type Leases } from '../../../../lib/registry/leases.ts'
 import { type LeaderOptions, startLeader } from '../../../../local/mqtt/mosquitto/leader.ts'
 import { describeRegistry, type Place } from '../../../support/registry.ts'
+import { eventually } from '../../../support/waiting.ts'
 
 describeRegistry('a lease', (place) => {
   let at: Place
@@ -116,7 +117,7 @@ describe('the leader', () => {
     ends.push(() => leader.close())
     return { leader, registry, reconcile, leads: () => leader.bridge() !== undefined }
   }
-  const leading = async (name: string) => vi.waitFor(() => expect(open).toEqual([name]), 20_000)
+  const leading = async (name: string) => eventually(() => expect(open).toEqual([name]))
 
   it('has the bridge while it has the lease, and reconciles the accounts', async () => {
     const one = start('one')
@@ -170,7 +171,7 @@ describe('the leader', () => {
   it('works on when the accounts cannot be reconciled', async () => {
     const reconcile = vi.fn(() => Promise.reject(new Error('not now')))
     start('one', { reconcile })
-    await vi.waitFor(() => expect(reconcile.mock.calls.length).toBeGreaterThan(2), 20_000)
+    await eventually(() => expect(reconcile.mock.calls.length).toBeGreaterThan(2))
     expect(open).toEqual(['one'])
   })
 })

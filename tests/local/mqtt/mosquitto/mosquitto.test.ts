@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   accountCommands,
   controlTopic,
@@ -8,12 +8,14 @@ import {
   enableCommands,
   removeCommands,
 } from '../../../../lib/broker/dynamic-security.ts'
+import { defaultTopics } from '../../../../lib/mqtt/topics.ts'
 import { connectMosquitto, type Mosquitto } from '../../../../local/mqtt/mosquitto/client.ts'
 import { makeCertificate } from '../../../../scripts/certificates.ts'
 import { describeWith } from '../../../support/backends.ts'
 import { freePort } from '../../../support/free-port.ts'
-import { hasMosquitto, type MosquittoServer, startMosquitto } from '../../../support/mosquitto.ts'
+import { answerMs, hasMosquitto, type MosquittoServer, startMosquitto } from '../../../support/mosquitto.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
+import { eventually } from '../../../support/waiting.ts'
 
 describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
   let server: MosquittoServer
@@ -23,9 +25,9 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     mosquitto.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), qos: 1, retain: false })
   beforeAll(async () => {
     server = await startMosquitto()
-    mosquitto = connectMosquitto(server.serverLogin)
+    mosquitto = connectMosquitto(server.serverLogin, answerMs)
     await mosquitto.ready
-    for (const id of [1, 2]) await sendCommands(accountCommands(id, `key-${id}`))
+    for (const id of [1, 2]) await sendCommands(accountCommands(defaultTopics, id, `key-${id}`))
   })
   afterAll(async () => {
     for (const client of clients) await client.endAsync(true)
@@ -51,7 +53,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
       () => 'accepted',
       () => 'refused',
     )
-  const ended = (client: MqttClient) => vi.waitFor(() => expect(client.connected).toBe(false), 20_000)
+  const ended = (client: MqttClient) => eventually(() => expect(client.connected).toBe(false))
 
   it.each([
     ['MQTT 5', 5, 'url'],
@@ -68,9 +70,9 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     const { cert, key } = makeCertificate(folder.path, [])
     const port = await freePort()
     const secure = await startMosquitto({ tls: { port, cert, key } })
-    const serverClient = connectMosquitto(secure.serverLogin)
+    const serverClient = connectMosquitto(secure.serverLogin, answerMs)
     await serverClient.ready
-    await serverClient.sendCommands(accountCommands(1, 'key-1'))
+    await serverClient.sendCommands(accountCommands(defaultTopics, 1, 'key-1'))
     const url = `mqtts://localhost:${port}`
     const client = await connect(1, { ca: [readFileSync(cert)] }, url)
     await client.publishAsync('iotflow/devices/1/telemetry', '{}', { qos: 1 })
@@ -134,7 +136,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
       const client = await connect(1)
       await publish(client).catch(() => undefined)
       await observer.publishAsync('the/end', '', { qos: 1 })
-      await vi.waitFor(() => expect(seen).toContain('the/end'))
+      await eventually(() => expect(seen).toContain('the/end'))
       await Promise.all([client.endAsync(true), observer.endAsync(true)])
       return seen.includes(topic)
     }
@@ -206,7 +208,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
       await client.publishAsync('iotflow/devices/1/commands/response', '{}', { qos: 1 })
       for (const topic of ['iotflow/devices/1/commands', 'iotflow/devices/1/commands/reboot'])
         await mosquitto.publish({ topic, payload: '{}', qos: 1, retain: false })
-      await vi.waitFor(() => expect(heard).toContain('iotflow/devices/1/commands/reboot'))
+      await eventually(() => expect(heard).toContain('iotflow/devices/1/commands/reboot'))
       expect(heard).toEqual(['iotflow/devices/1/commands', 'iotflow/devices/1/commands/reboot'])
       await client.endAsync()
     })
@@ -226,7 +228,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
       const heard: string[] = []
       client.on('message', (_topic, payload) => void heard.push(payload.toString()))
       await client.subscribeAsync(topic, { qos: 1 })
-      await vi.waitFor(() => expect(heard).toEqual(['{"version":1}']))
+      await eventually(() => expect(heard).toEqual(['{"version":1}']))
       await mosquitto.publish({ topic: 'iotflow/devices/1/commands', payload: 'x', qos: 1, retain: false })
       await client.endAsync()
     })
@@ -236,10 +238,14 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     ['is disabled', () => sendCommands(disableCommands(1)), () => sendCommands(enableCommands(1))],
     [
       'has a new key',
-      () => sendCommands(accountCommands(1, 'another')),
-      () => sendCommands(accountCommands(1, 'key-1')),
+      () => sendCommands(accountCommands(defaultTopics, 1, 'another')),
+      () => sendCommands(accountCommands(defaultTopics, 1, 'key-1')),
     ],
-    ['is removed', () => sendCommands(removeCommands(1)), () => sendCommands(accountCommands(1, 'key-1'))],
+    [
+      'is removed',
+      () => sendCommands(removeCommands(1)),
+      () => sendCommands(accountCommands(defaultTopics, 1, 'key-1')),
+    ],
   ])('end the connection of a device that %s, and refuse it', async (_, remove, restore) => {
     const client = await connect(1)
     await remove()
@@ -263,7 +269,7 @@ describeWith({ mosquitto: hasMosquitto }, 'accounts at a Mosquitto', () => {
     await server.kill()
     await expect(sendCommands(disableCommands(1))).rejects.toThrow()
     await server.start()
-    await vi.waitFor(() => sendCommands(disableCommands(1)), 10_000)
+    await eventually(() => sendCommands(disableCommands(1)))
     expect(await refused(1, {})).toBe('refused')
     await sendCommands(enableCommands(1))
   })
