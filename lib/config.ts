@@ -219,6 +219,10 @@ export function loadConfig(env: Environment = process.env): Config {
   }
 }
 
+/** The level of the log, which a process needs before its other settings; a wrong one is an error of {@link loadConfig}. */
+export const logLevelOf = (env: Environment = process.env): LogLevel =>
+  settingsSchema.shape.LOG_LEVEL.safeParse(env.LOG_LEVEL || undefined).data ?? 'info'
+
 /** The settings that `.env` has added to the environment. */
 const envFile = { names: new Set<string>() }
 

@@ -1,6 +1,6 @@
 /** The base of the composition root: overrides, settings, log, registry and leases, which every other service needs. */
 import { randomUUID } from 'node:crypto'
-import { type Config, loadConfig } from './config.ts'
+import { type Config, loadConfig, logLevelOf } from './config.ts'
 import type { Count } from './counts.ts'
 import type { LiveUpdates } from './dashboard/live-updates.ts'
 import type { MetricsPage } from './dashboard/metrics-page.ts'
@@ -102,7 +102,7 @@ export function openApi(): Promise<OpenApiDocument> {
 
 export function log(): Log {
   return once('log', () => {
-    const value = createLog(config().logLevel, overrides.writeLog)
+    const value = createLog(overrides.config?.logLevel ?? logLevelOf(), overrides.writeLog)
     closers.push(() => value.flush())
     return value
   })

@@ -25,6 +25,18 @@ import { loadSecrets } from './lib/lambda/secrets.ts'
 await loadSecrets(process.env)
 `
 
+/** What is before the app of a function in the bundle of all of them: most calls there end with 404, for which no secret is read. */
+const secretsWhenNeeded = `
+import { loadSecrets } from './lib/lambda/secrets.ts'
+let reading
+const prepare = () => (reading ??= loadSecrets(process.env).catch((error) => {
+  reading = undefined
+  throw error
+}))
+`
+
+const nothingToPrepare = `const prepare = () => undefined\n`
+
 /**
  * The gateways send what fits no route to one function: also a path with a slash at its end, and HEAD. That function gets the
  * apps of all others, each loaded when a request needs it.
@@ -33,7 +45,7 @@ const routesOf = (functions: FunctionTable) =>
   `[${functions.routes
     .map(
       ({ method, path, functionName }) =>
-        `{ method: '${method}', path: '${path}', app: async () => (await import('./${functions.file(functionName)}')).handler.app() }`,
+        `{ method: '${method}', path: '${path}', app: async () => { await prepare(); return (await import('./${functions.file(functionName)}')).handler.app() } }`,
     )
     .join(',\n')}]`
 
@@ -68,8 +80,9 @@ const entryOf = (functions: FunctionTable, name: string, deployed: boolean) => {
     ...(name === functions.fallback ? [`routes: ${routesOf(functions)}`] : []),
     ...(counts ? ['count, batchObservers: [new CountedReadings(count)]'] : []),
   ]
+  const secrets = deployed ? secretsWhenNeeded : nothingToPrepare
   return [
-    deployed ? withSecrets : '',
+    name === functions.fallback ? secrets : deployed ? withSecrets : '',
     counts ? withCounts : '',
     overrides.length > 0
       ? `import { configure } from './lib/runtime.ts'\nconfigure({ ${overrides.join(', ')} })\n`

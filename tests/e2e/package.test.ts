@@ -1,4 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { parse } from 'yaml'
@@ -7,6 +9,7 @@ import { rootVariable } from '../../local/mqtt/rules.ts'
 import { type CloudContents, contentsFile, countingFunctions } from '../../scripts/build.ts'
 import { stages } from '../deploy/setup.ts'
 import { logicalId, readTemplate } from '../deploy/template.ts'
+import { startGateway, startLambda } from '../support/lambda.ts'
 import type { Resource } from '../support/serverless.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -105,6 +108,39 @@ it('has the client of AWS IoT only in the bundles that publish, end connections,
       found.push(name)
   expect(found.sort()).toEqual(withIotClient)
 })
+
+it('reads no secret for an address that no function has, and those of the stage for one that a function has', async () => {
+  const asked: string[] = []
+  const store = createServer(async (request, response) => {
+    let body = ''
+    for await (const chunk of request) body += chunk
+    asked.push(body)
+    response.end('{"Parameters":[]}')
+  })
+  await new Promise<void>((resolve) => store.listen(0, '127.0.0.1', resolve))
+  const lambda = startLambda(new URL('dist/cloud/', `file://${root}`), {
+    AWS_ENDPOINT_URL: `http://127.0.0.1:${(store.address() as AddressInfo).port}/`,
+    SECRETS_PATH: '/iotflow/dev',
+    SECRETS: 'ADMIN_TOKEN,UPSTASH_REDIS_REST_TOKEN',
+    STAGE: 'dev',
+    DATABASE_URL: 'https://127.0.0.1:9',
+    // Without its token this is an error of the settings, once they are read.
+    UPSTASH_REDIS_REST_URL: 'https://upstash.example.com',
+    LOG_LEVEL: 'silent',
+  })
+  const gateway = await startGateway(functions, lambda)
+  try {
+    expect((await fetch(`${gateway.url}/wp-login.php`)).status).toBe(404)
+    expect(asked).toEqual([])
+    expect((await fetch(`${gateway.url}/docs`, { method: 'HEAD' })).status).toBe(200)
+    expect(asked).toHaveLength(1)
+  } finally {
+    await gateway.close()
+    await lambda.close()
+    store.closeAllConnections()
+    store.close()
+  }
+}, 120_000)
 
 it('allows browser calls from the origins in CORS_ORIGINS, and from no others', async () => {
   const [dev, prod] = await Promise.all(['dev', 'prod'].map(readPackage))

@@ -95,7 +95,7 @@ it('come with the names of the secrets, and withhold addresses whose secret is n
 })
 
 it('name topics below the root of the stage', () => {
-  const roleOf = rolesOf(serviceOf({}, { environment: { TOPIC_ROOT: 'iotflow-dev' } }))
+  const roleOf = rolesOf(serviceOf())
   expect(roleOf('send').statements[1]?.Resource).toEqual([
     arn('iot', 'topic/iotflow-dev/devices/*/commands'),
     arn('iot', 'topic/iotflow-dev/devices/*/commands/*'),
