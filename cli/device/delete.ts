@@ -2,10 +2,12 @@
 import type { Command } from 'commander'
 import { confirm } from '../confirm.ts'
 import { action, examples } from '../context.ts'
+import { deletionFinished } from '../deletion.ts'
 
 interface Options {
   readonly telemetry?: boolean
   readonly yes?: boolean
+  readonly wait: boolean
 }
 
 export const addDeleteDevice = (to: Command) =>
@@ -15,17 +17,25 @@ export const addDeleteDevice = (to: Command) =>
     .argument('<device>', 'its id or its name')
     .option('--telemetry', 'deletes its readings too')
     .option('--yes', 'does not ask')
+    .option('--no-wait', 'does not wait until a lot of readings are deleted, which the server goes on with')
     .addHelpText(
       'after',
       examples('iotflow device delete pump-3', 'iotflow device delete 7 --telemetry --yes'),
     )
     .action(
-      action(async ({ api, output }, { telemetry = false, yes }: Options, device: string) => {
+      action(async ({ api, output }, { telemetry = false, yes, wait }: Options, device: string) => {
         const server = await api()
         const { id, name } = await server.device(device)
         const what = `Device ${id}, ${name}, will be deleted${telemetry ? ' with all its readings' : ''}.`
         await confirm(what, name, yes)
         const answer = await server.request('DELETE', `/api/v1/admin/devices/${id}`, { query: { telemetry } })
-        await output.result(answer, () => `Device ${id}, ${name}, is deleted.\n`)
+        const deletion = wait ? await deletionFinished(server, answer) : undefined
+        const done = { ...answer, ...(deletion === undefined ? {} : { telemetry_deleted: true, deletion }) }
+        const goesOn = !wait && answer.deletion_id !== undefined
+        await output.result(done, () =>
+          goesOn
+            ? `Device ${id}, ${name}, is deleted; its readings are being deleted.\n`
+            : `Device ${id}, ${name}, is deleted.\n`,
+        )
       }),
     )

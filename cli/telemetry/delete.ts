@@ -2,11 +2,13 @@
 import type { Command } from 'commander'
 import { confirm } from '../confirm.ts'
 import { action, examples } from '../context.ts'
+import { deletionFinished } from '../deletion.ts'
 
 interface Options {
   readonly since: string
   readonly until: string
   readonly yes?: boolean
+  readonly wait: boolean
 }
 
 export const addDeleteTelemetry = (to: Command) =>
@@ -20,12 +22,13 @@ export const addDeleteTelemetry = (to: Command) =>
     )
     .requiredOption('--until <time>', 'before this time')
     .option('--yes', 'does not ask')
+    .option('--no-wait', 'does not wait for a large deletion, which the server goes on with')
     .addHelpText(
       'after',
       examples('iotflow telemetry delete 7 --since 2026-01-30T00:00:00Z --until 2026-01-31T00:00:00Z'),
     )
     .action(
-      action(async ({ api, output }, { since, until, yes }: Options, device: string) => {
+      action(async ({ api, output }, { since, until, yes, wait }: Options, device: string) => {
         const server = await api()
         const { id, name } = await server.device(device)
         await confirm(
@@ -35,10 +38,11 @@ export const addDeleteTelemetry = (to: Command) =>
         )
         const body = { start_time: since, stop_time: until }
         const answer = await server.request('DELETE', `/api/v1/telemetry/${id}`, { body })
-        await output.result(
-          answer,
-          () =>
-            `Readings of device ${id}, ${name}, from ${answer.start_time} to ${answer.stop_time} are deleted.\n`,
+        const range = `Readings of device ${id}, ${name}, from ${answer.start_time} to ${answer.stop_time}`
+        const goesOn = !wait && answer.deletion_id !== undefined
+        const deletion = wait ? await deletionFinished(server, answer) : undefined
+        await output.result(deletion ?? answer, () =>
+          goesOn ? `${range} are being deleted.\n` : `${range} are deleted.\n`,
         )
       }),
     )

@@ -126,7 +126,8 @@ const DeleteDevice = ({ device, onClose }: DialogProps) => {
     const answer = await deleteDevice(device.id, withTelemetry)
     setBusy(false)
     if (!answer.ok) return setError(answer.error)
-    toast(`${device.name} is deleted.`)
+    const goesOn = answer.value.deletion_id === undefined ? '' : ' Its readings are being deleted.'
+    toast(`${device.name} is deleted.${goesOn}`)
     navigate('/devices')
   }
   return (

@@ -21,8 +21,9 @@ export const revokeKeys = (id: number, prefix?: string) =>
     prefix === undefined ? {} : { key_prefix: prefix },
   )
 
+/** With a `deletion_id` where the server goes on to delete its readings after the answer. */
 export const deleteDevice = (id: number, withTelemetry: boolean) =>
-  remove<unknown>(`admin/devices/${id}`, { telemetry: withTelemetry })
+  remove<{ deletion_id?: number }>(`admin/devices/${id}`, { telemetry: withTelemetry })
 
 /** How long an old key may stay valid after a rotation: seconds, as text for a select. */
 export const graces = [
