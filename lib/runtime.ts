@@ -20,6 +20,7 @@ import { createSessions, type Sessions } from './broker/sessions.ts'
 import { createCommands } from './commands/command-service.ts'
 import { CommandStore } from './commands/command-store.ts'
 import type { Commands } from './commands/commands.ts'
+import { DeliveryStore } from './commands/delivery-store.ts'
 import { createExchange, type Exchange } from './commands/exchange.ts'
 import { createFleetCommands, readFleetCommands } from './commands/fleet-command-service.ts'
 import type { FleetCommands } from './commands/fleet-commands.ts'
@@ -475,6 +476,11 @@ export function commands(): Promise<Commands> {
     if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.settled()))
     return value
   })
+}
+
+/** Deletes old commands without what {@link commands} needs to deliver others. */
+export async function commandRetention(): Promise<Pick<DeliveryStore, 'prune'>> {
+  return new DeliveryStore({ db: (await registry()).db, now: Date.now, kind: brokerKind() })
 }
 
 function fleetStore(): Promise<FleetStore> {

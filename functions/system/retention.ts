@@ -1,5 +1,5 @@
 /** Called by a schedule: deletes what is older than it is kept. */
-import type { Commands } from '../../lib/commands/commands.ts'
+import type { DeliveryStore } from '../../lib/commands/delivery-store.ts'
 import type { DeviceRetention } from '../../lib/devices/device-retention.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Leases } from '../../lib/registry/leases.ts'
@@ -17,7 +17,7 @@ const partMs = { commands: 10_000, devices: 30_000, telemetry: 60_000 }
 interface Deps {
   log: Log
   leases: Leases
-  commands: Pick<Commands, 'prune'>
+  commands: Pick<DeliveryStore, 'prune'>
   devices: Pick<DeviceRetention, 'run'>
   telemetry: Pick<Pruning, 'run'>
   deletions: Pick<Deletions, 'prune'>
@@ -50,7 +50,7 @@ export const keepRetention =
 
 export const handler = serveEvents(keepRetention, {
   leases: runtime.leases,
-  commands: runtime.commands,
+  commands: runtime.commandRetention,
   devices: runtime.deviceRetention,
   telemetry: runtime.telemetryPruning,
   deletions: runtime.deletions,

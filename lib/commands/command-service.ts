@@ -19,9 +19,6 @@ export interface CommandsOptions extends ExchangeOptions {
   readonly exchange?: Exchange
 }
 
-/** Age at which commands that have ended are deleted, ms. */
-export const finishedCommandsMs = 30 * 86_400_000
-
 export function createCommands(options: CommandsOptions): Commands {
   const { db, messenger, kind, topics, count, now = Date.now } = options
   const store = new CommandStore({ db, now })
@@ -85,8 +82,6 @@ export function createCommands(options: CommandsOptions): Commands {
       }
       while (await deliveries.expire());
     },
-
-    prune: () => deliveries.prune(finishedCommandsMs),
 
     async settled() {
       await deliverer.settled()

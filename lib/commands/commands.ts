@@ -77,8 +77,6 @@ export interface Commands {
   endClaims(): Promise<void>
   /** Expires, and delivers what is due. Called at intervals, by one process at a time. */
   sweep(): Promise<void>
-  /** Deletes some commands that ended long ago. @returns whether there may be more. */
-  prune(): Promise<boolean>
   /** Resolves when what this process was delivering is recorded. */
   settled(): Promise<void>
   /** Ends the waits, and finishes the deliveries under way. */

@@ -52,6 +52,8 @@ const longestRetryMs = 3_600_000
 const claimedAtOnce = 2 * maxUnfinished
 /** A device that asks over HTTP gets a command again when it has not answered within this time, ms. */
 const askAgainMs = 30_000
+/** Age at which commands that have ended are deleted, ms. */
+const finishedCommandsMs = 30 * 86_400_000
 /** Commands of one answer over HTTP, so that it stays below the 6 MB of a Lambda function. */
 const takenAtOnce = 20
 const rowsPerSweep = 1000
@@ -209,10 +211,10 @@ export class DeliveryStore {
     return rowsAffected === rowsPerSweep
   }
 
-  /** Deletes commands that have ended so long ago. @returns whether there may be more. */
-  async prune(ageMs: number): Promise<boolean> {
+  /** Deletes some commands that ended 30 days ago. @returns whether there may be more. */
+  async prune(): Promise<boolean> {
     const { rowsAffected } = await this.#db.run(sql`delete from commands where id in (
-      select id from commands where finished_at is not null and finished_at < ${this.#now() - ageMs}
+      select id from commands where finished_at is not null and finished_at < ${this.#now() - finishedCommandsMs}
       limit ${rowsPerSweep})`)
     return rowsAffected === rowsPerSweep
   }
