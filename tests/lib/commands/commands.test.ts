@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import type { AnswerState } from '../../../lib/commands/command.ts'
 import { CommandStore } from '../../../lib/commands/command-store.ts'
+import { DeliveryStore } from '../../../lib/commands/delivery-store.ts'
 import { describeRegistry } from '../../support/registry.ts'
 import { nobody, reachedSession, startCommands, untold } from './harness.ts'
 
@@ -517,7 +518,8 @@ describeRegistry('a command', (place) => {
 
   it('expires, for every reader at once, and is deleted 30 days after its end', async () => {
     const harness = await startCommands(place)
-    const { clock, commands, id } = harness
+    const { clock, commands, id, registry } = harness
+    const store = new DeliveryStore({ db: registry.db, now: () => clock.now, kind: 'embedded' })
     const commandId = await create(harness, { ttlS: 60 })
     clock.now += 60_000
     const expired = { status: 'expired', finishedAt: clock.now }
@@ -528,10 +530,10 @@ describeRegistry('a command', (place) => {
     await expect(commands.cancel(id, commandId)).rejects.toMatchObject({ code: 'CONFLICT' })
     await commands.sweep()
     clock.now += 30 * 86_400_000
-    await commands.sweep()
+    await store.prune()
     expect(await commands.get(id, commandId)).toMatchObject(expired)
     clock.now += 1
-    await commands.sweep()
+    await store.prune()
     await expect(commands.get(id, commandId)).rejects.toMatchObject({ code: 'NOT_FOUND' })
   })
 })
