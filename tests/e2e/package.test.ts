@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { parse } from 'yaml'
 import { loadFunctions } from '../../local/functions.ts'
+import { rootVariable } from '../../local/mqtt/rules.ts'
 import { type CloudContents, contentsFile, countingFunctions } from '../../scripts/build.ts'
 import { stages } from '../deploy/setup.ts'
 import { logicalId, readTemplate } from '../deploy/template.ts'
@@ -17,7 +18,7 @@ interface Statement {
 
 const functions = await loadFunctions()
 const { functions: definitions } = parse(await readFile(`${root}serverless.yml`, 'utf8')) as {
-  functions: Record<string, { events?: Record<string, unknown>[] }>
+  functions: Record<string, { events?: Record<string, unknown>[]; destinations?: object }>
 }
 
 /** Texts that stand in a bundle whose code calls AWS, with the rights for it. */
@@ -133,7 +134,7 @@ describe.each(stages)('the package of stage %s', (stage) => {
       const rule = parse(await readFile(`${root}iot-rules/${file}`, 'utf8')) as Record<string, string>
       const packaged = rules.find(({ RuleName }) => RuleName === `iotflow_${stage}_${rule.name}`)
       expect(packaged?.TopicRulePayload, file).toMatchObject({
-        Sql: rule.sql,
+        Sql: rule.sql?.replaceAll(rootVariable, stage === 'prod' ? 'iotflow' : `iotflow-${stage}`),
         AwsIotSqlVersion: rule.sqlVersion,
         Actions: [
           {
@@ -212,6 +213,8 @@ describe.each(stages)('the package of stage %s', (stage) => {
         'logs:PutLogEvents',
         ...(Environment.Variables.SECRETS === '' ? [] : ['ssm:GetParameters']),
         ...Object.entries(callsOf).flatMap(([call, actions]) => (bundle.includes(call) ? actions : [])),
+        // Lambda puts an event that failed for good into a queue.
+        ...(definitions[name]?.destinations === undefined ? [] : ['sqs:SendMessage']),
         ...(fromQueue ? ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes'] : []),
       ]
       const allowed = statements.flatMap(({ Action }) => Action)
