@@ -21,7 +21,7 @@ interface Statement {
 
 const functions = await loadFunctions()
 const { functions: definitions } = parse(await readFile(`${root}serverless.yml`, 'utf8')) as {
-  functions: Record<string, { events?: Record<string, unknown>[] }>
+  functions: Record<string, { events?: Record<string, unknown>[]; destinations?: object }>
 }
 
 /** They publish, end connections, or ask the broker whether it answers; the client is 300 KB, which a cold start loads. */
@@ -207,7 +207,7 @@ describe.each(stages)('the package of stage %s', (stage) => {
       const rule = parse(await readFile(`${root}iot-rules/${file}`, 'utf8')) as Record<string, string>
       const packaged = rules.find(({ RuleName }) => RuleName === `iotflow_${stage}_${rule.name}`)
       expect(packaged?.TopicRulePayload, file).toMatchObject({
-        Sql: rule.sql?.replace(rootVariable, stage === 'prod' ? 'iotflow' : `iotflow-${stage}`),
+        Sql: rule.sql?.replaceAll(rootVariable, stage === 'prod' ? 'iotflow' : `iotflow-${stage}`),
         AwsIotSqlVersion: rule.sqlVersion,
         Actions: [
           {
@@ -286,6 +286,8 @@ describe.each(stages)('the package of stage %s', (stage) => {
         'logs:PutLogEvents',
         ...(Environment.Variables.SECRETS === '' ? [] : ['ssm:GetParameters']),
         ...Object.entries(callsOf).flatMap(([call, actions]) => (bundle.includes(call) ? actions : [])),
+        // Lambda puts an event that failed for good into a queue.
+        ...(definitions[name]?.destinations === undefined ? [] : ['sqs:SendMessage']),
         ...(fromQueue ? ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes'] : []),
       ]
       const allowed = statements.flatMap(({ Action }) => Action)
