@@ -134,7 +134,7 @@ export function addRoles(service: ServiceDefinition, stage: string, contents: Cl
     const rights = rightsOf(bundle)
     const secrets = secretsOf(rights)
     const own = statementsOfDefinition(definition, provider)
-    const managed = (definition.vpc ?? provider.vpc) === undefined ? [] : [interfacesInVpc]
+    const managed = (definition.vpc ?? provider.vpc ?? undefined) === undefined ? [] : [interfacesInVpc]
     const id = idOf(rights, [...own, ...managed])
     const group = groups.get(id) ?? {
       id,

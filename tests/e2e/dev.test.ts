@@ -11,6 +11,7 @@ import { createDevices } from '../../lib/devices/devices.ts'
 import { createLog } from '../../lib/log.ts'
 import { defaultTopics } from '../../lib/mqtt/topics.ts'
 import { openRegistry } from '../../lib/registry/db.ts'
+import { runProgram } from '../support/programs.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { patienceMs } from '../support/waiting.ts'
 
@@ -147,6 +148,16 @@ it('publishes configurations again at its start, because its broker has no memor
   expect(await published).toEqual([true, { version: 1, configuration: { interval: 30 } }])
   await client.endAsync()
 })
+
+it('passes the smoke test: every function works as it is emulated, over HTTP and MQTT', async () => {
+  const token = (await readFile(`${folder.path}/data/admin-token`, 'utf8')).trim()
+  const args = ['scripts/run.mjs', 'simulators/smoke.ts', '--url', url(), '--json']
+  const { code, out: result } = await runProgram(process.execPath, args, {
+    cwd: root,
+    env: { ADMIN_TOKEN: token },
+  })
+  expect(code, result).toBe(0)
+}, 180_000)
 
 it('allows calls from browsers only for the origins in CORS_ORIGINS', async () => {
   expect(await corsFor(url(), 'https://app.example')).toEqual([{}, {}])

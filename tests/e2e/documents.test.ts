@@ -30,6 +30,8 @@ const runElsewhere: readonly { readonly command: RegExp; readonly by: string }[]
   },
   { command: /^npm run screenshots /, by: 'tests/dashboard/screenshots.ts' },
   { command: /^iotflow /, by: 'tests/cli/documents.test.ts' },
+  { command: /^(?:sed .*|aws iam .*)deployer/, by: 'tests/e2e/deployer-policy.test.ts' },
+  { command: /^aws iam create-open-id-connect-provider /, by: 'examples/deploy/github.yml' },
   { command: /^npm run costs\b/, by: 'tests/benchmarks/costs.test.ts' },
   { command: /^SQLD_MAX_CONCURRENT_CONNECTIONS=4 sqld /, by: 'benchmarks/queue.ts' },
   { command: /\bnpm run smoke -- /, by: 'tests/e2e/smoke.test.ts' },

@@ -1,12 +1,11 @@
 /** `npm run smoke` against `npm start`: what it finds right, what it finds wrong, and that it removes what it made. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { root } from '../../lib/root.ts'
 import type { SmokeResult } from '../../simulators/smoke/smoke-test.ts'
+import { runProgram } from '../support/programs.ts'
 import { type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 
 const adminToken = 'an-admin-token-of-the-tests'
@@ -14,24 +13,11 @@ const enrollmentKey = 'an-enrollment-key-of-the-tests'
 const longMs = 120_000
 
 /** Runs the program as its npm script does. */
-const smoke = async (
-  args: readonly string[],
-  secrets: Record<string, string> = { ADMIN_TOKEN: adminToken },
-) => {
-  const child = spawn(process.execPath, ['scripts/run.mjs', 'simulators/smoke.ts', ...args], {
+const smoke = (args: readonly string[], env: Record<string, string> = { ADMIN_TOKEN: adminToken }) =>
+  runProgram(process.execPath, ['scripts/run.mjs', 'simulators/smoke.ts', ...args], {
     cwd: fileURLToPath(root),
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...secrets },
+    env,
   })
-  let [out, err] = ['', '']
-  child.stdout.on('data', (chunk) => {
-    out += chunk
-  })
-  child.stderr.on('data', (chunk) => {
-    err += chunk
-  })
-  const [code] = await once(child, 'close')
-  return { code, out, err }
-}
 
 /** Runs it with `--json`. @returns its result, after a look for secrets in all that it printed. */
 const smokeResult = async (args: readonly string[], secrets?: Record<string, string>) => {
