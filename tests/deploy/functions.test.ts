@@ -16,6 +16,7 @@ import { serverless } from '../support/serverless.ts'
 import { findSqld, startSqld } from '../support/sqld.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { DeployedStack } from './deployed-stack.ts'
+import { startProtection } from './protection.ts'
 import { addresses, copyForMoto, putSecrets, secrets, settings } from './serverless.ts'
 import { readTemplate } from './template.ts'
 
@@ -52,9 +53,12 @@ describeWith(
       await putSecrets(aws, stage)
       const packaged = `${inject('packages')}/${stage}`
       await copyForMoto(packaged, `${folder.path}/package`)
+      const protection = await startProtection(aws)
+      endings.push(() => protection.close())
       await serverless(['deploy', '--stage', stage, '--package', `${folder.path}/package`], {
         ...settings,
         ...aws.environment,
+        AWS_ENDPOINT_URL: protection.endpoint,
         DATABASE_URL: sqld.url,
       })
       let broker: Awaited<ReturnType<typeof startBroker>> | undefined

@@ -6,6 +6,7 @@ import { serverless } from '../support/serverless.ts'
 import { findSqld, type Sqld, startSqld } from '../support/sqld.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { skippedTypes } from './moto-gaps.ts'
+import { startProtection } from './protection.ts'
 import { copyForMoto, packageStage, putSecrets, readStack, type Settings, settings } from './serverless.ts'
 import { ownSettings } from './setup.ts'
 import { readTemplate, type Template } from './template.ts'
@@ -25,6 +26,7 @@ const needs = { moto: findMoto() !== undefined, sqld: findSqld() !== undefined }
 
 describeWith(needs, 'the stack of a stage', () => {
   let aws: Aws
+  let protection: Awaited<ReturnType<typeof startProtection>>
   let sqld: Sqld
   let folder: Awaited<ReturnType<typeof temporaryFolder>>
   let environment: Settings
@@ -34,12 +36,19 @@ describeWith(needs, 'the stack of a stage', () => {
     folder = await temporaryFolder()
     aws = await startAws()
     sqld = await startSqld()
-    environment = { ...settings, ...aws.environment, DATABASE_URL: sqld.url }
+    protection = await startProtection(aws)
+    environment = {
+      ...settings,
+      ...aws.environment,
+      AWS_ENDPOINT_URL: protection.endpoint,
+      DATABASE_URL: sqld.url,
+    }
     await putSecrets(aws, stage)
     template = await readTemplate(`${inject('packages')}/${stage}`)
     await copyForMoto(`${inject('packages')}/${stage}`, `${folder.path}/first`)
   })
   afterAll(async () => {
+    await protection.close()
     await aws.stop()
     await sqld.stop()
     await folder.remove()
