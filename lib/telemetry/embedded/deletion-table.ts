@@ -70,8 +70,9 @@ export async function advanceDeletion(
 ): Promise<Deletion | undefined> {
   const [before] = await session.execute(deletionQueries.deletion({ id }))
   if (before === undefined) return undefined
-  const { deviceId, range, finishedAt } = toDeletion(before)
-  if (finishedAt !== null) return toDeletion(before)
+  const deletion = toDeletion(before)
+  const { deviceId, range, finishedAt } = deletion
+  if (finishedAt !== null) return deletion
   session.journal?.foldAllOf(new Set([deviceId]))
   session.newest.forget(deviceId)
   let after = before
@@ -79,7 +80,7 @@ export async function advanceDeletion(
     after = row ?? before
   }
   const steps: Step[] = [
-    ...deleteOldest(deviceId, range, most),
+    ...deleteOldest(deletion, most),
     {
       sql: `UPDATE deletions SET deleted = deleted + changes(),
           reached_ts = coalesce((SELECT min(ts) FROM readings WHERE ${inRange}), ?3),

@@ -4,6 +4,7 @@ import { openServer } from '../../../../lib/libsql/server.ts'
 import { createLog } from '../../../../lib/log.ts'
 import type { Delivery } from '../../../../lib/telemetry/delivery.ts'
 import { connectionOf } from '../../../../lib/telemetry/embedded/connection.ts'
+import { advanceDeletion } from '../../../../lib/telemetry/embedded/deletion-table.ts'
 import { openEmbedded } from '../../../../lib/telemetry/embedded/open.ts'
 import { DatabaseSession } from '../../../../lib/telemetry/embedded/session.ts'
 import { dropRange } from '../../../../lib/telemetry/embedded/spool-table.ts'
@@ -78,6 +79,32 @@ describeWithSqld('on a libSQL server', () => {
       await dropRange(session, 1, readingAt(1, 0).time, readingAt(2, 0).time)
       expect(await ledger.account(1)).toMatchObject({ received: 3, stored: 3, spooled: 0 })
       expect(await spool.state()).toMatchObject({ depth: 0, bytes: 0 })
+    } finally {
+      client.close()
+      await end()
+    }
+  })
+
+  it('deletes nothing for a deletion that another process finishes meanwhile', async () => {
+    const { deletions, store, writer, url, end } = await open()
+    const client = openServer({ url, intMode: 'bigint' })
+    try {
+      await writer.deliver([messageOf(1)])
+      const range = { from: 0n, to: 2n ** 62n }
+      const id = await deletions.create(1, range)
+      const connection = connectionOf(client)
+      const session = new DatabaseSession({
+        ...connection,
+        execute: async (statement) => {
+          const rows = await connection.execute(statement)
+          expect(await deletions.next(id)).toMatchObject({ deleted: 1, finishedAt: expect.any(Number) })
+          await writer.deliver([messageOf(1)])
+          return rows
+        },
+      })
+      const after = await advanceDeletion(session, { id, at: Date.now(), most: 5000 })
+      expect(after).toMatchObject({ deleted: 1, finishedAt: expect.any(Number) })
+      expect(await store.count(1)).toBe(1)
     } finally {
       client.close()
       await end()
