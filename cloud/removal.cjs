@@ -7,6 +7,9 @@ const { createRequire } = require('node:module')
 /** Data that a removal leaves, and the command that deletes it. */
 const commands = {
   'AWS::SQS::Queue': (url) => `aws sqs delete-queue --queue-url ${url}`,
+  'AWS::IoT::DomainConfiguration': (name) =>
+    `aws iot update-domain-configuration --domain-configuration-name ${name} --domain-configuration-status DISABLED\n` +
+    `  aws iot delete-domain-configuration --domain-configuration-name ${name}   (seven days later)`,
   'AWS::Logs::LogGroup': (name) => `aws logs delete-log-group --log-group-name ${name}`,
 }
 
@@ -81,10 +84,15 @@ class Removal {
       ({ name, type, id }) => `  ${commands[type]?.(id) ?? `${type} ${name} ${id}`}`,
     )
     const path = `/${this.serverless.service.service}/${this.provider.getStage()}/`
-    // A queue gets a new name with each stack, a log group does not.
-    const again = this.kept.some(({ type }) => type === 'AWS::Logs::LogGroup')
-      ? ' Log groups must be deleted before the stage can be deployed again.'
-      : ''
+    const hasKept = (wanted) => this.kept.some(({ type }) => type === wanted)
+    // A queue gets a new name with each stack, these do not.
+    const again = [
+      hasKept('AWS::Logs::LogGroup') && ' Log groups must be deleted before the stage can be deployed again.',
+      hasKept('AWS::IoT::DomainConfiguration') &&
+        ' While the domain configuration is there, the stage can be deployed again only with --param domainConfiguration=<another name>.',
+    ]
+      .filter(Boolean)
+      .join('')
     this.log.notice(
       `These stay, with their data. So do the parameters below ${path} and the databases.${again} To delete them:\n${lines.join('\n')}`,
     )

@@ -211,11 +211,14 @@ export class DeliveryStore {
     return rowsAffected === rowsPerSweep
   }
 
-  /** Deletes some commands that ended 30 days ago. @returns whether there may be more. */
+  /** Deletes some commands, and the fleet commands, that ended 30 days ago. @returns whether there may be more. */
   async prune(): Promise<boolean> {
-    const { rowsAffected } = await this.#db.run(sql`delete from commands where id in (
-      select id from commands where finished_at is not null and finished_at < ${this.#now() - finishedCommandsMs}
-      limit ${rowsPerSweep})`)
+    const before = this.#now() - finishedCommandsMs
+    const [{ rowsAffected }] = await this.#db.batch([
+      this.#db.run(sql`delete from commands where id in (
+        select id from commands where finished_at is not null and finished_at < ${before} limit ${rowsPerSweep})`),
+      this.#db.run(sql`delete from fleet_commands where finished_at is not null and finished_at < ${before}`),
+    ])
     return rowsAffected === rowsPerSweep
   }
 

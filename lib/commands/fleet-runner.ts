@@ -88,10 +88,7 @@ export class FleetRunner {
   }
 
   async #run(): Promise<void> {
-    const { store, log } = this.#options
-    await store
-      .prune()
-      .catch((error: unknown) => log.warn('old fleet commands could not be deleted', { error }))
+    const { log } = this.#options
     while (!this.#closing.signal.aborted) {
       this.#waking = new AbortController()
       const { signal } = this.#waking

@@ -24,9 +24,6 @@ const endings = ['finished', 'cancelled', 'aborted'] as const satisfies FleetCom
 type Ending = (typeof endings)[number]
 const openStates = ['canary', 'running'] as const satisfies FleetCommandStatus[]
 
-/** Closed fleet commands are kept as long as finished commands, ms. */
-const keptMs = 30 * 86_400_000
-
 const unknownFleetCommand = () => new AppError('NOT_FOUND', 'There is no such fleet command.')
 
 const noProgress = (): Record<CommandState | 'skipped', number> => ({
@@ -266,11 +263,6 @@ export class FleetStore {
         .where(eq(fleetCommands.id, row.id)),
       this.#db.delete(fleetTargets).where(eq(fleetTargets.fleetId, row.id)),
     ])
-  }
-
-  /** Deletes what was closed long ago. */
-  async prune(): Promise<void> {
-    await this.#db.delete(fleetCommands).where(lt(fleetCommands.finishedAt, this.#now() - keptMs))
   }
 
   async #countByState(ids: readonly string[]): Promise<Map<string, Partial<Record<CommandState, number>>>> {

@@ -83,10 +83,14 @@ export class LastSeen {
 
   /**
    * Notes the last-seen time that a row has, whoever wrote it: many processes that share a registry write each device once.
-   * @param offlineAt of the row: a device that is offline is written with its next message.
+   * @param offlineAt of the row: a device that is offline is written with its next message, whenever it was written before.
    */
   rowRead(deviceId: number, lastSeenAt: number | null, offlineAt: number | null): void {
-    const isUsable = lastSeenAt !== null && lastSeenAt > (offlineAt ?? 0) && lastSeenAt <= this.#options.now()
+    if ((lastSeenAt ?? 0) <= (offlineAt ?? 0)) {
+      this.#devicesWrittenAt.delete(deviceId)
+      return
+    }
+    const isUsable = lastSeenAt !== null && lastSeenAt <= this.#options.now()
     if (isUsable && lastSeenAt > (this.#devicesWrittenAt.get(deviceId) ?? 0))
       this.#devicesWrittenAt.set(deviceId, lastSeenAt)
   }

@@ -9,6 +9,9 @@ export interface Leases {
   release(name: string): Promise<void>
 }
 
+/** A lease that ends so much later than a new one was taken by a clock that was ahead, by a process that may be gone, ms. */
+const clockSkewMs = 60_000
+
 /**
  * @param holder names this process; no other process on the registry may have the same name.
  * @param now milliseconds since the epoch.
@@ -22,6 +25,7 @@ export function createLeases(options: { db: RegistryDb; holder: string; now?: ()
         insert into leases (name, holder, expires_at) values (${name}, ${holder}, ${at + ttlMs})
         on conflict do update set holder = excluded.holder, expires_at = excluded.expires_at
         where leases.holder = excluded.holder or leases.expires_at <= ${at}
+          or leases.expires_at > ${at + ttlMs + clockSkewMs}
         returning holder`)
       return taken.length > 0
     },

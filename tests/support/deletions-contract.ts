@@ -113,6 +113,13 @@ export function deletionsContract(
       expect(await deletions.find(id)).toBeUndefined()
     })
 
+    it('of everything does not wait for a clock that was ahead when it was asked for', async () => {
+      await fill(1, 4)
+      const id = await embedded.deletions.create(1, allTime)
+      clock = now - 86_400_000
+      expect(await embedded.deletions.advance(id, enough())).toMatchObject({ deleted: 4, finishedAt: clock })
+    })
+
     it('is large beyond what one transaction deletes, and leaves the account as it is', async () => {
       const { deletions, ledger } = embedded
       for (let from = 0; from < mostAtOnce; from += 5000)

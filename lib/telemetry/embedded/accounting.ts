@@ -75,6 +75,15 @@ export const countSettled = (settled: string): Statement => ({
   args: [settled],
 })
 
+/** Moves readings of a spooled message from spooled to stored, as long as the message is as it was read. */
+export const countDropped = (
+  { id, deviceId, bytes }: { id: number; deviceId: number; bytes: number },
+  dropped: number,
+): Statement => ({
+  sql: `${insertAccount} SELECT ?1, 0, ?2, -?2, 0, 0, 0 FROM spool WHERE id = ?3 AND bytes = ?4 ${addToAccount}`,
+  args: [deviceId, dropped, id, bytes],
+})
+
 /** How long a deletion is remembered: as long as an SQS queue keeps anything, and a day more, ms. */
 const removedMs = 15 * 86_400_000
 

@@ -89,9 +89,10 @@ export const codeOf = (error: unknown): string => {
   return typeof code === 'string' ? code : 'UNKNOWN'
 }
 
-const storeWide = /^(SQLITE_(FULL|IOERR|BUSY|LOCKED|READONLY|CANTOPEN|NOMEM|CORRUPT|NOTADB)|NETWORK_)/
+const storeWide =
+  /^(SQLITE_(FULL|IOERR|BUSY|LOCKED|READONLY|CANTOPEN|NOMEM|CORRUPT|NOTADB)|NETWORK_|HTTP_(429|502|503|504)|WRITES_WAIT)/
 
-/** Whether the disk or the network failed, and not one message: each message of the group alone would fail as well. */
+/** Whether the disk, the network or the server failed, and not one message: each message of the group alone would fail as well. */
 export const isStoreWideFailure = (code: string): boolean => storeWide.test(code)
 
 /** A fault of the thread or its database, told by its code: `SQLITE_FULL`, `THREAD_ENDED`. */

@@ -37,6 +37,9 @@ export interface NewDeletion extends DeviceRange {
 const inRange = 'device_id = ?1 AND ts >= ?2 AND ts < ?3'
 const unfinishedOfRange = `SELECT id FROM deletions WHERE device_id = ?1 AND from_ts = ?2 AND to_ts = ?3 AND finished_at IS NULL`
 
+/** Also before the request, because clocks differ; one that was far ahead when it was noted, and was set back, holds nothing up. */
+const isSettling = 'abs(?5 - requested_at) < settles_at - requested_at'
+
 /** Notes a deletion, unless the same one is on its way already. @returns its id. */
 export async function createDeletion(
   session: DatabaseSession,
@@ -70,8 +73,9 @@ export async function advanceDeletion(
 ): Promise<Deletion | undefined> {
   const [before] = await session.execute(deletionQueries.deletion({ id }))
   if (before === undefined) return undefined
-  const { deviceId, range, finishedAt } = toDeletion(before)
-  if (finishedAt !== null) return toDeletion(before)
+  const deletion = toDeletion(before)
+  const { deviceId, range, finishedAt } = deletion
+  if (finishedAt !== null) return deletion
   session.journal?.foldAllOf(new Set([deviceId]))
   session.newest.forget(deviceId)
   let after = before
@@ -79,11 +83,11 @@ export async function advanceDeletion(
     after = row ?? before
   }
   const steps: Step[] = [
-    ...deleteOldest(deviceId, range, most),
+    ...deleteOldest(deletion, most),
     {
       sql: `UPDATE deletions SET deleted = deleted + changes(),
           reached_ts = coalesce((SELECT min(ts) FROM readings WHERE ${inRange}), ?3),
-          finished_at = iif(?5 < settles_at OR EXISTS (SELECT 1 FROM readings WHERE ${inRange}), NULL, ?5)
+          finished_at = iif(${isSettling} OR EXISTS (SELECT 1 FROM readings WHERE ${inRange}), NULL, ?5)
         WHERE id = ?4 AND finished_at IS NULL`,
       args: [deviceId, range.from, range.to, id, at],
     },

@@ -1,5 +1,5 @@
 /** SQL that deletes the readings of a range, as a whole or a slice of it, and keeps `latest` correct. */
-
+import type { Deletion } from '../deletion.ts'
 import type { TimeRange } from '../store.ts'
 import type { Statement } from './connection.ts'
 import { setLatest, valueAsJson } from './latest.ts'
@@ -39,21 +39,24 @@ const statements = (end: string): string[] => {
 
 const whole = statements('?3')
 
-const bound = (sqls: readonly string[], deviceId: number, { from, to }: TimeRange): Statement[] =>
-  // A statement must not get arguments that it does not name.
-  sqls.map((sql) => ({ sql, args: sql.includes('?3') ? [deviceId, from, to] : [deviceId, from] }))
-
 /** Deletes all readings of a range. */
-export const deleteRange = (deviceId: number, range: TimeRange): Statement[] => bound(whole, deviceId, range)
+export const deleteRange = (deviceId: number, { from, to }: TimeRange): Statement[] =>
+  whole.map((sql) => ({ sql, args: [deviceId, from, to] }))
 
 /** Readings of one slice: about 50 ms. */
 export const removalSlice = 5000
 
 /** @param most a whole number of readings, which becomes part of the SQL. */
 const slice = (most: number) =>
-  statements(`coalesce((SELECT ts FROM readings WHERE device_id = ?1 AND ts >= ?2 AND ts < ?3
-  ORDER BY ts LIMIT 1 OFFSET ${most}), ?3)`)
+  statements(`iif(EXISTS (SELECT 1 FROM deletions WHERE id = ?4 AND finished_at IS NULL),
+  coalesce((SELECT ts FROM readings WHERE device_id = ?1 AND ts >= ?2 AND ts < ?3
+  ORDER BY ts LIMIT 1 OFFSET ${most}), ?3), ?2)`)
 
-/** Deletes the oldest readings of a range, at most so many; the last statement is the one that deletes readings. */
-export const deleteOldest = (deviceId: number, range: TimeRange, most: number): Statement[] =>
-  bound(slice(Math.trunc(most)), deviceId, range)
+/**
+ * Deletes the oldest readings of a range, at most so many; the last statement is the one that deletes readings. Where another process
+ * has finished the deletion meanwhile they delete nothing: readings that came after its end stay.
+ */
+export const deleteOldest = (
+  { id, deviceId, range: { from, to } }: Pick<Deletion, 'id' | 'deviceId' | 'range'>,
+  most: number,
+): Statement[] => slice(Math.trunc(most)).map((sql) => ({ sql, args: [deviceId, from, to, id] }))

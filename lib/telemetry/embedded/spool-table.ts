@@ -1,5 +1,5 @@
 /** SQL of the spool: one row per message, of keyed messages one per reading. Triggers keep the total size in `spool_size`. */
-import { addToAccounts, countSettled } from './accounting.ts'
+import { countDropped, countSettled } from './accounting.ts'
 import type { NoArgs, Row, Statement } from './connection.ts'
 import { isNotDuplicate } from './keys.ts'
 import { jsonRow, type Message, readRows } from './message.ts'
@@ -51,13 +51,25 @@ export const settleSpooled = (rows: readonly SettledRow[]): Statement[] => {
 /** Messages that one transaction of {@link dropRange} looks at. */
 const dropSlice = 50
 
-/** The statements that leave only the readings outside of the range in a message, which keeps its place. */
-const cutMessage = ([id, at, rows, spooledAt]: Row, deviceId: number, from: bigint, to: bigint) => {
+/**
+ * The statements that leave only the readings outside of the range in a message, which keeps its place. They do nothing to a message
+ * that another process has settled or cut meanwhile, which has other bytes.
+ */
+const cutMessage = (
+  [id, at, rows, spooledAt, bytes]: Row,
+  deviceId: number,
+  from: bigint,
+  to: bigint,
+): Statement[] => {
   const message = readRows(rows as string)
   const readings = message.readings.filter(({ time }) => time < from || time >= to)
   const dropped = message.readings.length - readings.length
-  if (dropped === 0) return { dropped, statements: [] }
-  const statements: Statement[] = [{ sql: 'DELETE FROM spool WHERE id = ?', args: [Number(id)] }]
+  if (dropped === 0) return []
+  const place = { id: Number(id), deviceId, bytes: Number(bytes) }
+  const statements: Statement[] = [
+    countDropped(place, dropped),
+    { sql: 'DELETE FROM spool WHERE id = ? AND bytes = ?', args: [place.id, place.bytes] },
+  ]
   if (readings.length > 0) {
     const about = {
       ...message,
@@ -78,11 +90,11 @@ const cutMessage = ([id, at, rows, spooledAt]: Row, deviceId: number, from: bigi
       .join(',')
     statements.push({
       sql: `INSERT INTO spool (id, device_id, count, bytes, at, rows, spooled_at)
-        VALUES (?1, ?2, ?3, octet_length(?5), ?4, ?5, ?6)`,
-      args: [Number(id), deviceId, readings.length, Number(at), text, spooledAt as bigint | null],
+        SELECT ?1, ?2, ?3, octet_length(?5), ?4, ?5, ?6 WHERE changes() = 1`,
+      args: [place.id, deviceId, readings.length, Number(at), text, spooledAt as bigint | null],
     })
   }
-  return { dropped, statements }
+  return statements
 }
 
 /** Takes the readings of a range out of the spool; they count as stored. */
@@ -95,16 +107,13 @@ export async function dropRange(
   let after = 0
   for (;;) {
     const messages = await session.execute({
-      sql: `SELECT id, at, rows, spooled_at FROM spool WHERE device_id = ? AND id > ? ORDER BY id LIMIT ${dropSlice}`,
+      sql: `SELECT id, at, rows, spooled_at, bytes FROM spool WHERE device_id = ? AND id > ? ORDER BY id LIMIT ${dropSlice}`,
       args: [deviceId, after],
     })
     if (messages.length === 0) return
     after = Number(messages.at(-1)?.[0])
-    const cuts = messages.map((message) => cutMessage(message, deviceId, from, to))
-    const dropped = cuts.reduce((sum, cut) => sum + cut.dropped, 0)
-    if (dropped === 0) continue
-    const move = addToAccounts([{ deviceId, stored: dropped, spooled: -dropped }])
-    await session.write(() => [move, ...cuts.flatMap(({ statements }) => statements)])
+    const statements = messages.flatMap((message) => cutMessage(message, deviceId, from, to))
+    if (statements.length > 0) await session.write(() => statements)
   }
 }
 

@@ -4,6 +4,7 @@ import { keepRetention } from '../../../functions/system/retention.ts'
 import { createLog } from '../../../lib/log.ts'
 import * as runtime from '../../../lib/runtime.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
+import { cancelFleet, sent as sentToFleet } from '../commands/fleet-requests.ts'
 import { created } from '../commands/requests.ts'
 
 const dayMs = 86_400_000
@@ -27,6 +28,8 @@ it('deletes readings, commands and events that are older than they are kept', as
   const path = '/api/v1/devices/telemetry'
   const sent = await functions.call('telemetry-submit', 'POST', path, { key, body: { t: 1 } })
   expect(sent.status).toBe(201)
+  await cancelFleet(functions, await sentToFleet(functions, [id]))
+  await functions.invoke('commands-fleet-advance', {})
   const devices = await runtime.devices()
   devices.noteRepeated({ deviceId: id, kind: 'warning', key: 'CLOCK_WRONG 2026-03-01', detail: {} })
   await devices.flush()
@@ -34,15 +37,15 @@ it('deletes readings, commands and events that are older than they are kept', as
   await functions.invoke('commands-sweep', {})
   const { db } = await runtime.registry()
   const left = async () => {
-    const [row] = await db.all<{ commands: number; events: number }>(sql`select
-      (select count(*) from commands) as commands, (select count(*) from events where key is not null) as events`)
+    const [row] = await db.all<{ commands: number; fleets: number; events: number }>(sql`select
+      (select count(*) from commands) as commands, (select count(*) from fleet_commands) as fleets, (select count(*) from events where key is not null) as events`)
     return { ...row, readings: await (await runtime.telemetry()).count(id) }
   }
   expect(await run()).toEqual(allReady)
-  expect(await left()).toEqual({ commands: 1, events: 1, readings: 1 })
+  expect(await left()).toEqual({ commands: 2, fleets: 1, events: 1, readings: 1 })
   vi.setSystemTime(Date.now() + 30 * dayMs + 1)
   expect(await run()).toEqual(allReady)
-  expect(await left()).toEqual({ commands: 0, events: 0, readings: 0 })
+  expect(await left()).toEqual({ commands: 0, fleets: 0, events: 0, readings: 0 })
 })
 
 it('leaves the work to the process that has it, and tells what is not ready', async () => {

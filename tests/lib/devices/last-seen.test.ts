@@ -146,6 +146,21 @@ describeRegistry('last-seen times', (place) => {
     expect((await (await connect()).devices.get(device.id)).lastSeenAt).toBe(noon + 8000)
   })
 
+  it('are due with the next message of a device that went offline right after they were written', async () => {
+    const { connect, clock } = await startDevices(place)
+    const { devices, registry } = await connect()
+    const { device } = await devices.register(pump)
+    devices.touch(device.id)
+    await devices.flushDue()
+    await registry.db.run(sql`update devices set offline_at = ${noon + 1000}`)
+    clock.now = noon + 2000
+    // Each message reads the row of its device where no cache may be used.
+    await devices.list({ limit: 10 })
+    devices.touch(device.id)
+    await devices.flushDue()
+    expect((await (await connect()).devices.get(device.id)).lastSeenAt).toBe(noon + 2000)
+  })
+
   it('of a deleted device do not stop the others', async () => {
     const { connect } = await startDevices(place)
     const { devices } = await connect()

@@ -48,4 +48,15 @@ describeRegistry('a lease', (place) => {
     await a.release('work')
     expect(await b.take('work', 1000)).toBe(true)
   })
+
+  it('of a process whose clock was far ahead holds nobody up once the clock is right', async () => {
+    const { clock, leases } = await start(['a', 'b'])
+    const [a, b] = leases as [(typeof leases)[0], (typeof leases)[0]]
+    clock.now += 60_001
+    await a.take('work', 1000)
+    clock.now -= 1
+    expect(await b.take('work', 1000)).toBe(false)
+    clock.now -= 60_000
+    expect(await b.take('work', 1000)).toBe(true)
+  })
 })
