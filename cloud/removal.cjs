@@ -8,6 +8,8 @@ const { createRequire } = require('node:module')
 const commands = {
   'AWS::SQS::Queue': (url) => `aws sqs delete-queue --queue-url ${url}`,
   'AWS::Logs::LogGroup': (name) => `aws logs delete-log-group --log-group-name ${name}`,
+  'AWS::IoT::DomainConfiguration': (name) =>
+    `aws iot update-domain-configuration --domain-configuration-name ${name} --domain-configuration-status DISABLED`,
 }
 
 const isKept = ({ DeletionPolicy = 'Delete' }) => DeletionPolicy !== 'Delete'
@@ -81,10 +83,15 @@ class Removal {
       ({ name, type, id }) => `  ${commands[type]?.(id) ?? `${type} ${name} ${id}`}`,
     )
     const path = `/${this.serverless.service.service}/${this.provider.getStage()}/`
-    // A queue gets a new name with each stack, a log group does not.
-    const again = this.kept.some(({ type }) => type === 'AWS::Logs::LogGroup')
-      ? ' Log groups must be deleted before the stage can be deployed again.'
-      : ''
+    const isKept = (wanted) => this.kept.some(({ type }) => type === wanted)
+    // A queue gets a new name with each stack, a log group and a domain configuration do not.
+    const again = [
+      isKept('AWS::Logs::LogGroup') && ' Log groups must be deleted before the stage can be deployed again.',
+      isKept('AWS::IoT::DomainConfiguration') &&
+        ' AWS deletes the domain configuration of MQTT only seven days after it was disabled (aws iot delete-domain-configuration): until then deploy the stage again with --param domainConfiguration=<another name>, and its devices get another address.',
+    ]
+      .filter(Boolean)
+      .join('')
     this.log.notice(
       `These stay, with their data. So do the parameters below ${path} and the databases.${again} To delete them:\n${lines.join('\n')}`,
     )
