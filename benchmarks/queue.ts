@@ -100,7 +100,7 @@ const startServer = async (program: string, folder: string, connections: number)
     '--db-path',
     join(folder, 'data.sqld'),
     '--no-welcome',
-    // More transactions that wait inside the server hold up its checkpoints, and with 20 of them it may stand still for ever.
+    // With more transactions at once the server gets slower with each further one, and with 20 of them it may stand still.
     '--max-concurrent-connections',
     `${connections}`,
   ]

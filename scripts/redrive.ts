@@ -27,12 +27,14 @@ interface FailedEvent {
   readonly payload: unknown
 }
 
-/** @returns undefined when Lambda did not write the message. */
-function failedEventOf(body: string): FailedEvent | undefined {
+/** @returns undefined when Lambda did not write the message for a function of this stage: the operator may call others, too. */
+function failedEventOf(body: string, stage: string): FailedEvent | undefined {
   try {
     const { requestContext, requestPayload } = JSON.parse(body)
     const [, functionName] = /:function:([\w-]+)/.exec(requestContext.functionArn) ?? []
-    return functionName === undefined ? undefined : { functionName, payload: requestPayload }
+    return functionName?.startsWith(`iotflow-${stage}-`)
+      ? { functionName, payload: requestPayload }
+      : undefined
   } catch {
     return undefined
   }
@@ -88,7 +90,7 @@ export async function redrive(stage: string, env: NodeJS.ProcessEnv): Promise<Re
       if (fresh.length === 0) break
       for (const { MessageId, ReceiptHandle, Body } of fresh) {
         tried.add(MessageId)
-        const event = failedEventOf(Body)
+        const event = failedEventOf(Body, stage)
         if (event === undefined || !(await invoke(event))) {
           failed += 1
           continue

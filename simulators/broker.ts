@@ -87,7 +87,8 @@ export async function findBroker(question: BrokerQuestion): Promise<Omit<BrokerO
   return {
     url: brokerUrl(credentials) ?? fail('it has none'),
     topicRoot: credentials.topics.telemetry_publish.split('/')[0] ?? defaultTopics.root,
-    clientId: clientId.replace(new RegExp(`(?<!\\d)${device.id}(?!\\d)`), '{id}'),
+    // The id stands last: TOPIC_ROOT, with which a client id may begin, may hold the same digits.
+    clientId: clientId.replace(new RegExp(`${device.id}$`), '{id}'),
     ...(alpn === null ? {} : { alpn }),
   }
 }

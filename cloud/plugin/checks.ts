@@ -3,7 +3,13 @@ import { type Config, ConfigError, loadConfig, settingNames } from '../../lib/co
 import { type SecretSetting, secretSettings } from '../../lib/lambda/secrets.ts'
 import { isLoopback } from '../../lib/loopback.ts'
 import type { Parameter } from './parameters.ts'
-import { type DeployedStage, deploymentSettings, fileOf, type StageSettings } from './stage-settings.ts'
+import {
+  type DeployedStage,
+  deploymentSettings,
+  fileOf,
+  type StageSettings,
+  settingsOfStage,
+} from './stage-settings.ts'
 
 /** Requests are counted unless all of these are 0. */
 const limits = [
@@ -24,6 +30,8 @@ export interface Deployment {
   readonly namesInFile: readonly string[]
   /** Settings that the functions get; others have no effect in the cloud. */
   readonly deployed: readonly string[]
+  /** Those of them that serverless.yml derives from the stage, such as the first level of its topics. */
+  readonly derived: Readonly<Record<string, string>>
   /** `--param open=…`: open settings that the operator confirms, separated by commas. */
   readonly confirmedOpen: string
   /** Undefined for AWS; else the address that stands in for it. */
@@ -80,7 +88,8 @@ const countingProblems = (value: (name: string) => string): string[] => {
 const fileProblems = ({ stage, namesInFile, deployed }: Deployment): string[] => {
   const file = fileOf(stage)
   const secrets: readonly string[] = secretSettings
-  const allowed: readonly string[] = [...deployed, ...deploymentSettings]
+  const ofStage: readonly string[] = settingsOfStage
+  const allowed = [...deployed, ...deploymentSettings].filter((name) => !ofStage.includes(name))
   return namesInFile.flatMap((name) => {
     if (name === 'STAGE') return [`${file} must not set STAGE: --stage does.`]
     if (secrets.includes(name))
@@ -105,10 +114,11 @@ const openProblems = ({ stage, settings, confirmedOpen }: Deployment): string[] 
 
 /** Settings as the functions get them. @param secrets by name. */
 export const environmentOf = (
-  { stage, region, settings }: Pick<Deployment, 'stage' | 'region' | 'settings'>,
+  { stage, region, settings, derived }: Pick<Deployment, 'stage' | 'region' | 'settings' | 'derived'>,
   secrets: Readonly<Record<string, string>>,
 ): Record<string, string> => ({
   ...Object.fromEntries(Object.entries(settings).map(([name, { value }]) => [name, value])),
+  ...derived,
   ...secrets,
   STAGE: stage,
   AWS_REGION: region,

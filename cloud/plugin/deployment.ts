@@ -59,6 +59,15 @@ const identify = async (context: DeploymentContext): Promise<Identity> => {
   }
 }
 
+/** The settings that go with each other, and of which the operator may have said nothing. */
+const derivedOf = ({ provider: { environment = {} } }: ServiceDefinition): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(environment).filter(
+      (entry): entry is [string, string] =>
+        ['IOT_DOMAIN_CONFIGURATION', 'TOPIC_ROOT'].includes(entry[0]) && typeof entry[1] === 'string',
+    ),
+  )
+
 /**
  * Checks a deployment before anything is changed, and shows what it will be.
  * @throws {Error} with one sentence for each problem.
@@ -72,6 +81,7 @@ export async function checkDeployment(context: DeploymentContext): Promise<Check
     region,
     ...readStageSettings(stage, environment),
     deployed: Object.keys(service.provider.environment ?? {}),
+    derived: derivedOf(service),
     confirmedOpen: String(service.custom?.open ?? ''),
     awsEndpoint,
   }

@@ -12,6 +12,9 @@ export type DeployedStage = (typeof stages)[number]
 /** Settings of the deployment itself, which no function reads. */
 export const deploymentSettings = ['ALARM_EMAIL', 'AWS_ACCOUNT_ID', 'INGEST_MODE'] as const
 
+/** Settings of the functions that follow from the stage: what an operator says of them has no effect. */
+export const settingsOfStage = ['IOT_DOMAIN_CONFIGURATION', 'SPOOL_QUEUE_URL', 'STAGE'] as const
+
 export interface StageSetting {
   readonly value: string
   /** `environment`, or the name of the file. */
@@ -58,6 +61,6 @@ export function readStageSettings(
     else if (written) settings[name] = { value: written, source: fileOf(stage) }
   }
   // Secrets are in the parameter store, whatever the shell of the operator holds; the stage is that of --stage.
-  for (const name of [...secretSettings, 'STAGE']) delete settings[name]
+  for (const name of [...secretSettings, ...settingsOfStage]) delete settings[name]
   return { settings, namesInFile: Object.keys(file).sort() }
 }

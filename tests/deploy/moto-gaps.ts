@@ -14,6 +14,7 @@ export const skippedTypes = [
   'AWS::Budgets::Budget',
   'AWS::CloudWatch::Alarm',
   'AWS::IoT::Authorizer',
+  'AWS::IoT::DomainConfiguration',
   'AWS::IoT::TopicRule',
   'AWS::Lambda::EventInvokeConfig',
   'AWS::S3::BucketPolicy',

@@ -67,9 +67,7 @@ describe.each(stages)('stage %s', (stage) => {
   })
 
   it('has an address for devices that asks its authorizer, and where each port is one for MQTT', () => {
-    const own = resourcesOf(template, 'AWS::IoT::DomainConfiguration').find(
-      ({ Properties }) => Properties.DomainName === undefined,
-    )
+    const own = template.Resources.DeviceDomain
     expect(own?.Properties).toMatchObject({
       DomainConfigurationName: `iotflow-${stage}`,
       AuthenticationType: 'CUSTOM_AUTH',
@@ -80,7 +78,7 @@ describe.each(stages)('stage %s', (stage) => {
       },
     })
     expect(own).toMatchObject({ DeletionPolicy: 'Retain' })
-    expect(template.Resources.MqttDomain).toMatchObject({ Condition: 'HasMqttDomain' })
+    expect(resourcesOf(template, 'AWS::IoT::DomainConfiguration')).toEqual([own])
   })
 })
 

@@ -6,6 +6,7 @@ import { type PackagedTemplate, packageTemplate, type Resource } from '../suppor
 interface Statement {
   readonly Action: string | readonly string[]
   readonly Resource: string | readonly string[]
+  readonly Condition?: { readonly StringEquals?: Readonly<Record<string, readonly string[]>> }
 }
 
 const policy = JSON.parse(
@@ -15,6 +16,8 @@ const policy = JSON.parse(
 /** What CloudFormation calls to make and to delete a resource of each type; its reference of permissions names them. */
 const callsOf: Readonly<Record<string, readonly string[]>> = {
   'AWS::ApiGatewayV2::Api': ['apigateway:POST', 'apigateway:DELETE', 'apigateway:TagResource'],
+  'AWS::ApiGatewayV2::ApiMapping': ['apigateway:POST', 'apigateway:DELETE'],
+  'AWS::ApiGatewayV2::DomainName': ['apigateway:POST', 'apigateway:DELETE'],
   'AWS::ApiGatewayV2::Integration': ['apigateway:POST', 'apigateway:DELETE'],
   'AWS::ApiGatewayV2::Route': ['apigateway:POST', 'apigateway:DELETE'],
   'AWS::ApiGatewayV2::Stage': ['apigateway:POST', 'apigateway:DELETE', 'logs:CreateLogDelivery'],
@@ -54,7 +57,15 @@ const isAllowed = (call: string, arn?: string) =>
 
 let template: PackagedTemplate
 beforeAll(async () => {
-  template = await packageTemplate('prod', { alarmEmail: 'operator@example.com', monthlyBudgetUsd: '50' })
+  const certificate = 'arn:aws:acm:eu-central-1:123456789012:certificate/0af1'
+  template = await packageTemplate('prod', {
+    alarmEmail: 'operator@example.com',
+    monthlyBudgetUsd: '50',
+    mqttDomain: 'mqtt.example.com',
+    mqttCertificate: certificate,
+    apiDomain: 'api.example.com',
+    apiCertificate: certificate,
+  })
 }, 180_000)
 
 describe('the policy of who deploys', () => {
@@ -111,6 +122,17 @@ describe('the policy of who deploys', () => {
       ]),
     ].filter(([call = '', arn]) => !isAllowed(call, arn))
     expect(wrong).toEqual([])
+  })
+
+  it('lets roles be handed to the services that take them, and to no other', () => {
+    const takers = Object.values(template.resources)
+      .filter(({ Type }) => Type === 'AWS::IAM::Role')
+      .flatMap(({ Properties }) => Properties.AssumeRolePolicyDocument.Statement[0].Principal.Service)
+    const passing = policy.Statement.filter(({ Action }) => listOf(Action).includes('iam:PassRole'))
+    const allowed = passing.flatMap(
+      ({ Condition }) => Condition?.StringEquals?.['iam:PassedToService'] ?? ['*'],
+    )
+    expect(allowed.sort()).toEqual([...new Set(takers)].sort())
   })
 
   it('allows nothing of everything', () => {

@@ -103,6 +103,13 @@ describeWith({ moto: findMoto() !== undefined }, 'the redrive of failed events',
     expect(await left()).toBe(2)
   })
 
+  it('calls no function of another stage or system, whatever a message says', async () => {
+    await failed('iotflow-prod-admin-delete', {})
+    await failed('other', {})
+    expect(await redrive('dev', settings)).toEqual({ succeeded: 0, failed: 2 })
+    expect(calls).toEqual([])
+  })
+
   it('leaves other stages alone', async () => {
     await failed('iotflow-dev-mqtt-presence', {})
     expect(await redrive('prod', settings)).toEqual({ succeeded: 0, failed: 0 })

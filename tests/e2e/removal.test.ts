@@ -1,7 +1,6 @@
 /** `serverless remove` against a CloudFormation of its own, with a stack that has queues with and without data to keep. */
 import { AwsClient } from 'aws4fetch'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import Removal from '../../cloud/removal.cjs'
 import { createAwsCall } from '../../lib/lambda/aws.ts'
 import { findMoto } from '../support/aws.ts'
 import { describeWith } from '../support/backends.ts'
@@ -21,23 +20,6 @@ const template = {
     },
   },
 }
-
-it('says how a domain configuration is deleted, and what a new deployment needs until then', () => {
-  const said: string[] = []
-  const provider = { getStage: () => 'dev' }
-  const removal = new Removal(
-    { getProvider: () => provider, service: { service: 'iotflow' } },
-    {},
-    { log: { notice: (text: string) => said.push(text) } },
-  )
-  removal.kept = [{ name: 'DeviceDomain', type: 'AWS::IoT::DomainConfiguration', id: 'iotflow-dev' }]
-  removal.sayWhatStays()
-  expect(said.join()).toContain(
-    'aws iot update-domain-configuration --domain-configuration-name iotflow-dev --domain-configuration-status DISABLED\n' +
-      '  aws iot delete-domain-configuration --domain-configuration-name iotflow-dev ',
-  )
-  expect(said.join()).toContain('only with --param domainConfiguration=')
-})
 
 describeWith({ moto: findMoto() !== undefined }, 'the removal of a stage', () => {
   let sqs: Sqs

@@ -32,7 +32,8 @@ const deploymentOf = (
   region: 'eu-central-1',
   settings: settingsOf(values),
   namesInFile: [],
-  deployed: ['DATABASE_URL', 'LOG_LEVEL'],
+  deployed: ['DATABASE_URL', 'LOG_LEVEL', 'SPOOL_QUEUE_URL', 'IOT_DOMAIN_CONFIGURATION'],
+  derived: {},
   confirmedOpen: '',
   awsEndpoint: undefined,
   ...more,
@@ -94,6 +95,8 @@ describe('the settings of a deployment', () => {
       'STAGE',
       'ADMIN_TOKEN',
       'PORT',
+      'SPOOL_QUEUE_URL',
+      'IOT_DOMAIN_CONFIGURATION',
       'LOG_LEVLE',
     ]
     const problems = settingProblems(deploymentOf(complete, { namesInFile }))
@@ -101,9 +104,25 @@ describe('the settings of a deployment', () => {
       '.env.dev must not set STAGE: -',
       'ADMIN_TOKEN is a secret: put i',
       'PORT has no effect in the clou',
+      'SPOOL_QUEUE_URL has no effect ',
+      'IOT_DOMAIN_CONFIGURATION has n',
       'LOG_LEVLE is no setting: corre',
     ])
   })
+
+  it.each([
+    ['dev', 'iotflow-dev', []],
+    ['dev', 'iotflow', ['TOPIC_ROOT']],
+    ['staging', 'iotflow-dev', ['TOPIC_ROOT']],
+    ['prod', 'iotflow', []],
+    ['prod', 'iotflow-prod', ['TOPIC_ROOT']],
+  ] as const)(
+    'give stage %s the topics below %s only where no function would refuse them',
+    (stage, root, names) => {
+      const derived = { TOPIC_ROOT: root, IOT_DOMAIN_CONFIGURATION: `iotflow-${stage}` }
+      expect(namesOf(settingProblems(deploymentOf(complete, { stage, derived })))).toEqual(names)
+    },
+  )
 
   it('open prod only when that is said twice', () => {
     const values = { ...complete, OPEN_REGISTRATION: 'TRUE', PUBLIC_TELEMETRY_READS: '1' }

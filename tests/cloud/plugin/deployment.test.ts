@@ -85,6 +85,12 @@ describeWith({ moto: findMoto() !== undefined, sqld: findSqld() !== undefined },
     await expect(checkDeployment(contextWith())).rejects.toThrow(
       /^Nothing was changed:\n- ADMIN_TOKEN is missing .*\n- DATABASE_AUTH_TOKEN is missing/,
     )
+    const service = contextWith().service
+    const ofOther = { TOPIC_ROOT: 'iotflow-staging', IOT_DOMAIN_CONFIGURATION: 'iotflow-dev' }
+    const withTopics = { ...service, provider: { environment: ofOther } }
+    await expect(checkDeployment(contextWith({ service: withTopics }))).rejects.toThrow(
+      'TOPIC_ROOT of stage dev must end with -dev',
+    )
     const elsewhere = contextWith({ environment: { ...settings(), AWS_ENDPOINT_URL: 'http://127.0.0.1:9' } })
     await expect(checkDeployment(elsewhere)).rejects.toThrow(
       /^The parameter store does not answer .* check --region/,

@@ -37,7 +37,8 @@ it('reads the file of the stage and no other one; the environment goes first', a
 
 it('takes no secret and no stage, which have places of their own', async () => {
   const folder = await folderWith({ '.env.dev': 'ADMIN_TOKEN=secret\nSTAGE=prod\n' })
-  const { settings } = readStageSettings('dev', { DATABASE_AUTH_TOKEN: 'secret', STAGE: 'prod' }, folder)
+  const environment = { DATABASE_AUTH_TOKEN: 'secret', STAGE: 'prod', IOT_DOMAIN_CONFIGURATION: 'other' }
+  const { settings } = readStageSettings('dev', environment, folder)
   expect(settings).toEqual({})
 })
 
