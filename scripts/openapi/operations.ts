@@ -18,6 +18,8 @@ export interface Operation extends Omit<Documentation, 'aliases' | 'operationId'
   /** Unique among all operations. */
   readonly id: string
   readonly access: Access
+  /** Whether a limit of requests counts its calls. */
+  readonly isCounted: boolean
 }
 
 /** In the order of serverless.yml. @throws {Error} for an alias without documentation. */
@@ -38,6 +40,7 @@ export async function loadOperations(functions: FunctionModules): Promise<Operat
         functionName,
         id,
         access: route.access,
+        isCounted: route.limit !== 'uncounted',
         ...rest,
         ...own,
       }
@@ -57,8 +60,9 @@ export const examplePath = (
   )
 
 /** Statuses of the errors that an operation can answer with, in order. */
-export function errorsOf({ access, path, query, body, errors: own = [] }: Operation): number[] {
-  const statuses = new Set([400, 405, 429, 500, 503, ...own])
+export function errorsOf({ access, isCounted, path, query, body, errors: own = [] }: Operation): number[] {
+  const statuses = new Set([400, 405, 500, 503, ...own])
+  if (isCounted) statuses.add(429)
   if (access !== 'none') statuses.add(401)
   if (access === 'device' || access === 'read') statuses.add(403)
   if (path.includes('{')) statuses.add(404)

@@ -5,6 +5,7 @@ import type { Access } from '../../lib/http/route.ts'
 import { loadFunctions } from '../../local/functions.ts'
 import { examplePath, loadOperations, type Operation } from '../../scripts/openapi/operations.ts'
 import { type Deployment, deployments } from '../support/deployments.ts'
+import { addFinishedDeletion } from '../support/finished-deletion.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const operations = await loadOperations(await loadFunctions())
@@ -73,19 +74,6 @@ const deadLetter = async (deviceId: number): Promise<number> => {
   return Number(lastInsertRowid)
 }
 
-/** Makes a record of a deletion of this device's telemetry, which has ended. @returns its id. */
-const deletion = async (deviceId: number): Promise<number> => {
-  const client = createClient({ url: `file:${dataDir}/telemetry.db`, timeout: 5000 })
-  const { lastInsertRowid } = await client.execute({
-    sql: `INSERT INTO deletions
-            (device_id, from_ts, to_ts, first_ts, last_ts, reached_ts, requested_at, settles_at, finished_at)
-          VALUES (?, 1, 2, 1, 2, 2, ?, 1, 1)`,
-    args: [deviceId, Date.now()],
-  })
-  client.close()
-  return Number(lastInsertRowid)
-}
-
 const fleetCommandTo = async (id: number): Promise<string> => {
   const body = { command: 'ping', filter: { ids: [id] } }
   const answer = await call('POST', '/api/v1/admin/fleet/commands', admin(), body)
@@ -95,7 +83,7 @@ const fleetCommandTo = async (id: number): Promise<string> => {
 /** The id that the address of an operation names. */
 const idFor = async ({ path }: Operation, target: Device): Promise<number> => {
   if (path.includes('dead-letters/')) return deadLetter(target.id)
-  if (path.includes('deletions/')) return deletion(target.id)
+  if (path.includes('deletions/')) return addFinishedDeletion(dataDir, target.id)
   if (path.includes('enrollment-keys/')) {
     const answer = await call('POST', '/api/v1/admin/enrollment-keys', admin(), { name: `of ${target.id}` })
     return ((await answer.json()) as { enrollment_key: { id: number } }).enrollment_key.id
