@@ -48,6 +48,8 @@ const events: Readonly<Record<string, unknown>> = {
   },
   'mqtt-report-configuration': message('config/reported', { version: 3 }),
   'mqtt-publish-configurations': {},
+  'system-retention': {},
+  'telemetry-sweep': {},
   'commands-record-answer': message('commands/response', {
     command_id: 'c1',
     status: 'succeeded',

@@ -144,6 +144,7 @@ const startHttp = (storage: Storage, options: FakeServerOptions, mqttPort: () =>
           mqtt_tls_port: null,
           alpn: null,
           client_id: `iotflow-device-${id}`,
+          topics: { telemetry_publish: `iotflow/devices/${id}/telemetry` },
         },
       })
     if (call === 'GET /api/v1/devices/config')

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { basename } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { loadFunctionTable } from '../../local/function-table.ts'
@@ -12,11 +13,52 @@ import { temporaryFolder } from './temporary.ts'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const run = promisify(execFile)
 
+/** Every packaging first writes its state into `.serverless`, wherever `--package` says that it goes. */
+const lockFile = `${root}dist/packaging.lock`
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Test files run beside each other, but one packaging at a time: another one would get its state. */
+async function alone<T>(work: () => Promise<T>): Promise<T> {
+  await mkdir(`${root}dist`, { recursive: true })
+  for (;;) {
+    const taken = await writeFile(lockFile, String(process.pid), { flag: 'wx' }).then(
+      () => false,
+      () => true,
+    )
+    if (!taken) break
+    const holder = Number(await readFile(lockFile, 'utf8').catch(() => process.pid))
+    // Left by a run that was killed; an empty file is being written.
+    if (holder > 0 && !isAlive(holder)) await rm(lockFile, { force: true })
+    await sleep(100)
+  }
+  try {
+    return await work()
+  } finally {
+    await rm(lockFile, { force: true })
+  }
+}
+
 /** @returns all that it prints. @throws {Error} with it, when it fails. */
-export async function serverless(
+export function serverless(
   args: readonly string[],
   settings: Readonly<Record<string, string>> = {},
 ): Promise<string> {
+  const packages = args[0] === 'package' || (args[0] === 'deploy' && !args.includes('--package'))
+  return packages ? alone(() => runServerless(args, settings)) : runServerless(args, settings)
+}
+
+const runServerless = async (
+  args: readonly string[],
+  settings: Readonly<Record<string, string>>,
+): Promise<string> => {
   const home = await temporaryFolder()
   try {
     const { stdout, stderr } = await run(
