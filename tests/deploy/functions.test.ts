@@ -18,7 +18,7 @@ import { temporaryFolder } from '../support/temporary.ts'
 import { DeployedStack } from './deployed-stack.ts'
 import { startProtection } from './protection.ts'
 import { addresses, copyForMoto, putSecrets, secrets, settings } from './serverless.ts'
-import { readTemplate } from './template.ts'
+import { readTemplate, resourcesOf } from './template.ts'
 
 const stage = 'dev'
 const name = `iotflow-${stage}`
@@ -61,13 +61,21 @@ describeWith(
         AWS_ENDPOINT_URL: protection.endpoint,
         DATABASE_URL: sqld.url,
       })
+      // Moto knows domain configurations, but not from a stack.
+      const template = await readTemplate(packaged)
+      const [domain] = resourcesOf(template, 'AWS::IoT::DomainConfiguration')
+      const domainName = 'a1b2c3.iot.eu-central-1.amazonaws.com'
+      await aws.request('iot', `/domainConfigurations/${domain?.Properties.DomainConfigurationName}`, {
+        method: 'POST',
+        body: JSON.stringify({ domainName, domainConfigurationStatus: 'ENABLED', serviceType: 'DATA' }),
+      })
       let broker: Awaited<ReturnType<typeof startBroker>> | undefined
       const plane = await openDataPlane(() => broker)
       endings.push(() => plane.close())
       stack = await DeployedStack.open({
         aws,
         name,
-        template: await readTemplate(packaged),
+        template,
         folder: `${folder.path}/functions`,
         replace: {
           [addresses.database]: sqld.url,
@@ -162,6 +170,7 @@ describeWith(
       const told = await asDevice('GET', '/api/v1/devices/mqtt-credentials')
       expect(told.status).toBe(200)
       device.credentials = told.json.credentials
+      expect(told.json.credentials).toMatchObject({ mqtt_host: 'a1b2c3.iot.eu-central-1.amazonaws.com' })
     })
 
     describe.each([
