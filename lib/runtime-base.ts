@@ -1,4 +1,4 @@
-/** The base of the composition root: overrides, settings, log, registry and leases, which every other service needs. */
+/** The base of the composition root: overrides, settings, log, registry, leases and limits, which the others need. */
 import { randomUUID } from 'node:crypto'
 import { type Config, loadConfig, logLevelOf } from './config.ts'
 import type { Count } from './counts.ts'
@@ -6,6 +6,10 @@ import type { LiveUpdates } from './dashboard/live-updates.ts'
 import type { MetricsPage } from './dashboard/metrics-page.ts'
 import type { MinuteCounts } from './dashboard/minute-counts.ts'
 import type { RefusalKind } from './http/access-control.ts'
+import type { Limiter } from './http/limit/limiter.ts'
+import { createMemoryLimiter } from './http/limit/memory.ts'
+import { createRedisLimiter } from './http/limit/redis.ts'
+import { createUpstashLimiter } from './http/limit/upstash.ts'
 import type { OpenApiDocument } from './http/openapi.ts'
 import type { RoutedApp, SystemRoute } from './http/router.ts'
 import { createLog, type Log } from './log.ts'
@@ -121,5 +125,18 @@ export function leases(): Promise<Leases> {
     // A file belongs to one process at a time, which may take over the leases of the process before it.
     const holder = config().database.url.startsWith('file:') ? 'this machine' : randomUUID()
     return createLeases({ db: (await registry()).db, holder })
+  })
+}
+
+export function limiter(): Limiter {
+  return once('limiter', () => {
+    const { upstash, redisUrl, stage } = config()
+    const fallback = createMemoryLimiter()
+    const shared = { prefix: `iotflow:${stage}`, fallback, log: log() }
+    if (upstash !== undefined) return createUpstashLimiter({ ...upstash, ...shared })
+    if (redisUrl === undefined) return fallback
+    const value = createRedisLimiter({ url: redisUrl, ...shared })
+    closers.push(() => value.close())
+    return value
   })
 }

@@ -2,20 +2,7 @@
  * The composition root: builds each service on the first call of its getter. Getters are function declarations, so that a
  * bundle holds only the services that its function calls.
  */
-import {
-  brokerAddress as addressFor,
-  type BrokerAddress,
-  type BrokerKind,
-  brokerKind as kindOf,
-} from './broker/address.ts'
-import { brokerCheckOf } from './broker/check.ts'
-import { createDataPlaneClient } from './broker/data-plane-client.ts'
-import { disconnecterOf } from './broker/disconnect.ts'
-import { controlTopic } from './broker/dynamic-security.ts'
-import { type IotDomain, iotDomainReader } from './broker/iot-domain.ts'
-import type { Messenger } from './broker/messenger.ts'
-import { type Accounts, createAccounts, withAccounts } from './broker/mosquitto-accounts.ts'
-import { publisherOf } from './broker/publish.ts'
+import { withAccounts } from './broker/mosquitto-accounts.ts'
 import { createSessions, type Sessions } from './broker/sessions.ts'
 import { createCommands } from './commands/command-service.ts'
 import { CommandStore } from './commands/command-store.ts'
@@ -37,7 +24,6 @@ import type { Count } from './counts.ts'
 import type { LiveUpdates } from './dashboard/live-updates.ts'
 import type { MetricsPage } from './dashboard/metrics-page.ts'
 import { Overview } from './dashboard/overview.ts'
-import { digestKey } from './devices/credentials.ts'
 import type { Device } from './devices/device.ts'
 import { DeviceRetention } from './devices/device-retention.ts'
 import { createDevices, type Devices } from './devices/devices.ts'
@@ -47,16 +33,11 @@ import { createPresence, type Presence } from './devices/presence.ts'
 import { PresenceSweep } from './devices/presence-sweep.ts'
 import { AccessControl } from './http/access-control.ts'
 import { addressOf } from './http/address.ts'
-import type { Limiter } from './http/limit/limiter.ts'
-import { createMemoryLimiter } from './http/limit/memory.ts'
-import { createRedisLimiter } from './http/limit/redis.ts'
-import { createUpstashLimiter } from './http/limit/upstash.ts'
 import { SessionCodes } from './http/session-codes.ts'
 import { beforeEachAnswer } from './lambda/handler.ts'
-import { ClientIds } from './mqtt/client-ids.ts'
 import type { MessageTap } from './mqtt/message-tap.ts'
-import { TopicTree } from './mqtt/topics.ts'
-import { closers, config, leases, log, once, overrides, registry } from './runtime-base.ts'
+import { closers, config, leases, limiter, log, once, overrides, registry } from './runtime-base.ts'
+import { accounts, brokerCheck, brokerKind, disconnecter, publisher, topics } from './runtime-broker.ts'
 import type { Tally } from './tally.ts'
 import { ArrivalClock } from './telemetry/arrival-clock.ts'
 import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
@@ -76,7 +57,16 @@ import { Telemetry } from './telemetry/telemetry.ts'
 import { TimedStore } from './telemetry/timed-store.ts'
 
 export type { ProcessMetrics, RuntimeOverrides } from './runtime-base.ts'
-export { close, config, configure, leases, log, openApi, registry, routes } from './runtime-base.ts'
+export { close, config, configure, leases, limiter, log, openApi, registry, routes } from './runtime-base.ts'
+export {
+  accounts,
+  brokerAddress,
+  brokerCheck,
+  brokerKind,
+  clientIds,
+  publisher,
+  topics,
+} from './runtime-broker.ts'
 
 /** About 3 ms. */
 const rowsOfFileAtOnce = 5000
@@ -299,57 +289,6 @@ export function sessionCodes(): SessionCodes | undefined {
   })
 }
 
-/** Undefined when there is no broker. */
-function dataPlane() {
-  return once('dataPlane', () => {
-    const { iot } = config()
-    if (iot === undefined) return undefined
-    const value = createDataPlaneClient(iot)
-    closers.push(() => value.destroy())
-    return value
-  })
-}
-
-/** Undefined when there is no broker. */
-export function publisher(): Pick<Messenger, 'publish'> | undefined {
-  return once('publisher', () => {
-    const client = dataPlane()
-    return client && publisherOf(client)
-  })
-}
-
-/** Undefined when there is no broker. */
-function disconnecter(): Pick<Messenger, 'disconnect'> | undefined {
-  const client = dataPlane()
-  return client && disconnecterOf(client)
-}
-
-/** Undefined when there is no broker. */
-export function brokerCheck(): Pick<Messenger, 'check'> | undefined {
-  const client = dataPlane()
-  return client && brokerCheckOf(client)
-}
-
-/** True in the bundles of `dist/cloud`: there is no Mosquitto, and its accounts would bring the IoT client into every bundle. */
-declare const isCloudBundle: boolean | undefined
-
-/** Undefined unless the broker is Mosquitto: the other brokers ask the authorizer. */
-export function accounts(): Promise<Accounts | undefined> {
-  return once('accounts', async () => {
-    const broker = typeof isCloudBundle === 'undefined' ? publisher() : undefined
-    if (typeof config().mqtt !== 'object' || broker === undefined) return undefined
-    return createAccounts({
-      db: (await registry()).db,
-      topics: topics(),
-      digestKey,
-      sendCommands: async (commands) => {
-        await broker.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), retain: false })
-      },
-      log: log(),
-    })
-  })
-}
-
 export function presence(): Promise<Presence> {
   return once('presence', async () => {
     const service = await devices()
@@ -527,53 +466,6 @@ export function sessions(): Promise<Sessions> {
       messenger: disconnecter(),
       log: log(),
     })
-  })
-}
-
-export function topics(): TopicTree {
-  return once('topics', () => new TopicTree(config().topicRoot))
-}
-
-export function clientIds(): ClientIds {
-  return once('clientIds', () => {
-    const { stage, topicRoot, iotDomain } = config()
-    const isOnAws = brokerKind() === 'aws-iot' || iotDomain !== undefined
-    return new ClientIds(topicRoot, isOnAws ? stage : undefined)
-  })
-}
-
-export function brokerKind(): BrokerKind {
-  return kindOf(config())
-}
-
-function iotDomain(): () => Promise<IotDomain | undefined> {
-  return once('iotDomain', () => {
-    const { iotDomain: settings } = config()
-    return settings === undefined ? async () => undefined : iotDomainReader(settings)
-  })
-}
-
-/**
- * @param hostname under which the caller reached this server: a broker on the same computer has the same name.
- * @throws {AppError} UNAVAILABLE when AWS does not tell the address.
- */
-export async function brokerAddress(hostname: string): Promise<BrokerAddress> {
-  const settings = config()
-  // The embedded broker may have picked its ports itself.
-  const ports = brokerKind() === 'mosquitto' ? settings.ports : (overrides.mqttPorts?.() ?? settings.ports)
-  return addressFor({ ...settings, ports }, hostname, await iotDomain()())
-}
-
-export function limiter(): Limiter {
-  return once('limiter', () => {
-    const { upstash, redisUrl, stage } = config()
-    const fallback = createMemoryLimiter()
-    const shared = { prefix: `iotflow:${stage}`, fallback, log: log() }
-    if (upstash !== undefined) return createUpstashLimiter({ ...upstash, ...shared })
-    if (redisUrl === undefined) return fallback
-    const value = createRedisLimiter({ url: redisUrl, ...shared })
-    closers.push(() => value.close())
-    return value
   })
 }
 

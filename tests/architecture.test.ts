@@ -85,7 +85,7 @@ const foundation = ['registry', 'broker', 'mqtt', 'libsql', 'config', 'log', 'gr
 const layers: readonly { name: string; is: RegExp; mayImport: readonly string[] }[] = [
   {
     name: 'runtime',
-    is: /^lib\/(runtime|runtime-base|serve)\.ts$/,
+    is: /^lib\/(runtime|runtime-base|runtime-broker|serve)\.ts$/,
     mayImport: ['dashboard', ...domains, ...foundation, 'http', 'lambda', 'aws'],
   },
   { name: 'dashboard', is: /^lib\/dashboard\//, mayImport: [...domains, ...foundation] },
@@ -234,6 +234,7 @@ describe('the arrows', () => {
       ...ground,
       'lib/runtime.ts',
       'lib/runtime-base.ts',
+      'lib/runtime-broker.ts',
       'lib/serve.ts',
       'lib/config.ts',
       'lib/lambda/aws.ts',
