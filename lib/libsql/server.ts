@@ -41,8 +41,14 @@ const networkCode = (error: unknown): string => {
 
 /** @throws {AppError} UNAVAILABLE when the server does not answer within 5 s, or answers 429 or 5xx. */
 async function serverFetch(request: Request): Promise<Response> {
-  const signal = AbortSignal.any([request.signal, AbortSignal.timeout(requestTimeoutMs)])
-  const response = await fetch(request, { signal }).catch((error: unknown) => {
+  // The timer holds its controller: Node may collect a combined `AbortSignal.timeout`, which then never fires.
+  const ending = new AbortController()
+  setTimeout(
+    () => ending.abort(new DOMException('The time is over.', 'TimeoutError')),
+    requestTimeoutMs,
+  ).unref()
+  request.signal.addEventListener('abort', () => ending.abort(request.signal.reason), { once: true })
+  const response = await fetch(request, { signal: ending.signal }).catch((error: unknown) => {
     throw unavailable(networkCode(error))
   })
   const { status } = response
