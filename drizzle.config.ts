@@ -2,6 +2,6 @@ import { defineConfig } from 'drizzle-kit'
 
 export default defineConfig({
   dialect: 'sqlite',
-  schema: './lib/registry/schema.ts',
+  schema: ['./lib/registry/schema.ts', './lib/registry/webhook-tables.ts'],
   out: './lib/registry/migrations',
 })

@@ -4,15 +4,18 @@ import { bundle } from './scripts/bundle.mjs'
 
 /** Tests that start processes, brokers, databases with threads or whole servers; the others are done in seconds. */
 const system = [
+  'tests/benchmarks/queue.test.ts',
   'tests/cli/**/*.test.ts',
   'tests/cloud/plugin/deployment.test.ts',
   'tests/dashboard/**/*.browser.test.ts',
   'tests/e2e/**/*.test.ts',
+  'tests/lib/alerts/judging.test.ts',
   'tests/lib/broker/mosquitto-accounts.test.ts',
   'tests/lib/devices/presence.test.ts',
   'tests/lib/libsql/server.test.ts',
   'tests/lib/telemetry/embedded/{store,journal}.test.ts',
   'tests/lib/telemetry/intake/{sqs,store-writer,spool-drain}.test.ts',
+  'tests/lib/webhooks/{dispatcher,waker}.test.ts',
   'tests/local/backup/**/*.test.ts',
   'tests/local/mqtt/embedded/**/*.test.ts',
   'tests/local/mqtt/mosquitto/{bridge,leader,mosquitto}.test.ts',
@@ -21,6 +24,9 @@ const system = [
   'tests/scripts/telemetry-copy/{copying,telemetry-copy}.test.ts',
   'tests/simulators/{enrolment,fleet,simulate,view}.test.ts',
 ]
+
+/** Tests of the functions in this process: each file opens the services, and closes them at its end. */
+const functions = ['tests/functions/**/*.test.ts']
 
 /** The longest of these, longest first: they start first, so that no worker has one left when the others are done. */
 const longest = [
@@ -58,7 +64,11 @@ const deploy = ['tests/deploy/**/*.test.ts', 'tests/e2e/package.test.ts']
 const programs = await bundle('local/start.ts')
 
 export default defineConfig({
-  define: { embeddedWorkerFile: JSON.stringify(`${programs}/embedded-worker.mjs`) },
+  define: {
+    embeddedWorkerFile: JSON.stringify(`${programs}/embedded-worker.mjs`),
+    // The first test file that needs the bundles of the cloud builds them.
+    testRunStartedAt: String(Date.now()),
+  },
   test: {
     // No test is about speed: each bound is far beyond what a busy machine takes.
     testTimeout: 90_000,
@@ -71,8 +81,19 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['tests/**/*.test.ts'],
-          exclude: [...system, ...deploy],
+          exclude: [...functions, ...system, ...deploy],
           maxWorkers: '100%',
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'functions',
+          include: functions,
+          maxWorkers: '100%',
+          // Each of these files needs nearly all of the sources, which takes longer to load than the tests take.
+          isolate: false,
           sequence: { groupOrder: 0 },
         },
       },

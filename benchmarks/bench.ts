@@ -6,20 +6,13 @@ import { join } from 'node:path'
 import { numberArgument, parseOptions, UsageError } from '../scripts/command.ts'
 import { onInterrupt } from '../simulators/interrupt.ts'
 import { columns } from '../simulators/report.ts'
-import {
-  answerSize,
-  countStored,
-  type FleetDevice,
-  mqttDevices,
-  registerFleet,
-  registerRequests,
-  telemetryRequests,
-} from './fleet.ts'
-import { runHttpLoad } from './http-load.ts'
-import { BenchError, type Contender, interleave, median, type Result, type Run } from './measure.ts'
-import { type MqttLoad, openMqttLoad } from './mqtt-load.ts'
-import { type PortFacts, type Server, startServer } from './process.ts'
-import type { InsertTimes } from './servers/bare-insert.ts'
+import { missingForInflux } from './bucket.ts'
+import { registerFleet } from './fleet.ts'
+import { type Bench, type Kind, kinds, scenarios } from './floors.ts'
+import { type Figures, type GoalRow, isMet, writeRows } from './goal.ts'
+import { BenchError, type Contender, interleave, median, type Result } from './measure.ts'
+import { type Server, startServer } from './process.ts'
+import { compare } from './ratios.ts'
 import type { StandaloneFacts } from './servers/standalone.ts'
 
 const help = `Throughput of the server, compared with floors that are measured in the same minutes, by turns. Each is a process.
@@ -28,31 +21,36 @@ const help = `Throughput of the server, compared with floors that are measured i
 
   --seconds <n>   how long one run takes (3)
   --rounds <n>    runs of each; the median counts (5)
-  --only <what>   http, mqtt or register
+  --only <what>   ${kinds.join(', ')}; several with commas
+  --json <file>   writes the figures there
   --check         exit code 1 when a ratio is below the required one
   --help          this
 
 Progress goes to standard error, the result to standard output. Exit code: 0 when everything was acknowledged and
-stored, 1 when not, 2 when an argument is wrong. benchmarks/README.md explains the figures.
+stored, 1 when not, 2 when an argument is wrong. benchmarks/README.md explains the figures. \`influx\` needs INFLUXDB_URL and
+INFLUXDB_TOKEN and is left out without them.
 `
 
-const kinds = ['http', 'mqtt', 'register'] as const
-type Kind = (typeof kinds)[number]
-
 const fleetSize = 1000
-const httpConnections = 64
-const registerConnections = 16
-/** Publishes of one device that wait for their PUBACK at the same time; real devices have one. */
-const mqttWindow = 1
 const warmUpSeconds = 2
-/** Share of the floor's median that the server must reach. */
-const required: Partial<Record<Kind, number>> = { http: 0.6, mqtt: 0.4 }
 
 interface Arguments {
   readonly seconds: number
   readonly rounds: number
   readonly only: readonly Kind[]
   readonly check: boolean
+  readonly json: string | undefined
+}
+
+/** @throws {UsageError} */
+const parseOnly = (text: string | undefined): readonly Kind[] => {
+  if (text === undefined)
+    return missingForInflux(true) === undefined ? kinds : kinds.filter((kind) => kind !== 'influx')
+  return text.split(',').map((name) => {
+    const kind = kinds.find((one) => one === name)
+    if (kind === undefined) throw new UsageError(`--only must be of ${kinds.join(', ')}, not "${name}".`)
+    return kind
+  })
 }
 
 /** Undefined when only help is wanted. */
@@ -63,18 +61,17 @@ const parseArguments = (): Arguments | undefined => {
       rounds: { type: 'string', default: '5' },
       only: { type: 'string' },
       check: { type: 'boolean', default: false },
+      json: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
   if (values.help) return undefined
-  const only = kinds.find((kind) => kind === values.only)
-  if (values.only !== undefined && only === undefined)
-    throw new UsageError(`--only must be http, mqtt or register, not "${values.only}".`)
   return {
     seconds: numberArgument('--seconds', values.seconds, { min: 0.5, max: 600 }),
     rounds: numberArgument('--rounds', values.rounds, { min: 1, max: 100, whole: true }),
-    only: only === undefined ? kinds : [only],
+    only: parseOnly(values.only),
     check: values.check,
+    json: values.json,
   }
 }
 
@@ -96,152 +93,64 @@ const report = (text: string) => process.stderr.write(text)
 const whole = (value: number) => Math.round(value).toLocaleString('en-US')
 const percent = (share: number) => `${Math.round(share * 100)} %`
 
-interface Bench {
-  readonly dir: string
-  readonly options: Arguments
-  readonly server: Server<StandaloneFacts>
-  readonly fleet: readonly FleetDevice[]
-  /** Starts a server that ends with the benchmark. */
-  start<Facts>(file: string, ...args: string[]): Promise<Server<Facts>>
-}
+const figuresOf = (result: Result): Figures => ({
+  name: result.name,
+  rate: result.medianRate,
+  p50: result.p50,
+  p95: result.p95,
+  p99: result.p99,
+  cpu: result.serverCpu,
+  ...(result.rss === undefined ? {} : { rss: result.rss }),
+  acknowledged: result.acknowledged,
+})
 
-const measure = (bench: Bench, contenders: readonly Contender[]): Promise<Result[]> => {
-  const { rounds, seconds } = bench.options
-  return interleave(contenders, { rounds, seconds, warmUp: warmUpSeconds }, ({ name }, run, round) => {
-    const which = round === 0 ? 'warm-up' : `${round} of ${rounds}`
-    report(`  ${which.padEnd(8)} ${name.padEnd(24)} ${whole(run.completed / run.seconds).padStart(7)}/s\n`)
-  })
-}
+const rowOf = (
+  kind: Kind,
+  title: string,
+  [floor, server]: readonly [Result, Result],
+  { rounds, seconds }: Arguments,
+): GoalRow => ({
+  scenario: title,
+  goal: `at least ${percent(scenarios[kind].required)} of ${scenarios[kind].floor}`,
+  bound: scenarios[kind].required,
+  side: 'least',
+  ratio: compare(server.rates.map((ours, at) => ({ ours, other: floor.rates[at] as number }))),
+  ours: figuresOf(server),
+  floor: figuresOf(floor),
+  command: `npm run bench -- --only ${kind} --rounds ${rounds} --seconds ${seconds}`,
+})
 
-const urlOf = ({ server }: Bench) => `http://127.0.0.1:${server.facts.httpPort}`
-
-/** Runs a load and compares the acknowledged readings with the stored ones. @throws {BenchError} when they differ. */
-const counted = async (
-  bench: Bench,
-  load: (tally: (run: Run) => Run) => Promise<Result[]>,
-): Promise<Result[]> => {
-  const before = await countStored(urlOf(bench), bench.fleet)
-  let acknowledged = 0
-  const results = await load((run) => {
-    acknowledged += run.acknowledged
-    return run
-  })
-  const stored = (await countStored(urlOf(bench), bench.fleet)) - before
-  if (stored !== acknowledged)
-    throw new BenchError(`${whole(acknowledged)} readings were acknowledged and ${whole(stored)} are stored`)
-  report(`  all ${whole(stored)} acknowledged readings are stored\n`)
-  return results
-}
-
-const scenarios: Record<Kind, (bench: Bench) => Promise<{ title: string; results: Result[] }>> = {
-  async http(bench) {
-    const { fleet, server } = bench
-    const [device] = fleet as [FleetDevice]
-    const bytes = await answerSize(urlOf(bench), device)
-    const floor = await bench.start<PortFacts>('hono-echo.ts', String(bytes))
-    const next = telemetryRequests(fleet)
-    const load = (port: number, seconds: number) =>
-      runHttpLoad({ port, connections: httpConnections, seconds, next, expected: 201 })
-    const results = await counted(bench, (tally) =>
-      measure(bench, [
-        { name: 'Hono echo', cpu: floor.cpu, run: (seconds) => load(floor.facts.port, seconds) },
-        {
-          name: 'server',
-          cpu: server.cpu,
-          run: async (seconds) => tally(await load(server.facts.httpPort, seconds)),
-        },
-      ]),
-    )
-    const title = `HTTP telemetry: ${httpConnections} connections, ${fleetSize} devices, ${device.payload.length} bytes, answers of ${bytes}`
-    return { title, results }
-  },
-
-  async mqtt(bench) {
-    const { fleet, server } = bench
-    const floor = await bench.start<PortFacts>('bare-aedes.ts')
-    const devices = mqttDevices(fleet)
-    const loads: MqttLoad[] = []
-    const contender = async (name: string, measured: Server<unknown>, port: number) => {
-      const load = await openMqttLoad(port, devices, mqttWindow)
-      loads.push(load)
-      return { name, cpu: measured.cpu, run: load.run }
-    }
-    try {
-      const bare = await contender('bare aedes', floor, floor.facts.port)
-      const ours = await contender('server', server, server.facts.mqttPort)
-      const results = await counted(bench, (tally) =>
-        measure(bench, [bare, { ...ours, run: async (seconds) => tally(await ours.run(seconds)) }]),
-      )
-      const title = `MQTT QoS 1: ${devices.length} connections, ${mqttWindow} publish each under way, ${devices[0]?.payload.length} bytes`
-      return { title, results }
-    } finally {
-      for (const load of loads) load.close()
-    }
-  },
-
-  async register(bench) {
-    const { server, dir } = bench
-    const floor = await bench.start('bare-insert.ts', dir)
-    const next = registerRequests()
-    const insert = async (seconds: number): Promise<Run> => {
-      const latencies = (await floor.ask('insert', seconds)) as InsertTimes
-      const count = latencies.length
-      return { completed: count, acknowledged: count, seconds, latencies, errors: new Map(), loadCpu: 0 }
-    }
-    const results = await measure(bench, [
-      { name: 'bare insert', cpu: floor.cpu, run: insert },
-      {
-        name: 'server',
-        cpu: server.cpu,
-        run: (seconds) =>
-          runHttpLoad({
-            port: server.facts.httpPort,
-            connections: registerConnections,
-            seconds,
-            next,
-            expected: 201,
-          }),
-      },
-    ])
-    return {
-      title: `Registrations: ${registerConnections} connections; the floor is one insert after another`,
-      results,
-    }
-  },
-}
-
-/** @returns whether the required share was reached. */
-const printResult = (kind: Kind, title: string, results: readonly Result[]): boolean => {
-  const [floor, server] = results as [Result, Result]
+const printResult = (title: string, results: readonly Result[], row: GoalRow): void => {
   const table = columns([
     [
       '',
-      ...server.rates.map((_, at) => `run ${at + 1}`),
+      ...(results[0]?.rates ?? []).map((_, at) => `run ${at + 1}`),
       'median/s',
       'p50 ms',
+      'p95 ms',
       'p99 ms',
       'server µs',
       'load µs',
+      'MB',
     ],
     ...results.map((result) => [
       result.name,
       ...result.rates.map(whole),
       whole(result.medianRate),
       result.p50.toFixed(2),
+      result.p95.toFixed(2),
       result.p99.toFixed(2),
       whole(result.serverCpu),
       whole(result.loadCpu),
+      result.rss === undefined ? '' : whole(result.rss / 1e6),
     ]),
   ])
-  const ratio = server.medianRate / floor.medianRate
-  const wanted = required[kind]
-  const reached = wanted === undefined || ratio >= wanted
-  const verdict =
-    wanted === undefined ? 'nothing is required' : `required: ${percent(wanted)}, ${reached ? 'ok' : 'below'}`
+  const { median: ratio, interval } = row.ratio
+  const range = interval === undefined ? '' : ` (${percent(interval.low)} to ${percent(interval.high)})`
   process.stdout.write(
-    `\n${title}\n${table.map((line) => `  ${line}\n`).join('')}  ${percent(ratio)} of the floor (${verdict})\n`,
+    `\n${title}\n${table.map((line) => `  ${line}\n`).join('')}  ${percent(ratio)}${range} of the floor; required: ` +
+      `${percent(row.bound)}, ${isMet(row) ? 'ok' : 'below'}\n`,
   )
-  return reached
 }
 
 const main = async (): Promise<void> => {
@@ -271,14 +180,26 @@ const main = async (): Promise<void> => {
     const server = await start<StandaloneFacts>('standalone.ts', join(dir, 'data'))
     report(`registering ${fleetSize} devices\n`)
     const fleet = await registerFleet(`http://127.0.0.1:${server.facts.httpPort}`, fleetSize)
-    const bench: Bench = { dir, options, server, fleet, start }
-    let reached = true
+    const measure = (contenders: readonly Contender[]): Promise<Result[]> => {
+      const { rounds, seconds } = options
+      return interleave(contenders, { rounds, seconds, warmUp: warmUpSeconds }, ({ name }, run, round) => {
+        const which = round === 0 ? 'warm-up' : `${round} of ${rounds}`
+        report(
+          `  ${which.padEnd(8)} ${name.padEnd(24)} ${whole(run.completed / run.seconds).padStart(7)}/s\n`,
+        )
+      })
+    }
+    const bench: Bench = { dir, server, fleet, start, measure, report }
+    const rows: GoalRow[] = []
     for (const kind of options.only) {
       report(`${kind}\n`)
-      const { title, results } = await scenarios[kind](bench)
-      reached = printResult(kind, title, results) && reached
+      const { title, results } = await scenarios[kind].run(bench)
+      const row = rowOf(kind, title, results as [Result, Result], options)
+      printResult(title, results, row)
+      rows.push(row)
     }
-    if (options.check && !reached) process.exitCode = 1
+    if (options.json !== undefined) await writeRows(options.json, rows)
+    if (options.check && !rows.every(isMet)) process.exitCode = 1
   } finally {
     await Promise.all(servers.map((one) => one.end()))
     closeSync(log)

@@ -14,6 +14,7 @@ export interface CheckoutServer {
   readonly httpPort: number
   /** Of the embedded broker, when the settings do not name another one. */
   readonly mqttPort: number
+  readonly pid: number
   /** CPU that the server and its children have used so far, µs. */
   cpu(): Promise<number>
   end(): Promise<void>
@@ -105,6 +106,7 @@ export async function startCheckout(
     url,
     httpPort,
     mqttPort,
+    pid,
     cpu: () => processTreeCpu(pid),
     async end() {
       await endProcess(child)

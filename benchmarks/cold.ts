@@ -4,7 +4,7 @@ import { platform } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { root } from '../lib/root.ts'
-import { buildCloud } from '../scripts/build.ts'
+import { type BundleContents, buildCloud } from '../scripts/build.ts'
 import { numberArgument, parseOptions, runCommand } from '../scripts/command.ts'
 import { median } from './measure.ts'
 
@@ -24,7 +24,10 @@ export interface ColdGoal {
   readonly importMs: number
 }
 
-/** @param withAwsClient whether the bundle holds a client of the AWS SDK. */
+/** Whether a bundle holds a client of the AWS SDK. */
+export const hasAwsClient = ({ modules }: Pick<BundleContents, 'modules'>): boolean =>
+  modules.some((module) => module.startsWith('@aws-sdk/client-'))
+
 export const coldGoal = (withAwsClient: boolean): ColdGoal =>
   withAwsClient ? { bytes: 800 * 1024, importMs: 120 } : { bytes: 450 * 1024, importMs: 80 }
 
@@ -39,11 +42,11 @@ interface Bundle {
 /** Builds dist/cloud. @returns every bundle. */
 const buildBundles = async (): Promise<Bundle[]> =>
   Object.entries(await buildCloud())
-    .map(([name, { bytes, modules }]) => ({
+    .map(([name, contents]) => ({
       name,
       file: fileURLToPath(new URL(`dist/cloud/${name}.mjs`, root)),
-      bytes,
-      withAwsClient: modules.some((module) => module.startsWith('@aws-sdk/client-')),
+      bytes: contents.bytes,
+      withAwsClient: hasAwsClient(contents),
     }))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 

@@ -4,12 +4,12 @@ import { type QueueResult, seededRandom, simulateQueue } from './queue-simulatio
 
 const help = `The costs of a fleet in a month by the list prices below, and the waiting times of its queue by a simulation.
 
-  npm run costs -- [--interval 60] [--bytes 400] [--call-ms 10] [--message-ms 0.4] [--prices]
+  npm run costs -- [--interval 60] [--bytes 400] [--call-ms 20] [--message-ms 0.2] [--prices]
 
   --interval <s>     pause between two messages of a device (default 60)
   --bytes <n>        size of a message as the rule puts it into the queue (default 400)
-  --call-ms <n>      time of a call without messages, from npm run bench:queue (default 10)
-  --message-ms <n>   time of each message in it (default 0.4: 100 messages take 50 ms, 2,000 messages/s)
+  --call-ms <n>      time of a call without messages, from npm run bench:queue (default 20)
+  --message-ms <n>   time of each message in it (default 0.2: 100 messages take 40 ms, 2,500 messages/s)
   --prices           prints the prices with their sources, too
 `
 
@@ -146,8 +146,8 @@ const costs = (): number => {
     options: {
       interval: { type: 'string', default: '60' },
       bytes: { type: 'string', default: '400' },
-      'call-ms': { type: 'string', default: '10' },
-      'message-ms': { type: 'string', default: '0.4' },
+      'call-ms': { type: 'string', default: '20' },
+      'message-ms': { type: 'string', default: '0.2' },
       prices: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h' },
     },

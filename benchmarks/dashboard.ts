@@ -1,19 +1,24 @@
-/** `npm run bench:dashboard`: how soon the pages of devices are painted in a Chromium, and whether an open page grows. */
+/** `npm run bench:dashboard`: how soon pages are painted in a Chromium, and whether an open page grows. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Browser, type CDPSession, chromium, type Page } from 'playwright-core'
 import { numberArgument, parseOptions, UsageError } from '../scripts/command.ts'
+import { fillFleet } from './large-fleet.ts'
 import { median } from './measure.ts'
 import { type Server, startServer } from './process.ts'
 import type { StandaloneFacts } from './servers/standalone.ts'
 import { slopeOf } from './slope.ts'
 import { fillYear } from './year.ts'
 
-const help = `The pages of devices in a real Chromium.
+const help = `Pages of the dashboard in a real Chromium.
 
-  npm run bench:dashboard -- paint|list|heap [options]
+  npm run bench:dashboard -- overview|paint|list|heap [options]
+
+  overview          the overview of a large fleet with its readings
+    --data-dir <f>  a folder of npm run bench:fill, which the server changes; by default one is filled with
+                    --devices and 100 readings of each
 
   paint             the page of a device with a year of readings, in several ranges
     --every <s>     seconds between two readings (60)
@@ -22,7 +27,7 @@ const help = `The pages of devices in a real Chromium.
   heap              the page of a device that sends five times a second stays open; after each garbage collection
                     its heap is measured
     --minutes <n>   how long (15)
-  --rounds <n>      of paint and list; the median counts (5)
+  --rounds <n>      of overview, paint and list; the median counts (5)
   --help            this
 
 CHROMIUM names the browser (/usr/bin/chromium).
@@ -71,16 +76,18 @@ interface Costs {
   readonly serverMs: number
 }
 
-/** @param selectors each of something that has to be seen. @returns medians of the rounds. */
+/** @param selectors each of something that has to be seen. @param pauseMs before each round. @returns medians of the rounds. */
 async function costsOf(
   stage: Stage,
   path: string,
   selectors: readonly string[],
   rounds: number,
+  pauseMs = 0,
 ): Promise<Costs> {
   const measured: number[][] = selectors.map(() => [])
   const [pages, servers]: [number[], number[]] = [[], []]
   for (let round = 0; round < rounds; round += 1) {
+    await sleep(pauseMs)
     const before = await stage.server.cpu()
     const { page, session } = await openPage(stage, path)
     const found = await Promise.all(selectors.map((selector) => paintedAt(page, selector)))
@@ -165,6 +172,32 @@ async function paint(browser: Browser, folder: string, everyS: number, rounds: n
   })
 }
 
+/** Longer than the server keeps the numbers of the overview: each round counts anew. */
+const numbersAgeMs = 6000
+
+async function overview(browser: Browser, dataDir: string, rounds: number): Promise<void> {
+  const numbers = ['.overview .figures dd']
+  const firsts: Costs[] = []
+  for (let round = 0; round < rounds; round += 1)
+    await withServer(dataDir, async (url, server) => {
+      firsts.push(await costsOf({ browser, url, server }, '/', numbers, 1))
+    })
+  const medianOf = (value: (costs: Costs) => number) => median(firsts.map(value))
+  const first: Costs = {
+    times: [medianOf(({ times }) => times[0] ?? 0)],
+    pageMs: medianOf(({ pageMs }) => pageMs),
+    serverMs: medianOf(({ serverMs }) => serverMs),
+  }
+  await withServer(dataDir, async (url, server) => {
+    const stage = { browser, url, server }
+    await costsOf(stage, '/', numbers, 1)
+    print(`the overview, median of ${rounds}`)
+    print('                             painted      page CPU    server CPU')
+    print(`${'after a start'.padEnd(22)} ${lineOf(first)}`)
+    print(`${'later'.padEnd(22)} ${lineOf(await costsOf(stage, '/', numbers, rounds, numbersAgeMs))}`)
+  })
+}
+
 async function list(browser: Browser, folder: string, devices: number, rounds: number): Promise<void> {
   const perImport = 10_000
   await withServer(folder, async (url, server) => {
@@ -225,6 +258,7 @@ export async function main(): Promise<void> {
   const { values, positionals } = parseOptions({
     allowPositionals: true,
     options: {
+      'data-dir': { type: 'string' },
       every: { type: 'string', default: '60' },
       devices: { type: 'string', default: '100000' },
       minutes: { type: 'string', default: '15' },
@@ -235,21 +269,20 @@ export async function main(): Promise<void> {
   const [what] = positionals
   if (values.help) return print(help)
   const rounds = numberArgument('--rounds', values.rounds, { min: 1, max: 100 })
+  const devices = numberArgument('--devices', values.devices, { min: 1, max: 1_000_000, whole: true })
   const folder = await mkdtemp(join(tmpdir(), 'iotflow-dashboard-'))
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium' })
   try {
-    if (what === 'paint')
+    if (what === 'overview') {
+      const filled = values['data-dir']
+      if (filled === undefined) await fillFleet(folder, { devices, readings: 100, days: 30 })
+      await overview(browser, filled ?? folder, rounds)
+    } else if (what === 'paint')
       await paint(browser, folder, numberArgument('--every', values.every, { min: 1, max: 3600 }), rounds)
-    else if (what === 'list')
-      await list(
-        browser,
-        folder,
-        numberArgument('--devices', values.devices, { min: 1, max: 1_000_000 }),
-        rounds,
-      )
+    else if (what === 'list') await list(browser, folder, devices, rounds)
     else if (what === 'heap')
       await heap(browser, folder, numberArgument('--minutes', values.minutes, { min: 1, max: 600 }))
-    else throw new UsageError('paint, list or heap is expected; --help shows more.')
+    else throw new UsageError('overview, paint, list or heap is expected; --help shows more.')
   } finally {
     await browser.close()
     await rm(folder, { recursive: true, force: true })

@@ -82,6 +82,22 @@ export function telemetryRequests(fleet: readonly FleetDevice[]): () => Buffer {
   return () => requests[at++ % requests.length] as Buffer
 }
 
+/** Readings of one request of {@link batchRequests}. */
+export const readingsOfBatch = 100
+
+/** Endless requests with 100 readings each, from one device after the other. The readings have no time of their own. */
+export function batchRequests(fleet: readonly FleetDevice[]): () => Buffer {
+  const requests = fleet.map(({ apiKey, payload }) =>
+    httpRequest(
+      '/api/v1/devices/telemetry',
+      { 'X-API-Key': apiKey, ...json },
+      `[${Array.from({ length: readingsOfBatch }, () => payload).join()}]`,
+    ),
+  )
+  let at = 0
+  return () => requests[at++ % requests.length] as Buffer
+}
+
 /** Endless requests, each of which registers a new device. */
 export function registerRequests(): () => Buffer {
   let count = 0

@@ -22,13 +22,15 @@ const help = `Fills a new data directory with devices and their readings.
 Start the server on it with DATA_DIR=<folder> npm start.
 `
 
-interface Fleet {
+export interface Fleet {
   readonly devices: number
+  /** Of each device. */
   readonly readings: number
+  /** Until now. */
   readonly days: number
 }
 
-const fillRegistry = (file: string, { devices }: Fleet): void => {
+export const fillRegistry = (file: string, { devices }: Pick<Fleet, 'devices'>): void => {
   const db = new Database(file)
   const now = Date.now()
   db.exec(`
@@ -70,24 +72,8 @@ const fillTelemetry = (file: string, { devices, readings, days }: Fleet): void =
   db.close()
 }
 
-const fill = async (): Promise<void> => {
-  const { values } = parseOptions({
-    options: {
-      'data-dir': { type: 'string' },
-      devices: { type: 'string', default: '100000' },
-      readings: { type: 'string', default: '100' },
-      days: { type: 'string', default: '30' },
-    },
-  })
-  if (values['data-dir'] === undefined) throw new UsageError('--data-dir must name a new folder.')
-  const dataDir = resolve(values['data-dir'])
-  const whole = (name: 'devices' | 'readings' | 'days', max: number) =>
-    numberArgument(`--${name}`, values[name], { min: 1, max, whole: true })
-  const fleet = {
-    devices: whole('devices', 1e6),
-    readings: whole('readings', 1e6),
-    days: whole('days', 3650),
-  }
+/** @param dataDir a folder without data. @throws {UsageError} where there is some. */
+export async function fillFleet(dataDir: string, fleet: Fleet): Promise<void> {
   if (existsSync(join(dataDir, 'registry.db'))) throw new UsageError(`${dataDir} has data already.`)
   const unlock = await lockDataDir(dataDir)
   try {
@@ -101,6 +87,25 @@ const fill = async (): Promise<void> => {
   } finally {
     unlock()
   }
+}
+
+const fill = async (): Promise<void> => {
+  const { values } = parseOptions({
+    options: {
+      'data-dir': { type: 'string' },
+      devices: { type: 'string', default: '100000' },
+      readings: { type: 'string', default: '100' },
+      days: { type: 'string', default: '30' },
+    },
+  })
+  if (values['data-dir'] === undefined) throw new UsageError('--data-dir must name a new folder.')
+  const whole = (name: 'devices' | 'readings' | 'days', max: number) =>
+    numberArgument(`--${name}`, values[name], { min: 1, max, whole: true })
+  await fillFleet(resolve(values['data-dir']), {
+    devices: whole('devices', 1e6),
+    readings: whole('readings', 1e6),
+    days: whole('days', 3650),
+  })
 }
 
 export const main = () =>

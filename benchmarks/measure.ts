@@ -22,6 +22,8 @@ export interface Contender {
   run(seconds: number): Promise<Run>
   /** CPU that its process has used so far, µs. */
   cpu(): Promise<number>
+  /** Resident memory of its process, bytes. */
+  rss?(): Promise<number>
 }
 
 /** Figures of all rounds of one contender. */
@@ -32,7 +34,12 @@ export interface Result {
   readonly medianRate: number
   /** ms, over all rounds. */
   readonly p50: number
+  readonly p95: number
   readonly p99: number
+  /** Acknowledged in all rounds. */
+  readonly acknowledged: number
+  /** Of the server after the last round, bytes. */
+  readonly rss?: number
   /** µs per acknowledgement. */
   readonly serverCpu: number
   readonly loadCpu: number
@@ -83,7 +90,7 @@ export const checkRun = (name: string, run: Run): Run => {
   return run
 }
 
-const resultOf = (name: string, measured: readonly Measured[]): Result => {
+const resultOf = (name: string, measured: readonly Measured[], rss: number | undefined): Result => {
   const sum = (of: (one: Measured) => number) => measured.reduce((all, one) => all + of(one), 0)
   const rates = measured.map(({ run }) => run.completed / run.seconds)
   const latencies = measured.flatMap(({ run }) => run.latencies).sort((a, b) => a - b)
@@ -94,7 +101,10 @@ const resultOf = (name: string, measured: readonly Measured[]): Result => {
     rates,
     medianRate: median(rates),
     p50: quantile(latencies, 0.5),
+    p95: quantile(latencies, 0.95),
     p99: quantile(latencies, 0.99),
+    acknowledged,
+    ...(rss === undefined ? {} : { rss }),
     serverCpu: serverCpu / acknowledged,
     loadCpu: loadCpu / acknowledged,
     others: Math.max(0, sum(({ busy }) => busy) - serverCpu - loadCpu) / sum(({ all }) => all),
@@ -149,5 +159,7 @@ export async function interleave(
       if (round > 0) measured.get(contender)?.push(one)
     }
   }
-  return contenders.map((contender) => resultOf(contender.name, measured.get(contender) ?? []))
+  return Promise.all(
+    contenders.map(async (one) => resultOf(one.name, measured.get(one) ?? [], await one.rss?.())),
+  )
 }

@@ -2,8 +2,10 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import mqttPacket, { type Packet } from 'mqtt-packet'
 import { writeMosquittoFiles } from '../local/mqtt/mosquitto/files.ts'
@@ -27,6 +29,11 @@ export interface Mosquitto {
   readonly url: string
   readonly username: string
   readonly password: string
+  readonly pid: number
+  /** Resolves when a client of this id connects from now on: with the time, by `performance.now()`. */
+  nextConnection(clientId: string): Promise<number>
+  /** Ends the connection of a client and keeps its session: messages then wait for it, until it connects again. */
+  disconnect(clientId: string): Promise<void>
   end(): Promise<void>
 }
 
@@ -45,6 +52,39 @@ const openSocket = async (port: number): Promise<Socket> => {
   throw new BenchError('mosquitto did not start')
 }
 
+/** Calls back for every client that connects. */
+const watchConnections = (log: NodeJS.ReadableStream): Mosquitto['nextConnection'] => {
+  const waiting = new Map<string, (at: number) => void>()
+  createInterface({ input: log }).on('line', (line) => {
+    const [, clientId = ''] = / as (\S+) \(p/.exec(line) ?? []
+    waiting.get(clientId)?.(performance.now())
+    waiting.delete(clientId)
+  })
+  return (clientId) => new Promise((resolve) => waiting.set(clientId, resolve))
+}
+
+const connectPacket = (clientId: string, clean: boolean): Buffer =>
+  mqttPacket.generate({
+    cmd: 'connect',
+    protocolId: 'MQTT',
+    protocolVersion: 4,
+    clean,
+    clientId,
+    keepalive: 0,
+    username: account.username,
+    password: Buffer.from(account.password),
+  })
+
+/** Takes over the session of the client, and leaves it. */
+const takeOver = async (port: number, clientId: string): Promise<void> => {
+  const socket = await openSocket(port)
+  const closed = once(socket, 'close')
+  socket.write(connectPacket(clientId, false))
+  await once(socket, 'data')
+  socket.end(mqttPacket.generate({ cmd: 'disconnect' }))
+  await closed
+}
+
 /** @param folder for its configuration and its data. @throws {BenchError} */
 export async function startMosquitto(folder: string): Promise<Mosquitto> {
   if (binary === undefined || plugin === undefined)
@@ -60,7 +100,9 @@ export async function startMosquitto(folder: string): Promise<Mosquitto> {
     internalPort,
     saving: 'fast',
   })
-  const child = spawn(binary, ['-c', file], { stdio: 'ignore' })
+  const text = await readFile(file, 'utf8')
+  await writeFile(file, text.replace('connection_messages false', 'connection_messages true'))
+  const child = spawn(binary, ['-c', file], { stdio: ['ignore', 'ignore', 'pipe'] })
   const kill = () => child.kill('SIGKILL')
   process.once('exit', kill)
   const socket = await openSocket(internalPort)
@@ -69,6 +111,9 @@ export async function startMosquitto(folder: string): Promise<Mosquitto> {
     ...account,
     port: internalPort,
     url: `mqtt://127.0.0.1:${internalPort}`,
+    pid: child.pid ?? 0,
+    nextConnection: watchConnections(child.stderr),
+    disconnect: (clientId) => takeOver(internalPort, clientId),
     async end() {
       process.off('exit', kill)
       if (child.exitCode !== null) return
@@ -107,20 +152,10 @@ export class Publisher {
 
   static async open(port: number): Promise<Publisher> {
     const publisher = new Publisher(await openSocket(port))
-    const packet = {
-      cmd: 'connect',
-      protocolId: 'MQTT',
-      clean: true,
-      keepalive: 0,
-      username: account.username,
-      password: Buffer.from(account.password),
-    } as const
     const connected = new Promise<void>((resolve) => {
       publisher.#connected = resolve
     })
-    publisher.#socket.write(
-      mqttPacket.generate({ ...packet, protocolVersion: 4, clientId: 'bench-publisher' }),
-    )
+    publisher.#socket.write(connectPacket('bench-publisher', true))
     await connected
     return publisher
   }

@@ -7,10 +7,12 @@ import { fileURLToPath } from 'node:url'
 import { root } from '../lib/root.ts'
 import { numberArgument, parseOptions, UsageError } from '../scripts/command.ts'
 import { onInterrupt } from '../simulators/interrupt.ts'
+import { missingForInflux } from './bucket.ts'
 import { BenchError, checkRun, median, settle } from './measure.ts'
 import { hasMosquitto } from './mosquitto.ts'
 import { type Comparison, compare, turnsOf } from './ratios.ts'
-import { missingForInflux, type ScenarioName, type Subject, scenarioNames, scenarios } from './scenarios.ts'
+import { maxRulesEach } from './rules.ts'
+import { type ScenarioName, type Subject, scenarioNames, scenarios } from './scenarios.ts'
 
 const help = `Compares the server of this checkout with that of another one: CPU per message, and messages per second.
 
@@ -22,10 +24,11 @@ const help = `Compares the server of this checkout with that of another one: CPU
   --messages <n>      messages of a run of influx (20000)
   --only <names>      of http, mqtt, connects, influx, separated by commas; without it influx runs where it can
   --dashboards <n>    open at the server of this checkout, with live updates (0)
+  --rules <n>         alert rules for each device at the server of this checkout, at most 10 (0)
   --json <file>       writes every figure to a file, too
   --help              this
 
-With --against . --dashboards 5 the ratio says what open dashboards cost.
+With --against . --dashboards 5 the ratio says what open dashboards cost, with --rules 1 what alert rules cost.
 A ratio below 1 means that this checkout needs less. influx needs mosquitto, INFLUXDB_URL and INFLUXDB_TOKEN.
 Progress goes to standard error, a Markdown table to standard output. Exit code: 0 when every message was acknowledged
 and stored, 1 when not, 2 when an argument is wrong. Linux only: CPU times are read from /proc.
@@ -41,6 +44,7 @@ interface Arguments {
   readonly messages: number
   readonly only: readonly ScenarioName[] | undefined
   readonly dashboards: number
+  readonly rules: number
   readonly json: string | undefined
 }
 
@@ -62,6 +66,7 @@ const parseArguments = (): Arguments | undefined => {
       messages: { type: 'string', default: '20000' },
       only: { type: 'string' },
       dashboards: { type: 'string', default: '0' },
+      rules: { type: 'string', default: '0' },
       json: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -76,6 +81,7 @@ const parseArguments = (): Arguments | undefined => {
     messages: numberArgument('--messages', values.messages, { min: 100, max: 10_000_000, whole: true }),
     only: values.only === undefined ? undefined : parseOnly(values.only),
     dashboards: numberArgument('--dashboards', values.dashboards, { min: 0, max: 20, whole: true }),
+    rules: numberArgument('--rules', values.rules, { min: 0, max: maxRulesEach, whole: true }),
     json: values.json,
   }
 }
@@ -129,7 +135,7 @@ const checkStored = async ({ subject, acknowledged }: Counted): Promise<void> =>
 
 const measureScenario = async (
   name: ScenarioName,
-  { rounds, seconds, messages, against, dashboards: count }: Arguments,
+  { rounds, seconds, messages, against, dashboards: count, rules }: Arguments,
   workFolder: string,
 ): Promise<ScenarioResult> => {
   const { title, open } = scenarios[name]
@@ -137,7 +143,15 @@ const measureScenario = async (
   const opened: Counted[] = []
   const openOne = async (folder: string, label: string): Promise<Counted> => {
     const dashboards = label === 'ours' ? count : 0
-    const subject = await open({ folder, name: label, workFolder, messages, dashboards })
+    const ruleCount = label === 'ours' ? rules : 0
+    const subject = await open({
+      folder,
+      name: label,
+      workFolder,
+      messages,
+      dashboards,
+      rules: ruleCount,
+    })
     const one = { subject, acknowledged: 0 }
     opened.push(one)
     return one

@@ -44,3 +44,12 @@ export async function processTreeCpu(root: number): Promise<number> {
   for (const [pid, process] of processes) if (belongs(pid)) ticks += process.ticks
   return (ticks * 1_000_000) / ticksPerSecond
 }
+
+/** The id of a running program of this name, of whichever user; undefined when there is none. */
+export async function processNamed(name: string): Promise<number | undefined> {
+  for (const pid of (await readdir('/proc').catch(() => [])).map(Number).filter((one) => one > 0)) {
+    const found = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')
+    if (found.trim() === name) return pid
+  }
+  return undefined
+}

@@ -1,6 +1,8 @@
 /** Starts servers in their own processes, so that they share only sockets with the load generator. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { root } from '../lib/root.ts'
 import packageJson from '../package.json' with { type: 'json' }
 import { BenchError } from './measure.ts'
@@ -9,7 +11,7 @@ import { BenchError } from './measure.ts'
 export interface Role<Facts> {
   /** Its ports and other facts for the load generator. */
   readonly facts: Facts
-  /** Answers questions other than `cpu`. */
+  /** Answers questions other than `cpu`, `rss` and `heap`. */
   ask?(question: string, argument: number): Promise<unknown>
   end?(): Promise<void>
 }
@@ -24,6 +26,8 @@ export interface Server<Facts> {
   ask(question: string, argument?: number): Promise<unknown>
   /** CPU used so far, µs. */
   cpu(): Promise<number>
+  /** Resident memory, bytes. */
+  rss(): Promise<number>
   end(): Promise<void>
 }
 
@@ -101,6 +105,7 @@ export async function startServer<Facts>(
     facts,
     ask,
     cpu: async () => (await ask('cpu')) as number,
+    rss: async () => (await ask('rss')) as number,
     async end() {
       if (child.connected) child.disconnect()
       const late = setTimeout(kill, endMs)
@@ -108,6 +113,13 @@ export async function startServer<Facts>(
       clearTimeout(late)
     },
   }
+}
+
+/** Bytes of the main thread's heap that are in use after a collection. */
+const heapAfterCollection = (): number => {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  return process.memoryUsage().heapUsed
 }
 
 /** Runs a server until the process that started it disconnects. */
@@ -119,14 +131,15 @@ export function serve(start: () => Promise<Role<unknown>>): void {
   const parentGone = new Promise((resolve) => process.once('disconnect', resolve))
   const run = async () => {
     const role = await start()
-    process.on('message', async ({ id, question, argument }: Question) => {
+    const answer = (question: string, argument: number) => {
       const { user, system } = process.cpuUsage()
-      sendMessage({
-        kind: 'answer',
-        id,
-        value: question === 'cpu' ? user + system : await role.ask?.(question, argument),
-      })
-    })
+      if (question === 'cpu') return user + system
+      if (question === 'rss') return process.memoryUsage.rss()
+      return question === 'heap' ? heapAfterCollection() : role.ask?.(question, argument)
+    }
+    process.on('message', async ({ id, question, argument }: Question) =>
+      sendMessage({ kind: 'answer', id, value: await answer(question, argument) }),
+    )
     sendMessage({ kind: 'ready', facts: role.facts })
     await parentGone
     await role.end?.()

@@ -1,9 +1,7 @@
 /** What is measured of a checkout: one load against its server, started for it alone. */
-import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fluxExpression, InfluxDB } from '@influxdata/influxdb-client'
-import { BucketsAPI } from '@influxdata/influxdb-client-apis'
+import { Bucket, influxSettings } from './bucket.ts'
 import { type CheckoutServer, startCheckout } from './checkout.ts'
 import { connectLoad } from './connect-load.ts'
 import { adminToken, Dashboards } from './dashboards.ts'
@@ -12,6 +10,7 @@ import { runHttpLoad } from './http-load.ts'
 import { BenchError, type Contender, type Run } from './measure.ts'
 import { type Message, Publisher, startMosquitto } from './mosquitto.ts'
 import { openMqttLoad } from './mqtt-load.ts'
+import { createRules } from './rules.ts'
 
 export const scenarioNames = ['http', 'mqtt', 'connects', 'influx'] as const
 export type ScenarioName = (typeof scenarioNames)[number]
@@ -34,6 +33,8 @@ export interface SubjectOptions {
   readonly messages: number
   /** That are open all the time. */
   readonly dashboards: number
+  /** Alert rules for each device. */
+  readonly rules: number
 }
 
 const fleetSize = 1000
@@ -49,7 +50,7 @@ const connectsPerRun = 2
 const embedded = { MQTT_URL: '', INFLUXDB_URL: '', INFLUXDB_TOKEN: '', DATABASE_URL: '', REDIS_URL: '' }
 
 const start = async (
-  { folder, name, workFolder, dashboards: count }: SubjectOptions,
+  { folder, name, workFolder, dashboards: count, rules }: SubjectOptions,
   scenario: ScenarioName,
   settings: Readonly<Record<string, string>>,
   devices = fleetSize,
@@ -57,6 +58,7 @@ const start = async (
   const dataDir = join(workFolder, `${scenario}-${name}`)
   const server = await startCheckout(folder, dataDir, { ADMIN_TOKEN: adminToken, ...settings })
   const fleet = await registerFleet(server.url, devices)
+  await createRules(server.url, fleet, rules)
   const dashboards = new Dashboards()
   await dashboards.open(server.url, count, fleet[0]?.id ?? 1)
   const end = async () => {
@@ -114,46 +116,6 @@ const openConnects = async (options: SubjectOptions): Promise<Subject> => {
 
 // --- Mosquitto → bridge → InfluxDB -------------------------------------------------------------------------------
 
-const influxSettings = () => {
-  const { INFLUXDB_URL = '', INFLUXDB_TOKEN = '', INFLUXDB_ORG = 'iotflow' } = process.env
-  return { INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG }
-}
-
-/** Why the scenario cannot run here; undefined when it can. */
-export const missingForInflux = (hasMosquitto: boolean): string | undefined => {
-  if (influxSettings().INFLUXDB_URL === '') return 'INFLUXDB_URL and INFLUXDB_TOKEN are not set'
-  return hasMosquitto ? undefined : 'mosquitto is not installed'
-}
-
-/** A bucket of its own, read without the server: its count is what InfluxDB really has. */
-class Bucket {
-  readonly name = `bench-${randomUUID()}`
-  readonly #influx: InfluxDB
-  readonly #org: string
-
-  constructor() {
-    const { INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG } = influxSettings()
-    this.#influx = new InfluxDB({ url: INFLUXDB_URL, token: INFLUXDB_TOKEN, timeout: 60_000 })
-    this.#org = INFLUXDB_ORG
-  }
-
-  async count(): Promise<number> {
-    const script = `from(bucket: "${this.name}") |> range(start: 0, stop: 2100-01-01T00:00:00Z)
-      |> filter(fn: (r) => r._measurement == "device_telemetry" and r._field == "received_at")
-      |> count() |> group() |> sum()`
-    const [row] = await this.#influx
-      .getQueryApi(this.#org)
-      .collectRows<{ _value: number }>(fluxExpression(script))
-    return row?._value ?? 0
-  }
-
-  async remove(): Promise<void> {
-    const buckets = new BucketsAPI(this.#influx)
-    const found = await buckets.getBuckets({ org: this.#org, name: this.name })
-    for (const { id } of found.buckets ?? []) if (id) await buckets.deleteBucketsID({ bucketID: id })
-  }
-}
-
 interface Accounting {
   readonly stored: number
   readonly spooled: number
@@ -161,7 +123,7 @@ interface Accounting {
 }
 
 /** The server's own count; unlike a query of InfluxDB it costs the server almost nothing. */
-const accountingOf = async ({ url }: CheckoutServer): Promise<Accounting> => {
+export const accountingOf = async ({ url }: Pick<CheckoutServer, 'url'>): Promise<Accounting> => {
   const response = await fetch(`${url}/api/v1/telemetry/status`)
   const { accounting } = (await response.json()) as { accounting?: Accounting }
   if (accounting === undefined) throw new BenchError(`${url}/api/v1/telemetry/status shows no accounting`)

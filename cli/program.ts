@@ -2,6 +2,17 @@
 import type { Command } from 'commander'
 import { version } from '../lib/version.ts'
 import { newProgram } from '../scripts/command.ts'
+import { addAcknowledgeAlert } from './alert/ack.ts'
+import { addListAlerts } from './alert/list.ts'
+import { addNoteAlert } from './alert/note.ts'
+import { addCreateAlertRule } from './alert/rule-create.ts'
+import { addDeleteAlertRule } from './alert/rule-delete.ts'
+import { addDisableAlertRule, addEnableAlertRule } from './alert/rule-enable.ts'
+import { addListAlertRules } from './alert/rule-list.ts'
+import { addShowAlertRule } from './alert/rule-show.ts'
+import { addUpdateAlertRule } from './alert/rule-update.ts'
+import { addShowAlert } from './alert/show.ts'
+import { addWatchAlerts } from './alert/watch.ts'
 import { addBackup } from './backup.ts'
 import { addCancelCommand } from './command/cancel.ts'
 import { addCancelFleetCommand } from './command/fleet-cancel.ts'
@@ -22,6 +33,7 @@ import { addDeleteDevice } from './device/delete.ts'
 import { addEditDevice } from './device/edit.ts'
 import { addExportDevices } from './device/export.ts'
 import { addImportDevices } from './device/import.ts'
+import { addLabelDevice } from './device/label.ts'
 import { addListDevices } from './device/list.ts'
 import { addRevokeKey } from './device/revoke-key.ts'
 import { addRotateKey } from './device/rotate-key.ts'
@@ -43,10 +55,22 @@ import { addAggregateTelemetry } from './telemetry/aggregate.ts'
 import { addCopyTelemetry } from './telemetry/copy.ts'
 import { addDeleteTelemetry } from './telemetry/delete.ts'
 import { addExportTelemetry } from './telemetry/export.ts'
+import { addFleetTelemetry } from './telemetry/fleet.ts'
 import { addImportTelemetry } from './telemetry/import.ts'
 import { addLatestTelemetry } from './telemetry/latest.ts'
 import { addQueryTelemetry } from './telemetry/query.ts'
 import { addRotateToken } from './token.ts'
+import { addCreateWebhook } from './webhook/create.ts'
+import { addDeleteWebhook } from './webhook/delete.ts'
+import { addListWebhookDeliveries } from './webhook/deliveries.ts'
+import { addShowWebhookDelivery } from './webhook/delivery.ts'
+import { addDisableWebhook, addEnableWebhook } from './webhook/enable.ts'
+import { addListWebhooks } from './webhook/list.ts'
+import { addRetryWebhookDelivery } from './webhook/retry.ts'
+import { addRotateWebhookSecret } from './webhook/rotate-secret.ts'
+import { addShowWebhook } from './webhook/show.ts'
+import { addTestWebhook } from './webhook/test.ts'
+import { addUpdateWebhook } from './webhook/update.ts'
 
 const about = `Commands talk to the server that runs on DATA_DIR, or to another one with --url and an admin token. The token is read from
 ADMIN_TOKEN, from --token-file, or from DATA_DIR.
@@ -83,6 +107,7 @@ export function iotflowProgram(): Command {
     addListDevices,
     addShowDevice,
     addEditDevice,
+    addLabelDevice,
     addRotateKey,
     addRevokeKey,
     addSetStatus,
@@ -105,10 +130,39 @@ export function iotflowProgram(): Command {
     addShowFleetCommand,
     addCancelFleetCommand,
   ])
+  group(program, 'alert', 'rules about readings and devices, and the alerts that they open', [
+    addListAlerts,
+    addShowAlert,
+    addAcknowledgeAlert,
+    addNoteAlert,
+    addWatchAlerts,
+    addListAlertRules,
+    addShowAlertRule,
+    addCreateAlertRule,
+    addUpdateAlertRule,
+    addEnableAlertRule,
+    addDisableAlertRule,
+    addDeleteAlertRule,
+  ])
+  group(program, 'webhook', 'addresses that are told of alerts, devices and commands', [
+    addListWebhooks,
+    addShowWebhook,
+    addCreateWebhook,
+    addUpdateWebhook,
+    addEnableWebhook,
+    addDisableWebhook,
+    addRotateWebhookSecret,
+    addTestWebhook,
+    addDeleteWebhook,
+    addListWebhookDeliveries,
+    addShowWebhookDelivery,
+    addRetryWebhookDelivery,
+  ])
   group(program, 'telemetry', 'reads, exports and deletes readings', [
     addQueryTelemetry,
     addLatestTelemetry,
     addAggregateTelemetry,
+    addFleetTelemetry,
     addExportTelemetry,
     addImportTelemetry,
     addCopyTelemetry,

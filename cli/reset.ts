@@ -11,7 +11,7 @@ import { action, examples } from './context.ts'
 
 /** What a server keeps in its data directory; anything else there is not ours. */
 const names = ['registry.db', 'telemetry.db'].flatMap((name) => [name, `${name}-wal`, `${name}-shm`])
-const others = ['databases.json', 'server.json', 'admin-token', 'logs']
+const others = ['databases.json', 'server.json', 'admin-token', 'webhook-signing-key', 'logs']
 
 export const addReset = (to: Command) =>
   to

@@ -8,6 +8,13 @@ interface Check {
   readonly message?: string
 }
 
+/** Open alerts by severity; undefined where they cannot be counted now. */
+const alertsText = (open: Readonly<Record<string, number>> | undefined): string | undefined =>
+  open &&
+  `${Object.values(open).reduce((sum, count) => sum + count, 0)} open: ${Object.entries(open)
+    .map(([severity, count]) => `${count} ${severity}`)
+    .join(', ')}`
+
 export const addStatus = (to: Command) =>
   to
     .command('status')
@@ -41,6 +48,7 @@ export const addStatus = (to: Command) =>
             messages &&
               `${messages.last_minute} in the last minute, ${messages.last_hour} hour, ${messages.last_day} day`,
           ],
+          ['alerts', alertsText(fleet.alerts?.open)],
         ])
       }),
     )

@@ -112,6 +112,19 @@ const alarmsOf = (functions, stage) => {
       metrics: [own('DeadLetters')],
       above: 50,
     },
+    {
+      name: 'webhooks-waiting',
+      says: 'The function that sends to webhooks does not take its messages.',
+      metrics: [queue('WebhookQueue', 'ApproximateAgeOfOldestMessage')],
+      stat: 'Maximum',
+      above: 300,
+    },
+    {
+      name: 'webhooks-failed',
+      says: 'Deliveries to webhooks were given up: a receiver has failed for a day.',
+      metrics: [own('WebhooksFailed')],
+      above: 0,
+    },
     ...chunks([...new Set([...having('iot'), ...having('sqs'), 'mqtt-authorize'])]).map((some, at) => ({
       name: `device-event-errors-${at + 1}`,
       says: 'Functions for messages and connections of devices fail.',

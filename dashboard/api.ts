@@ -28,8 +28,6 @@ export interface CallOptions {
   readonly contentType?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
-  /** Another credential than the token of the session, for a device that is connected here. */
-  readonly apiKey?: string
   /** Answers with the text of the body instead of its JSON, for CSV. */
   readonly as?: 'json' | 'text'
   /** A status that is an answer too, beside those of success. */
@@ -68,8 +66,7 @@ export async function errorOf(response: Response): Promise<ApiError> {
 }
 
 /** The headers that say who calls. */
-export const credential = (apiKey?: string): Record<string, string> => {
-  if (apiKey !== undefined) return { 'X-API-Key': apiKey }
+export const credential = (): Record<string, string> => {
   const token = session.token.value
   return token === undefined ? {} : { Authorization: `Bearer ${token}` }
 }
@@ -79,16 +76,7 @@ export const credential = (apiKey?: string): Record<string, string> => {
  * @param path behind `/api/v1/`, or from the root of the server when it begins with a slash: `/health`.
  */
 export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<Result<T>> {
-  const {
-    query,
-    body,
-    contentType = 'application/json',
-    headers,
-    signal,
-    apiKey,
-    as = 'json',
-    alsoOk,
-  } = options
+  const { query, body, contentType = 'application/json', headers, signal, as = 'json', alsoOk } = options
   // Relative to the page, which may be below a path of a proxy.
   const address = `${path.startsWith('/') ? path.slice(1) : `api/v1/${path}`}${searchOf(query)}`
   let response: Response
@@ -96,7 +84,7 @@ export async function call<T>(method: string, path: string, options: CallOptions
     response = await fetch(address, {
       method,
       headers: {
-        ...credential(apiKey),
+        ...credential(),
         ...(body === undefined ? {} : { 'Content-Type': contentType }),
         ...headers,
       },
@@ -112,7 +100,7 @@ export async function call<T>(method: string, path: string, options: CallOptions
     return { ok: false, error: unreachable(cause) }
   }
   const error = await errorOf(response)
-  if (error.status === 401 && apiKey === undefined) session.end('expired')
+  if (error.status === 401) session.end('expired')
   return { ok: false, error }
 }
 

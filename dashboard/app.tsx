@@ -1,6 +1,7 @@
 /** The frame of the dashboard: navigation, the page of the address, messages and questions. */
 import { useEffect } from 'preact/hooks'
 import { type LiveState, live } from './live.ts'
+import { openCount } from './pages/alerts/words.ts'
 import { type Page, pages } from './pages.ts'
 import { href, match, place } from './router.ts'
 import { session } from './session.ts'
@@ -44,6 +45,17 @@ const LiveLight = () => (
 const belongsTo = (path: string, entry: string) =>
   path === entry || (entry !== '/' && path.startsWith(`${entry}/`))
 
+/** How much waits for an operator on a page. */
+const waitingOn: Readonly<Record<string, () => number>> = {
+  '/alerts': () => openCount(live.overview.value),
+  '/dead-letters': () => live.overview.value?.dead_letters.count ?? 0,
+}
+
+const Waiting = ({ path }: { path: string }) => {
+  const waiting = waitingOn[path]?.() ?? 0
+  return waiting > 0 ? <span class="count">{waiting.toLocaleString()}</span> : null
+}
+
 const Navigation = () => (
   <nav class="nav" aria-label="Main">
     <ul>
@@ -54,9 +66,7 @@ const Navigation = () => (
               <a href={href(path)} aria-current={belongsTo(place.value.path, path) ? 'page' : undefined}>
                 <Icon name={nav.icon} />
                 <span>{nav.text}</span>
-                {path === '/dead-letters' && (live.overview.value?.dead_letters.count ?? 0) > 0 && (
-                  <span class="count">{live.overview.value?.dead_letters.count.toLocaleString()}</span>
-                )}
+                <Waiting path={path} />
               </a>
             </li>
           ),

@@ -1,6 +1,7 @@
 /** What happened to a device, in words. */
 import { reasonOf } from '../lib/devices/event-words.ts'
 import type { FleetEvent } from './answers.ts'
+import { span } from './format.ts'
 import type { Tone } from './ui/status.tsx'
 
 type Detail = FleetEvent['detail']
@@ -9,6 +10,14 @@ const text = (value: unknown) => (typeof value === 'string' || typeof value === 
 const list = (value: unknown) => (Array.isArray(value) ? value.map(String).join(', ') : '')
 const after = (value: unknown, before: string) => (text(value) === '' ? '' : `${before}${text(value)}`)
 const by = (detail: Detail) => after(detail?.by, ' by ')
+
+/** Why a device went offline, in fewer words than the API has. */
+const offlineReason = (detail: Detail) => {
+  if (detail?.by === 'device') return 'disconnected'
+  if (detail?.by === 'silence' && typeof detail.silent_s === 'number')
+    return `silent for ${span(detail.silent_s)}`
+  return reasonOf({ kind: 'offline', detail })
+}
 
 /** One sentence for each kind, without the name of the device: `went offline: keep-alive timeout`. */
 const sentences: Readonly<Record<FleetEvent['kind'], (detail: Detail) => string>> = {
@@ -22,7 +31,7 @@ const sentences: Readonly<Record<FleetEvent['kind'], (detail: Detail) => string>
   configuration: (detail) => `got configuration${after(detail?.version, ' version ')}${by(detail)}`,
   configuration_reported: (detail) => `applied configuration${after(detail?.version, ' version ')}`,
   online: () => 'came online',
-  offline: (detail) => `went offline${after(reasonOf({ kind: 'offline', detail }), ': ')}`,
+  offline: (detail) => `went offline${after(offlineReason(detail), ': ')}`,
   warning: (detail) =>
     `sent readings with a warning${after(detail?.code, ': ')}${after(list(detail?.paths), ' at ')}`,
   login_failed: (detail) =>

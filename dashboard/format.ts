@@ -44,3 +44,6 @@ const clock = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-d
 export const localTime = (time: string) => dateTime.format(new Date(time))
 /** Hours and minutes in the time zone of the browser. */
 export const clockTime = (time: string) => clock.format(new Date(time))
+
+/** The later of two times, ISO 8601; null stands for never. */
+export const laterTime = (a: string | null, b: string | null) => (b !== null && (a === null || b > a) ? b : a)

@@ -33,8 +33,25 @@ export const pages: readonly Page[] = [
     path: '/devices/:id',
     component: later(() => import('./pages/device/page.tsx').then((module) => module.DevicePage)),
   },
+  {
+    path: '/alerts',
+    component: later(() => import('./pages/alerts/page.tsx').then((module) => module.AlertsPage)),
+    nav: { text: 'Alerts', icon: 'bell' },
+  },
+  {
+    path: '/alerts/rules',
+    component: later(() => import('./pages/alerts/page.tsx').then((module) => module.RulesPage)),
+  },
   { path: '/connect', component: ConnectPage },
   { path: '/dead-letters', component: DeadLettersPage, nav: { text: 'Dead letters', icon: 'letter' } },
   { path: '/health', component: HealthPage, nav: { text: 'Health', icon: 'health' } },
   { path: '/settings', component: SettingsPage, nav: { text: 'Settings', icon: 'settings' } },
+  {
+    path: '/settings/webhooks',
+    component: later(() => import('./pages/webhooks/page.tsx').then((module) => module.WebhooksPage)),
+  },
+  {
+    path: '/settings/webhooks/:id',
+    component: later(() => import('./pages/webhooks/page.tsx').then((module) => module.WebhookPage)),
+  },
 ]

@@ -46,12 +46,16 @@ export interface Config {
   /** Undefined: the server makes no backups by itself. */
   readonly backups: BackupSettings | undefined
   readonly database: { readonly url: string; readonly authToken: string | undefined }
-  /** The data plane of the broker; undefined when there is none. Without credentials the SDK takes those of the environment. */
+  /** The data plane of the broker; undefined when there is none. Without credentials the SDK looks for some. */
   readonly iot:
     | {
         readonly endpoint: string
         readonly region: string
-        readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string }
+        readonly credentials?: {
+          readonly accessKeyId: string
+          readonly secretAccessKey: string
+          readonly sessionToken?: string
+        }
       }
     | undefined
   /** The domain configuration by which devices reach AWS IoT Core; undefined where the broker is another. */
@@ -79,6 +83,14 @@ export interface Config {
   readonly adminToken: string | undefined
   /** May read the metrics and nothing else. */
   readonly metricsToken: string | undefined
+  readonly webhooks: {
+    /** The secrets of all webhooks are derived from it; undefined: nothing is sent. */
+    readonly signingKey: string | undefined
+    /** Private addresses, or CIDR ranges of them, that may be called. */
+    readonly privateAddresses: readonly string[]
+    /** The SQS queue whose messages start the function that sends; called with the function's role. */
+    readonly queue: (AwsAccess & { readonly url: string }) | undefined
+  }
   readonly enrollmentKeys: readonly string[]
   /** Who may register without a key: everybody, nobody, or `loopback`: requests whose Host is a loopback name or address. */
   readonly openRegistration: boolean | 'loopback'
@@ -121,6 +133,13 @@ export interface MqttConnection {
   readonly password: string
 }
 
+/** The credentials of the environment, when it has some. */
+const credentialsOf = (given: Environment): Pick<NonNullable<Config['iot']>, 'credentials'> => {
+  const { accessKeyId, secretAccessKey, sessionToken } = accessOf(given)
+  if (accessKeyId === '') return {}
+  return { credentials: { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) } }
+}
+
 /** The settings of everything outside this process: databases, brokers, Redis and InfluxDB. */
 const backendsOf = (
   s: Settings,
@@ -128,13 +147,24 @@ const backendsOf = (
   given: Environment,
 ): Pick<
   Config,
-  'database' | 'iot' | 'iotDomain' | 'upstash' | 'redisUrl' | 'influx' | 'queue' | 'spool' | 'mqtt'
+  | 'database'
+  | 'iot'
+  | 'iotDomain'
+  | 'upstash'
+  | 'redisUrl'
+  | 'influx'
+  | 'queue'
+  | 'spool'
+  | 'mqtt'
+  | 'webhooks'
 > => ({
   database: {
     url: s.DATABASE_URL ?? `file:${join(dataDir, 'registry.db')}`,
     authToken: s.DATABASE_AUTH_TOKEN,
   },
-  iot: s.IOT_ENDPOINT ? { endpoint: s.IOT_ENDPOINT, region: s.AWS_REGION ?? 'us-east-1' } : undefined,
+  iot: s.IOT_ENDPOINT
+    ? { endpoint: s.IOT_ENDPOINT, region: s.AWS_REGION ?? 'us-east-1', ...credentialsOf(given) }
+    : undefined,
   iotDomain: s.IOT_DOMAIN_CONFIGURATION
     ? {
         name: s.IOT_DOMAIN_CONFIGURATION,
@@ -157,6 +187,11 @@ const backendsOf = (
         }
       : undefined,
   queue: s.SPOOL_QUEUE_URL ? { url: s.SPOOL_QUEUE_URL, ...accessOf(given) } : undefined,
+  webhooks: {
+    signingKey: s.WEBHOOK_SIGNING_KEY,
+    privateAddresses: s.WEBHOOK_PRIVATE_ADDRESSES,
+    queue: s.WEBHOOK_QUEUE_URL ? { url: s.WEBHOOK_QUEUE_URL, ...accessOf(given) } : undefined,
+  },
   spool: { maxBytes: s.SPOOL_MAX_BYTES, maxAgeS: s.SPOOL_MAX_AGE_S },
   mqtt:
     s.MQTT_URL === undefined || s.MQTT_URL === 'none'

@@ -16,9 +16,15 @@ export const countNames = [
   'CommandsCreated',
   'CommandsSucceeded',
   'CommandsFailed',
+  /** Alerts that are open, at the look of each minute. */
+  'AlertsOpen',
   /** Connections that the authorizer of MQTT allowed, and those that it refused. */
   'MqttLogins',
   'MqttLoginsRefused',
+  /** Deliveries that a receiver took, attempts that failed, and deliveries that were given up. */
+  'WebhooksDelivered',
+  'WebhookAttemptsFailed',
+  'WebhooksFailed',
 ] as const
 
 export type CountName = (typeof countNames)[number]

@@ -1,5 +1,6 @@
 /** Decodes JSON from bytes; each kind of fault has a sentence of its own. */
 import { isUtf8 } from 'node:buffer'
+import type * as z from 'zod'
 import { AppError } from './errors.ts'
 
 const byteOrderMark = 0xfeff
@@ -42,3 +43,15 @@ export const isNestedWithin = (levels: number, value: unknown): boolean =>
   typeof value !== 'object' ||
   value === null ||
   (levels > 0 && Object.values(value).every((inside) => isNestedWithin(levels - 1, inside)))
+
+/**
+ * A preprocessor for records that refuses the key `__proto__`: zod leaves it out before it checks the keys, so that nobody would
+ * hear of it. @param message what the error says.
+ */
+export const refuseProto =
+  (message: string) =>
+  (value: unknown, { addIssue }: z.RefinementCtx): unknown => {
+    if (typeof value === 'object' && value !== null && Object.hasOwn(value, '__proto__'))
+      addIssue({ code: 'custom', path: ['__proto__'], message })
+    return value
+  }

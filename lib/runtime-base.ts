@@ -1,25 +1,20 @@
-/** The base of the composition root: overrides, settings, log, registry, leases and limits, which the others need. */
-import { randomUUID } from 'node:crypto'
+/** The base of the composition root: overrides, settings and the log, which the others need. */
 import { type Config, loadConfig, logLevelOf } from './config.ts'
 import type { Count } from './counts.ts'
 import type { LiveUpdates } from './dashboard/live-updates.ts'
 import type { MetricsPage } from './dashboard/metrics-page.ts'
 import type { MinuteCounts } from './dashboard/minute-counts.ts'
 import type { RefusalKind } from './http/access-control.ts'
-import type { Limiter } from './http/limit/limiter.ts'
-import { createMemoryLimiter } from './http/limit/memory.ts'
-import { createRedisLimiter } from './http/limit/redis.ts'
-import { createUpstashLimiter } from './http/limit/upstash.ts'
 import type { OpenApiDocument } from './http/openapi.ts'
 import type { RoutedApp, SystemRoute } from './http/router.ts'
+import { forgetBuilt } from './lambda/handler.ts'
 import { createLog, type Log } from './log.ts'
 import type { MessageTap } from './mqtt/message-tap.ts'
-import { openRegistry, type Registry } from './registry/db.ts'
-import { createLeases, type Leases } from './registry/leases.ts'
 import { Services } from './services.ts'
 import type { Tally } from './tally.ts'
 import type { BatchObserver } from './telemetry/intake/batch-observer.ts'
 import type { StoreOperation } from './telemetry/timed-store.ts'
+import type { Outcome } from './webhooks/delivery-queue.ts'
 
 /** Values that a program sets; they replace those of the environment. */
 export interface RuntimeOverrides {
@@ -54,7 +49,9 @@ export interface RuntimeOverrides {
 /** Metrics of a process, and what the services tell them. */
 export interface ProcessMetrics extends MetricsPage {
   readonly refusals: { readonly http: Tally<RefusalKind>; readonly mqtt: Tally<string> }
+  readonly webhooks: Tally<Outcome>
   readonly storeOperation: (operation: StoreOperation, ms: number) => void
+  readonly alertSweep: (ms: number) => void
 }
 
 /** Those of `configure`. */
@@ -74,12 +71,13 @@ export function configure(values: RuntimeOverrides): void {
   overrides = values
 }
 
-/** Closes every service and forgets the overrides. @throws {unknown} the first error, after all are closed. */
+/** Closes every service, and forgets the overrides and what handlers have built. @throws {unknown} the first error, after all are closed. */
 export async function close(): Promise<void> {
   try {
     await services.close()
   } finally {
     overrides = {}
+    forgetBuilt()
   }
 }
 
@@ -108,35 +106,6 @@ export function log(): Log {
   return once('log', () => {
     const value = createLog(overrides.config?.logLevel ?? logLevelOf(), overrides.writeLog)
     closers.push(() => value.flush())
-    return value
-  })
-}
-
-export function registry(): Promise<Registry> {
-  return once('registry', async () => {
-    const value = await openRegistry(config().database)
-    closers.push(() => value.close())
-    return value
-  })
-}
-
-export function leases(): Promise<Leases> {
-  return once('leases', async () => {
-    // A file belongs to one process at a time, which may take over the leases of the process before it.
-    const holder = config().database.url.startsWith('file:') ? 'this machine' : randomUUID()
-    return createLeases({ db: (await registry()).db, holder })
-  })
-}
-
-export function limiter(): Limiter {
-  return once('limiter', () => {
-    const { upstash, redisUrl, stage } = config()
-    const fallback = createMemoryLimiter()
-    const shared = { prefix: `iotflow:${stage}`, fallback, log: log() }
-    if (upstash !== undefined) return createUpstashLimiter({ ...upstash, ...shared })
-    if (redisUrl === undefined) return fallback
-    const value = createRedisLimiter({ url: redisUrl, ...shared })
-    closers.push(() => value.close())
     return value
   })
 }

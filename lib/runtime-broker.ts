@@ -16,7 +16,8 @@ import { publisherOf } from './broker/publish.ts'
 import { digestKey } from './devices/credentials.ts'
 import { ClientIds } from './mqtt/client-ids.ts'
 import { TopicTree } from './mqtt/topics.ts'
-import { closers, config, log, once, overrides, registry } from './runtime-base.ts'
+import { closers, config, log, once, overrides } from './runtime-base.ts'
+import { registry } from './runtime-registry.ts'
 
 export function topics(): TopicTree {
   return once('topics', () => new TopicTree(config().topicRoot))
@@ -83,22 +84,27 @@ export function brokerCheck(): Pick<Messenger, 'check'> | undefined {
   return client && brokerCheckOf(client)
 }
 
+/** Undefined unless the broker is Mosquitto. */
+async function mosquittoAccounts(): Promise<Accounts | undefined> {
+  const broker = publisher()
+  if (typeof config().mqtt !== 'object' || broker === undefined) return undefined
+  return createAccounts({
+    db: (await registry()).db,
+    topics: topics(),
+    digestKey,
+    sendCommands: async (commands) => {
+      await broker.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), retain: false })
+    },
+    log: log(),
+  })
+}
+
 /** True in the bundles of `dist/cloud`: there is no Mosquitto, and its accounts would bring the IoT client into every bundle. */
 declare const isCloudBundle: boolean | undefined
 
 /** Undefined unless the broker is Mosquitto: the other brokers ask the authorizer. */
 export function accounts(): Promise<Accounts | undefined> {
-  return once('accounts', async () => {
-    const broker = typeof isCloudBundle === 'undefined' ? publisher() : undefined
-    if (typeof config().mqtt !== 'object' || broker === undefined) return undefined
-    return createAccounts({
-      db: (await registry()).db,
-      topics: topics(),
-      digestKey,
-      sendCommands: async (commands) => {
-        await broker.publish({ topic: controlTopic, payload: JSON.stringify({ commands }), retain: false })
-      },
-      log: log(),
-    })
-  })
+  return once('accounts', async () =>
+    typeof isCloudBundle === 'undefined' ? mosquittoAccounts() : undefined,
+  )
 }

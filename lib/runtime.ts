@@ -2,6 +2,7 @@
  * The composition root: builds each service on the first call of its getter. Getters are function declarations, so that a
  * bundle holds only the services that its function calls.
  */
+import type { AlertSweep } from './alerts/sweep.ts'
 import { withAccounts } from './broker/mosquitto-accounts.ts'
 import { createSessions, type Sessions } from './broker/sessions.ts'
 import { createCommands } from './commands/command-service.ts'
@@ -13,7 +14,6 @@ import { createFleetCommands, readFleetCommands } from './commands/fleet-command
 import type { FleetCommands } from './commands/fleet-commands.ts'
 import { FleetRunner } from './commands/fleet-runner.ts'
 import { FleetStore } from './commands/fleet-store.ts'
-import { embeddedDatabaseLocation } from './config.ts'
 import { createConfigurations } from './configuration/configuration-service.ts'
 import { createConfigurationStore } from './configuration/configuration-store.ts'
 import type { ConfigurationStore, Configurations } from './configuration/configurations.ts'
@@ -36,28 +36,16 @@ import { addressOf } from './http/address.ts'
 import { SessionCodes } from './http/session-codes.ts'
 import { beforeEachAnswer } from './lambda/handler.ts'
 import type { MessageTap } from './mqtt/message-tap.ts'
-import { closers, config, leases, limiter, log, once, overrides, registry } from './runtime-base.ts'
+import { closers, config, log, once, overrides } from './runtime-base.ts'
 import { accounts, brokerCheck, brokerKind, disconnecter, publisher, topics } from './runtime-broker.ts'
+import { alerts, openAlertSweep, retentionMs } from './runtime-embedded.ts'
+import { leases, limiter, registry } from './runtime-registry.ts'
+import { deadLetters, telemetry } from './runtime-telemetry.ts'
 import type { Tally } from './tally.ts'
 import { ArrivalClock } from './telemetry/arrival-clock.ts'
-import { createDeadLetters, type DeadLetters } from './telemetry/dead-letters.ts'
-import type { Deletions } from './telemetry/embedded/deletions.ts'
-import type { Ledger } from './telemetry/embedded/ledger.ts'
-import { type Embedded, openEmbedded } from './telemetry/embedded/open.ts'
-import type { Pruning } from './telemetry/embedded/pruning.ts'
-import { FieldCatalogue } from './telemetry/field-catalogue.ts'
-import { openInfluxStore } from './telemetry/influx/store.ts'
-import { Intake } from './telemetry/intake/intake.ts'
-import { SpoolDrain } from './telemetry/intake/spool-drain.ts'
-import { SqsSpool } from './telemetry/intake/sqs.ts'
-import { type KeepDeadLetter, StoreWriter } from './telemetry/intake/store-writer.ts'
-import { payloadOf } from './telemetry/payload/parse.ts'
-import type { TelemetryStore } from './telemetry/store.ts'
-import { Telemetry } from './telemetry/telemetry.ts'
-import { TimedStore } from './telemetry/timed-store.ts'
 
 export type { ProcessMetrics, RuntimeOverrides } from './runtime-base.ts'
-export { close, config, configure, leases, limiter, log, openApi, registry, routes } from './runtime-base.ts'
+export { close, config, configure, log, openApi, routes } from './runtime-base.ts'
 export {
   accounts,
   brokerAddress,
@@ -67,6 +55,17 @@ export {
   publisher,
   topics,
 } from './runtime-broker.ts'
+export { alerts, deletions, setDatabaseMarks, telemetryPruning } from './runtime-embedded.ts'
+export { leases, limiter, registry } from './runtime-registry.ts'
+export {
+  deadLetters,
+  fieldCatalogue,
+  intake,
+  replays,
+  spoolToEmpty,
+  telemetry,
+  telemetryReader,
+} from './runtime-telemetry.ts'
 
 /** About 3 ms. */
 const rowsOfFileAtOnce = 5000
@@ -93,150 +92,8 @@ export function devices(): Promise<Devices> {
   })
 }
 
-/** The embedded database: the whole telemetry, or with InfluxDB its ledger and its spool. */
-function embedded(): Promise<Embedded> {
-  return once('embedded', async () => {
-    const { influx } = config()
-    const value = await openEmbedded({
-      at: embeddedDatabaseLocation(config()),
-      log: log(),
-      retentionMs: influx === undefined ? retentionMs() : 0,
-    })
-    closers.push(() => value.close())
-    return value
-  })
-}
-
-const retentionMs = () => config().retentionDays * 86_400_000
-
-function store(): Promise<TelemetryStore> {
-  return once('store', async () => {
-    const { influx } = config()
-    const value =
-      influx === undefined ? (await embedded()).store : openInfluxStore({ connection: influx, log: log() })
-    if (influx !== undefined) closers.push(() => value.close())
-    const { metrics } = overrides
-    return metrics === undefined ? value : new TimedStore(value, metrics.storeOperation)
-  })
-}
-
-/** Sets the marks of the database files; see `local/database-marks.ts`. Only where DATABASE_URL is a file. */
-export async function setDatabaseMarks(mark: number): Promise<void> {
-  await (await registry()).db.$client.execute(`PRAGMA user_version = ${Math.trunc(mark)}`)
-  await (await embedded()).setMark(mark)
-}
-
-/** Large deletions of the embedded store. */
-export async function deletions(): Promise<Deletions> {
-  return (await embedded()).deletions
-}
-
-/** The way to a spool that no process empties between requests; undefined elsewhere, and where there is none to empty. */
-export async function spoolToEmpty(): Promise<Intake | undefined> {
-  const { influx, queue } = config()
-  return overrides.longRunning || influx === undefined || queue !== undefined ? undefined : intake()
-}
-
-/** Deletes old readings, and old keys of readings. */
-export async function telemetryPruning(): Promise<Pruning> {
-  return (await embedded()).pruning
-}
-
-async function ledger(): Promise<Ledger> {
-  return (await embedded()).ledger
-}
-
-/** Opening the intake also starts to empty the spool. */
-export function intake(): Promise<Intake> {
-  return once('intake', async () => {
-    const value = await (config().influx === undefined ? intakeOfEmbeddedStore() : intakeOfInflux())
-    closers.push(() => value.close())
-    return value
-  })
-}
-
-async function intakeOfEmbeddedStore(): Promise<Intake> {
-  const { writer, ledger } = await embedded()
-  const { queue } = config()
-  const spool = queue === undefined ? undefined : new SqsSpool(queue, ledger)
-  return new Intake({ ...(await intakeRules()), writer, ledger, spool })
-}
-
-async function intakeOfInflux(): Promise<Intake> {
-  const { ledger, spool: openSpool } = await embedded()
-  const letters = await deadLetters()
-  const keepDeadLetter: KeepDeadLetter = ({ deviceId, receivedAt, readings }, reason, onceKey) =>
-    letters.keep({
-      deviceId,
-      topic: topics().of(deviceId).telemetryPublish,
-      payload: Buffer.from(payloadOf(readings)),
-      reason,
-      receivedAt,
-      messageId: onceKey ?? '',
-      once: onceKey !== undefined,
-    })
-  const { queue, spool: limits } = config()
-  const to = { store: await store(), keepDeadLetter }
-  if (queue !== undefined)
-    return new Intake({
-      ...(await intakeRules()),
-      writer: new StoreWriter({ ...to, ledger }),
-      ledger,
-      spool: new SqsSpool(queue, ledger),
-    })
-  const writer = new StoreWriter({ ...to, ledger, patienceMs: 1000 })
-  const spool = openSpool({ maxBytes: limits.maxBytes, maxAgeMs: limits.maxAgeS * 1000 })
-  const drain = new SpoolDrain({ ...to, spool, log: log(), writesEnded: () => writer.writesEnded() })
-  return new Intake({ ...(await intakeRules()), writer, ledger, spool, drain })
-}
-
-/** What decides how readings are taken, whatever stores them. */
-const intakeRules = async () => ({
-  log: log(),
-  ...payloadRules(),
-  fields: await fieldCatalogue(),
-  observers: overrides.batchObservers,
-})
-
-const payloadRules = () => ({ retentionMs: retentionMs(), maxClockAheadMs: config().maxClockAheadS * 1000 })
-
-export function fieldCatalogue(): Promise<FieldCatalogue> {
-  return once('fieldCatalogue', async () => {
-    const value = new FieldCatalogue({
-      db: (await registry()).db,
-      log: log(),
-      background: overrides.longRunning ?? false,
-    })
-    closers.push(() => value.close())
-    if (!overrides.longRunning) closers.push(beforeEachAnswer(() => value.flush()))
-    return value
-  })
-}
-
-export function telemetry(): Promise<Telemetry> {
-  return once(
-    'telemetry',
-    async () =>
-      new Telemetry({
-        store: await store(),
-        intake,
-        ledger,
-        fields: fieldCatalogue,
-        // InfluxDB deletes any range with one call.
-        ...(config().influx === undefined && { deletions }),
-        ...payloadRules(),
-      }),
-  )
-}
-
 export function clock(): ArrivalClock {
   return once('clock', () => new ArrivalClock())
-}
-
-export function deadLetters(): Promise<DeadLetters> {
-  return once('deadLetters', async () =>
-    createDeadLetters({ db: (await registry()).db, count: overrides.count }),
-  )
 }
 
 /** Undefined where the messages of devices do not pass this process. */
@@ -251,6 +108,7 @@ export function overview(): Promise<Overview> {
       devices: await devices(),
       telemetry: await telemetry(),
       deadLetters: await deadLetters(),
+      alerts: await alerts(),
       messenger: brokerCheck(),
       brokerKind: brokerKind(),
       connections: overrides.mqttConnections ?? (() => undefined),
@@ -259,6 +117,11 @@ export function overview(): Promise<Overview> {
       background: overrides.longRunning ?? false,
     })
   })
+}
+
+/** In a process that runs between requests it works by itself from here on. */
+export function alertSweep(): Promise<AlertSweep> {
+  return once('alertSweep', async () => openAlertSweep(await devices(), patienceMs()))
 }
 
 /** Undefined where other processes take messages, too. */
@@ -306,12 +169,13 @@ export function registeredEnrollmentKeys(): Promise<EnrollmentKeys> {
 
 export function presenceSweep(): Promise<PresenceSweep> {
   return once('presenceSweep', async () => {
-    // Others may have seen a device and not have written that yet, where several processes share the registry.
-    const patienceMs = config().database.url.startsWith('file:') ? 0 : 10_000
     const { offlineAfterS } = config()
-    return new PresenceSweep({ db: (await registry()).db, offlineAfterS, patienceMs })
+    return new PresenceSweep({ db: (await registry()).db, offlineAfterS, patienceMs: patienceMs() })
   })
 }
+
+/** Others may have seen a device and not have written that yet, where several processes share the registry. */
+const patienceMs = () => (config().database.url.startsWith('file:') ? 0 : 10_000)
 
 export function deviceRetention(): Promise<DeviceRetention> {
   return once(

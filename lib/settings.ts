@@ -109,6 +109,9 @@ export const settingsSchema = z.object({
   MQTT_USERNAME: z.string().optional(),
   MQTT_PASSWORD: z.string().optional(),
   ADMIN_TOKEN: z.string().min(24, 'must have at least 24 characters').optional(),
+  WEBHOOK_SIGNING_KEY: z.string().min(32, 'must have at least 32 characters').optional(),
+  WEBHOOK_PRIVATE_ADDRESSES: list.prefault(''),
+  WEBHOOK_QUEUE_URL: z.url({ protocol: /^https?$/, error: 'must be the URL of an SQS queue' }).optional(),
   METRICS_TOKEN: z.string().min(24, 'must have at least 24 characters').optional(),
   ENROLLMENT_KEY: list
     .refine((keys) => keys.length <= 2, 'takes one key, or two separated by a comma')
@@ -192,10 +195,12 @@ const combinationProblems = (s: Settings): string[] => {
 }
 
 /** Values whose form the schema does not check. */
-const formProblems = ({ TRUST_PROXY, DATABASE_URL }: Settings): string[] => {
+const formProblems = ({ TRUST_PROXY, WEBHOOK_PRIVATE_ADDRESSES, DATABASE_URL }: Settings): string[] => {
   const found: string[] = []
   if (!TRUST_PROXY.every(isAddressRange))
     found.push('TRUST_PROXY must be IP addresses or CIDR ranges separated by commas.')
+  if (!WEBHOOK_PRIVATE_ADDRESSES.every(isAddressRange))
+    found.push('WEBHOOK_PRIVATE_ADDRESSES must be IP addresses or CIDR ranges separated by commas.')
   // The predecessor's sqlite: addresses have a message of their own.
   if (DATABASE_URL && !/^(?:file:|libsql:|https?:|sqlite:)/.test(DATABASE_URL))
     found.push('DATABASE_URL must begin with file:, libsql:, https: or http:.')

@@ -7,10 +7,12 @@ import type { Hono } from 'hono'
 import { cors } from 'hono/cors'
 import { AppError } from '../lib/errors.ts'
 import type { Bindings, HttpEnv } from '../lib/http/context.ts'
+import { type DirectAnswer, directAnswerOf } from '../lib/http/endpoint.ts'
 import { errorBody } from '../lib/http/errors.ts'
 import { responseHeaders } from '../lib/http/headers.ts'
 import { addRoutes, createApp, type RoutedApp } from '../lib/http/router.ts'
 import { nextRequestId } from '../lib/request-id.ts'
+import { isPlain, NodeContext } from './direct-http.ts'
 import type { Functions } from './functions.ts'
 
 export interface HttpServerOptions {
@@ -28,16 +30,22 @@ export interface HttpServer {
   close(graceMs: number): Promise<void>
 }
 
-type RequestHandler = (request: Request, env: Bindings) => Response | Promise<Response>
+interface RequestHandler {
+  /** Passes a request to the app of its function. */
+  handle(request: Request, env: Bindings): Response | Promise<Response>
+  /** By method and path, for plain requests. */
+  readonly direct: ReadonlyMap<string, DirectAnswer>
+}
 
-/** @returns a handler that passes each request to the app of its function. */
+/** Loads all functions. */
 async function createRequestHandler(
   functions: Functions,
   corsOrigins: readonly string[],
 ): Promise<RequestHandler> {
   const app = createApp()
   /** Paths without a parameter are looked up here: they need no second router around that of the function. */
-  const direct = new Map<string, Hono<HttpEnv>>()
+  const targets = new Map<string, Hono<HttpEnv>>()
+  const direct = new Map<string, DirectAnswer>()
   if (corsOrigins.length > 0) {
     const { allowedMethods, allowedHeaders, exposedResponseHeaders, maxAge } = functions.cors
     // A preflight request is answered before any endpoint could set these headers.
@@ -62,15 +70,19 @@ async function createRequestHandler(
     // Built now, so that a fault stops the start and the first request does not wait.
     const target = await build()
     routes.push({ method, path, app: build })
-    if (!path.includes(':') && corsOrigins.length === 0) direct.set(`${method} ${path}`, target)
+    if (path.includes(':') || corsOrigins.length > 0) continue
+    targets.set(`${method} ${path}`, target)
+    const answer = directAnswerOf(target)
+    if (answer !== undefined) direct.set(`${method} ${path}`, answer)
   }
   addRoutes(app, routes)
   const fallback = await (await functions.http(functions.fallback)).app()
   app.notFound((c) => fallback.fetch(c.req.raw, c.env))
-  return (request, env) => {
+  const handle = (request: Request, env: Bindings) => {
     const { method, url } = env.incoming ?? {}
-    return (direct.get(`${method} ${url}`) ?? app).fetch(request, env)
+    return (targets.get(`${method} ${url}`) ?? app).fetch(request, env)
   }
+  return { handle, direct }
 }
 
 /** Connections that may wait to be accepted: after an outage a whole fleet connects at once. The operating system may allow fewer. */
@@ -115,7 +127,7 @@ const refuseRequest = (response: ServerResponse, status: number, message: string
 /** @throws {Error} one sentence when the server cannot listen on the port. */
 export async function openHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { host, port, functions, tls, corsOrigins } = options
-  const handle = await createRequestHandler(functions, corsOrigins)
+  const { handle, direct } = await createRequestHandler(functions, corsOrigins)
   const listener = getRequestListener((request, env) => handle(request, env as Bindings), {
     hostname: host,
     errorHandler: () => {
@@ -130,7 +142,11 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
     // RFC 9112 §3.2 demands the header; Node's own answer would have no JSON body.
     if (request.headers.host === undefined && request.httpVersion === '1.1')
       refuseRequest(response, 400, 'The Host header is missing.')
-    else listener(request, response)
+    else {
+      const answer = direct.get(`${request.method} ${request.url}`)
+      if (answer !== undefined && isPlain(request)) void answer(new NodeContext(request, response))
+      else listener(request, response)
+    }
   }
   const limits = {
     headersTimeout: 10_000,

@@ -5,11 +5,12 @@ import type { Config } from '../lib/config.ts'
 import { IngestMetrics } from '../lib/dashboard/ingest-metrics.ts'
 import { LiveUpdates } from '../lib/dashboard/live-updates.ts'
 import { MinuteCounts } from '../lib/dashboard/minute-counts.ts'
-import { toStderr } from '../lib/log.ts'
 import type { AuthorizerResult } from '../lib/mqtt/authorizer.ts'
 import { MessageTap } from '../lib/mqtt/message-tap.ts'
 import { root } from '../lib/root.ts'
 import * as runtime from '../lib/runtime.ts'
+import { webhookDispatcher, webhookQueue } from '../lib/runtime-webhooks.ts'
+import type { TakeMessage } from '../lib/telemetry/delivery.ts'
 import { openApiDocument } from '../scripts/openapi-document.ts'
 import { type AdminToken, adminTokenFile } from './admin-token.ts'
 import { BackupSchedule, backupProcess } from './backup/schedule.ts'
@@ -19,12 +20,15 @@ import { prepareForStart } from './databases.ts'
 import { describeFailure } from './describe-failure.ts'
 import { type Functions, loadFunctions } from './functions.ts'
 import { openHttpServer } from './http.ts'
+import { shownLog } from './log-at-terminal.ts'
 import { LogFile } from './log-file.ts'
 import { Metrics } from './metrics/metrics.ts'
 import { type MqttGateway, openGateway } from './mqtt/gateway.ts'
 import { loadRules } from './mqtt/rules.ts'
+import { refuseTakenPorts } from './ports.ts'
 import { Schedules } from './schedules.ts'
 import { writeServerFile } from './server-file.ts'
+import { withSigningKey } from './webhook-signing-key.ts'
 
 export interface StandaloneServer {
   readonly httpUrl: string | undefined
@@ -96,8 +100,20 @@ const watchMessages = (config: Config) => {
   return {
     ...live,
     batchObservers: [ingest, ...Object.values(live ?? {})],
-    metrics: new Metrics({ ingest, liveUpdates: live?.liveUpdates, overview: runtime.overview }),
+    metrics: new Metrics({
+      ingest,
+      liveUpdates: live?.liveUpdates,
+      overview: runtime.overview,
+      webhooks: webhookQueue,
+    }),
   }
+}
+
+/** The short way of telemetry; while an operator watches messages, they go the ordinary way, which shows them. */
+const shortWay = async (functions: Functions, tap: MessageTap): Promise<TakeMessage> => {
+  const { take } = (await functions.module('telemetry-ingest')) as { take?: () => Promise<TakeMessage> }
+  const taker = await take?.()
+  return (message, ended) => taker !== undefined && !tap.isWatched && taker(message, ended)
 }
 
 /** Connects the gateway to the functions of this process. */
@@ -114,6 +130,7 @@ const startMqtt = async (gateway: MqttGateway, functions: Functions, config: Con
       tapEvent(tap, event)
       return (handlers.get(functionName)?.(event) ?? Promise.resolve()) as Promise<void>
     },
+    take: await shortWay(functions, tap),
     arrival: () => clock.next(),
     onTraffic: (deviceId: number) => devices.touch(deviceId),
     log: runtime.log(),
@@ -148,6 +165,7 @@ export async function startStandaloneServer(settings: Config): Promise<Standalon
   }
 
   try {
+    await refuseTakenPorts(settings)
     const adminToken =
       settings.adminToken === undefined && stage === 'local' ? await adminTokenFile(dataDir) : undefined
     const tls = await readTls(settings.tls)
@@ -155,11 +173,12 @@ export async function startStandaloneServer(settings: Config): Promise<Standalon
     const gateway = await openGateway({ host, ports, mqtt: settings.mqtt, tls })
     ending.push(() => gateway.close())
     const config: Config = {
-      ...settings,
+      ...(await withSigningKey(settings)),
       adminToken: settings.adminToken ?? adminToken?.token,
       iot: gateway.iot,
     }
     const logFile = new LogFile(dataDir)
+    const showLog = shownLog(settings)
     const messageTap = new MessageTap()
     ending.push(() => logFile.close())
     const watching = watchMessages(config)
@@ -167,7 +186,7 @@ export async function startStandaloneServer(settings: Config): Promise<Standalon
       config,
       longRunning: true,
       writeLog: (lines) => {
-        toStderr(lines)
+        showLog(lines)
         logFile.write(lines)
       },
       cacheMs: config.database.url.startsWith('file:') ? cacheMs.file : cacheMs.server,
@@ -209,8 +228,10 @@ export async function startStandaloneServer(settings: Config): Promise<Standalon
 
     closings.push(() => gateway.stopMessages())
     if (gateway.kind !== 'none') await startMqtt(gateway, functions, config, messageTap)
-    // It goes on with the fleet commands that an earlier run has left.
+    // They go on with the fleet commands and with the webhook deliveries that an earlier run has left.
     await runtime.fleetRunner()
+    await webhookDispatcher()
+    await runtime.alertSweep()
 
     const schedules = new Schedules({
       schedules: functions.schedules,

@@ -2,6 +2,9 @@
 import { type Config, loadConfig, loadEnvFile } from '../lib/config.ts'
 import { version } from '../lib/version.ts'
 import { asksForHelp, exitCodeOf, parseOptions } from '../scripts/command.ts'
+import type { AdminToken } from './admin-token.ts'
+import { showsWarningsOnly } from './log-at-terminal.ts'
+import { logFile } from './log-file.ts'
 import { type StandaloneServer, startStandaloneServer } from './standalone.ts'
 
 /** The server ends within 5 s of a signal: this timer ends the process when closing hangs, ms. */
@@ -24,34 +27,37 @@ const fail = (message: string, exitCode = 1): never => {
 }
 
 /** The link signs in by a code that is valid once: only a terminal gets it, standard output is often a log file. */
-const dashboardLink = ({ httpUrl, makeSessionCode }: StandaloneServer): string => {
+const dashboardLines = ({ httpUrl, makeSessionCode }: StandaloneServer): string => {
   const code = process.stdout.isTTY ? makeSessionCode() : undefined
-  return code === undefined ? `${httpUrl}/` : `${httpUrl}/#code=${code}`
+  if (code === undefined) return line('Dashboard', `${httpUrl}/`)
+  return `${line('', 'This link signs in. It is valid once, for 5 minutes:')}${line('Dashboard', `${httpUrl}/#code=${code}`)}`
 }
 
-const printBanner = (server: StandaloneServer, { host, dataDir, mqtt }: Config) => {
+const line = (name: string, text: string) => `  ${name.padEnd(10)} ${text}\n`
+
+/** Standard output is often a log file when it is no terminal: the token is not written there. */
+const tokenText = ({ token, file, created }: AdminToken) =>
+  process.stdout.isTTY && created ? `${token} (kept in ${file})` : `the token is in ${file}`
+
+/** The link to the dashboard comes last: it is what a new user needs, and lines before it may be many. */
+const printBanner = (server: StandaloneServer, config: Config) => {
   const { httpUrl, ports, adminToken } = server
+  const { host, dataDir, mqtt } = config
   const shown = host.includes(':') ? `[${host}]` : host
-  const line = (name: string, text: string) => `  ${name.padEnd(10)} ${text}\n`
   let text = `IoTFlow ${version} is running.\n\n`
-  if (httpUrl) text += line('HTTP', httpUrl) + line('Dashboard:', dashboardLink(server))
+  if (httpUrl) text += line('HTTP', httpUrl)
   if (ports.mqtt !== undefined) text += line('MQTT', `mqtt://${shown}:${ports.mqtt}`)
   if (ports.mqttWs !== undefined) text += line('WebSocket', `ws://${shown}:${ports.mqttWs}`)
   if (ports.mqttTls !== undefined) text += line('MQTT, TLS', `mqtts://${shown}:${ports.mqttTls}`)
   if (typeof mqtt === 'object') text += line('MQTT', `${mqtt.url}, the broker of MQTT_URL`)
-  text += line('data', dataDir)
-  if (adminToken) {
-    // Standard output is often a log file when it is no terminal: the token is not written there.
-    const toTerminal = process.stdout.isTTY && adminToken.created
-    text += line(
-      'admin',
-      toTerminal ? `${adminToken.token} (kept in ${adminToken.file})` : `the token is in ${adminToken.file}`,
-    )
-  }
-  if (httpUrl) {
+  text += line('Data', dataDir)
+  if (showsWarningsOnly(config)) text += line('Log', `${logFile(dataDir)}; here only warnings and errors`)
+  if (adminToken) text += line('Admin', tokenText(adminToken))
+  if (httpUrl)
     text += `\nTry it:\n  curl -X POST ${httpUrl}/api/v1/devices/register \\\n    -H 'Content-Type: application/json' -d '{"name":"my-first-device","device_type":"sensor"}'\n`
-  }
-  process.stdout.write(`${text}\nCtrl-C ends it.\n`)
+  text += '\nCtrl-C ends it.\n'
+  if (httpUrl) text += `\n${dashboardLines(server)}`
+  process.stdout.write(text)
 }
 
 /** Ends the process when it is told to: in good order at the first signal, at once at the second. */
@@ -65,7 +71,10 @@ const endOnSignal = (server: StandaloneServer) => {
     endingSince = performance.now()
     setTimeout(() => fail('The server did not end in time and was stopped.'), endAfterMs).unref()
     server.close().then(
-      () => process.exit(0),
+      () => {
+        if (process.stdout.isTTY) process.stdout.write('\nStopped; everything is on the disk.\n')
+        process.exit(0)
+      },
       () => fail('The server ended without writing all readings that it had accepted.'),
     )
   }

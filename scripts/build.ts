@@ -12,26 +12,38 @@ import { buildLocal } from './build-local.ts'
 import { definitions, entryPoints, functionEntries, openApiText, rootFolder, shared } from './bundles.ts'
 import { asksForHelp, parseOptions, runCommand } from './command.ts'
 import { buildDashboard } from './dashboard.mjs'
+import { withoutUnusedModules } from './unused-modules.ts'
 
-const cloudOptions = (functions: FunctionTable, openApi: string): BuildOptions => ({
-  ...shared,
-  define: { ...definitions(openApi), isCloudBundle: 'true' },
-  entryPoints: entryPoints(functions),
-  outdir: 'dist/cloud',
-  target: 'node22',
-  minify: true,
-  alias: {
-    '@libsql/client': '@libsql/client/http',
-    // Its build for Node brings 48 KB of WebSocket along, which a client over HTTP never opens.
-    '@libsql/isomorphic-ws': './node_modules/@libsql/isomorphic-ws/web.mjs',
-    '@redis/client': './lib/http/limit/no-redis.ts',
-  },
-  plugins: [functionEntries(functions, true)],
-})
+/** How esbuild makes the bundles. @param openApi the text of the document, or `undefined`. */
+export const cloudOptions = (functions: FunctionTable, openApi: string) =>
+  ({
+    ...shared,
+    define: { ...definitions(openApi), isCloudBundle: 'true' },
+    entryPoints: entryPoints(functions),
+    outdir: 'dist/cloud',
+    target: 'node22',
+    minify: true,
+    alias: {
+      '@libsql/client': '@libsql/client/http',
+      // Its build for Node brings 48 KB of WebSocket along, which a client over HTTP never opens.
+      '@libsql/isomorphic-ws': './node_modules/@libsql/isomorphic-ws/web.mjs',
+      '@redis/client': './lib/http/limit/no-redis.ts',
+      // Of this build, esbuild can leave out what is not used.
+      '@upstash/ratelimit': './node_modules/@upstash/ratelimit/dist/index.mjs',
+      '@upstash/core-analytics': './lib/http/limit/no-analytics.ts',
+      'js-base64': './lib/libsql/base64.ts',
+      'lru-cache': './lib/lambda/lru-cache.ts',
+      '@aws-sdk/credential-provider-node': './lib/lambda/no-credential-search.ts',
+    },
+    plugins: [functionEntries(functions, true), withoutUnusedModules],
+  }) satisfies BuildOptions
 
 /** What is in a bundle of `dist/cloud`. */
 export interface BundleContents {
+  /** Of the code that a cold start loads. */
   readonly bytes: number
+  /** Names in `dist/cloud`: one, but for the function that loads the apps of others when a request needs them. */
+  readonly files: readonly string[]
   /** Modules of which something is in the bundle: paths from the root, and the names of packages. */
   readonly modules: readonly string[]
   /** Whose credentials the function checks, by its routes; empty for a function of events. */
@@ -54,17 +66,30 @@ const checksOf = async (functions: Functions, name: string): Promise<BundleConte
   return [...new Set(found.filter((one) => one !== undefined && one !== 'none'))].sort()
 }
 
-const contentsOf = async (functions: Functions, { outputs }: Metafile): Promise<CloudContents> => {
-  const bundles = Object.entries(outputs).filter(([file]) => file.endsWith('.mjs'))
-  const found = await Promise.all(
-    bundles.map(async ([file, { bytes, inputs }]) => {
-      const name = basename(file, '.mjs')
-      const used = Object.entries(inputs).filter(([, { bytesInOutput }]) => bytesInOutput > 0)
-      const modules = [...new Set(used.map(([input]) => moduleOf(input)))].sort()
-      return [name, { bytes, modules, checks: await checksOf(functions, name) }] as const
-    }),
-  )
-  return Object.fromEntries(found)
+type Outputs = Metafile['outputs']
+
+/** A file with those that its import loads, too. */
+const withImports = (outputs: Outputs, file: string): string[] => {
+  const found = new Set([file])
+  for (const one of found)
+    for (const { path, kind } of outputs[one]?.imports ?? [])
+      if (kind === 'import-statement' && path in outputs) found.add(path)
+  return [...found]
+}
+
+const contentsOf = async (functions: Functions, name: string, outputs: Outputs): Promise<BundleContents> => {
+  const bundle = `dist/cloud/${name}.mjs`
+  const isApart = name === functions.fallback
+  const files = isApart ? Object.keys(outputs).filter((file) => file.endsWith('.mjs')) : [bundle]
+  const used = files
+    .flatMap((file) => Object.entries(outputs[file]?.inputs ?? {}))
+    .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+  return {
+    bytes: withImports(outputs, bundle).reduce((sum, file) => sum + (outputs[file]?.bytes ?? 0), 0),
+    files: files.map((file) => basename(file)).sort(),
+    modules: [...new Set(used.map(([input]) => moduleOf(input)))].sort(),
+    checks: await checksOf(functions, name),
+  }
 }
 
 /** Writes each file in one step and removes what is no longer built: other programs may read the folder meanwhile. */
@@ -83,14 +108,29 @@ const replaceFiles = async (folder: string, files: readonly Pick<OutputFile, 'pa
 export async function buildCloud(): Promise<CloudContents> {
   const functions = await loadFunctions()
   await buildDashboard()
-  const { metafile, outputFiles } = await build({
-    ...cloudOptions(functions, await openApiText()),
-    metafile: true,
-    write: false,
-  })
-  const contents = await contentsOf(functions, metafile)
+  const options = { ...cloudOptions(functions, await openApiText()), metafile: true, write: false } as const
+  const { fallback } = functions
+  const of = (wanted: (name: string) => boolean) => options.entryPoints.filter(({ out }) => wanted(out))
+  const [single, apart] = await Promise.all([
+    build({ ...options, entryPoints: of((name) => name !== fallback) }),
+    // It holds the app of every other function: only what a request needs is loaded.
+    build({
+      ...options,
+      entryPoints: of((name) => name === fallback),
+      splitting: true,
+      chunkNames: `${fallback}-[hash]`,
+    }),
+  ])
+  const contents = Object.fromEntries(
+    await Promise.all(
+      functions.names.map(async (name) => {
+        const { outputs } = (name === fallback ? apart : single).metafile
+        return [name, await contentsOf(functions, name, outputs)] as const
+      }),
+    ),
+  )
   const description = { path: contentsFile, contents: Buffer.from(JSON.stringify(contents)) }
-  await replaceFiles(dirname(contentsFile), [...outputFiles, description])
+  await replaceFiles(dirname(contentsFile), [...single.outputFiles, ...apart.outputFiles, description])
   return contents
 }
 

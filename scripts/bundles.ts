@@ -40,8 +40,8 @@ const routesOf = (functions: FunctionTable) =>
     .join(',\n')}]`
 
 /**
- * The functions that count something for CloudWatch. Only their bundles hold the library that writes metrics: 33 KB. The one of
- * unknown routes gets requests of the others, and counts for them.
+ * The functions that count something for CloudWatch: only their bundles hold what does so. The one of unknown routes gets requests
+ * of the others, and counts for them.
  */
 export const countingFunctions: ReadonlySet<string> = new Set([
   'telemetry-ingest',
@@ -54,6 +54,8 @@ export const countingFunctions: ReadonlySet<string> = new Set([
   'commands-fleet-send-by-type',
   'commands-fleet-advance',
   'mqtt-authorize',
+  'webhooks-deliver',
+  'webhooks-sweep',
   'system-not-found',
 ])
 
@@ -75,7 +77,7 @@ const entryOf = (functions: FunctionTable, name: string, deployed: boolean) => {
     name === functions.fallback ? secrets : deployed ? withSecrets : '',
     counts ? withCounts : '',
     overrides.length > 0
-      ? `import { configure } from './lib/runtime.ts'\nconfigure({ ${overrides.join(', ')} })\n`
+      ? `import { configure } from './lib/runtime-base.ts'\nconfigure({ ${overrides.join(', ')} })\n`
       : '',
     `export { handler } from './${functions.file(name)}'\n`,
   ].join('')

@@ -2,6 +2,8 @@
  * The standalone server of `npm start`, with limits that count every request and that no load reaches. Its arguments: the data folder,
  * then settings such as `RETENTION_DAYS=0`.
  */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { loadConfig } from '../../lib/config.ts'
 import { startStandaloneServer } from '../../local/standalone.ts'
 import { serve } from '../process.ts'
@@ -9,6 +11,14 @@ import { serve } from '../process.ts'
 export interface StandaloneFacts {
   readonly httpPort: number
   readonly mqttPort: number
+}
+
+/** @returns what this process holds after the garbage is collected, bytes. */
+const memory = (): NodeJS.MemoryUsage => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  collect()
+  return process.memoryUsage()
 }
 
 const outOfReach = '100000000'
@@ -29,5 +39,6 @@ serve(async () => {
     }),
   )
   const facts: StandaloneFacts = { httpPort: server.ports.http ?? 0, mqttPort: server.ports.mqtt ?? 0 }
-  return { facts, end: () => server.close() }
+  const ask = async (question: string) => (question === 'memory' ? memory() : undefined)
+  return { facts, ask, end: () => server.close() }
 })

@@ -12,6 +12,7 @@ import { progressText } from './fleet-progress.ts'
 interface Options extends SendOptions {
   readonly type?: string
   readonly location?: string
+  readonly selector?: string
   readonly ids?: string
   readonly all?: boolean
   readonly rate?: string
@@ -20,12 +21,13 @@ interface Options extends SendOptions {
   readonly abortShare?: string
 }
 
-const filterOf = ({ type, location, ids, all }: Options) => {
-  if (type === undefined && location === undefined && ids === undefined && !all)
-    throw new UsageError('Name the devices with --type, --location or --ids, or --all.')
+const filterOf = ({ type, location, selector, ids, all }: Options) => {
+  if ([type, location, selector, ids].every((part) => part === undefined) && !all)
+    throw new UsageError('Name the devices with --type, --location, --selector or --ids, or --all.')
   return {
     device_type: type,
     location,
+    selector,
     ids: ids?.split(',').map((id) => wholeNumber('--ids', id.trim())),
     ...(all ? { all: true } : {}),
   }
@@ -79,6 +81,7 @@ export const addSendFleetCommand = (to: Command) =>
   )
     .option('--type <type>', 'only devices of this type')
     .option('--location <text>', 'only devices at this location')
+    .option('--selector <selector>', 'only devices with these labels: site=north,floor!=2')
     .option('--ids <ids>', 'only these devices: ids, separated by commas')
     .option('--all', 'every device')
     .option('--rate <number>', 'devices in one second at most')
@@ -95,6 +98,7 @@ export const addSendFleetCommand = (to: Command) =>
       'after',
       examples(
         'iotflow command fleet-send reboot --type thermostat',
+        'iotflow command fleet-send reboot --selector site=north,floor!=2',
         `iotflow command fleet-send update '{"version":"2.1"}' --location "Building 3" --rate 20 --canary 5% --abort-share 10% --wait`,
       ),
     )

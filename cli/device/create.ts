@@ -4,13 +4,18 @@ import { CommandError } from '../../scripts/command.ts'
 import { action, examples } from '../context.ts'
 import { addDeviceOptions, type DeviceOptions, fieldsOf } from './fields.ts'
 
+interface Options extends DeviceOptions {
+  readonly labels?: string
+}
+
 export const addCreateDevice = (to: Command) =>
   addDeviceOptions(
     to
       .command('create')
       .description('registers a device and prints its key, which is shown only once')
       .argument('<name>', 'no other device may have it')
-      .requiredOption('--type <type>', 'the kind of the device, such as temperature'),
+      .requiredOption('--type <type>', 'the kind of the device, such as temperature')
+      .option('--labels <labels>', 'such as site=north,floor=2'),
   )
     .addHelpText(
       'after',
@@ -20,8 +25,8 @@ export const addCreateDevice = (to: Command) =>
       ),
     )
     .action(
-      action(async ({ api, output }, options: DeviceOptions, name: string) => {
-        const content = JSON.stringify({ name, ...fieldsOf(options) })
+      action(async ({ api, output }, options: Options, name: string) => {
+        const content = JSON.stringify({ name, ...fieldsOf(options), labels: options.labels })
         const file = { type: 'application/x-ndjson', content }
         const { keys, errors } = await (await api()).request('POST', '/api/v1/admin/devices/import', { file })
         const [made] = keys

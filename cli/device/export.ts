@@ -4,12 +4,14 @@ import { csvLine } from '../../lib/csv.ts'
 import { UsageError } from '../../scripts/command.ts'
 import { action, examples } from '../context.ts'
 import { openSink } from '../sink.ts'
+import { labelText } from './label-text.ts'
 
 interface Options {
   readonly out?: string
   readonly format: string
   readonly status?: string
   readonly type?: string
+  readonly selector?: string
 }
 
 const columns = [
@@ -22,6 +24,7 @@ const columns = [
   'timezone',
   'firmware_version',
   'hardware_version',
+  'labels',
   'created_at',
   'last_seen',
 ] as const
@@ -34,22 +37,26 @@ export const addExportDevices = (to: Command) =>
     .option('--format <format>', 'csv or ndjson', 'csv')
     .option('--status <status>', 'only devices of this status')
     .option('--type <type>', 'only devices of this type')
+    .option('--selector <selector>', 'only devices with these labels: site=north,floor!=2')
     .addHelpText(
       'after',
       examples('iotflow device export --out fleet.csv', 'iotflow device export --format ndjson --type pump'),
     )
     .action(
-      action(async ({ api, output }, { out, format, status, type }: Options) => {
+      action(async ({ api, output }, { out, format, status, type, selector }: Options) => {
         if (format !== 'csv' && format !== 'ndjson') throw new UsageError('--format must be csv or ndjson.')
         const server = await api()
         const sink = await openSink(out)
         let count = 0
         if (format === 'csv') await sink.write(csvLine(columns))
-        const query = { status, device_type: type, limit: 1000 }
+        const query = { status, device_type: type, selector, limit: 1000 }
         for await (const device of server.pages('/api/v1/admin/devices', 'devices', query)) {
-          const fields = columns.map((name) => device[name])
-          const line = Object.fromEntries(columns.map((name, at) => [name, fields[at]]))
-          await sink.write(format === 'csv' ? csvLine(fields) : `${JSON.stringify(line)}\n`)
+          const line = Object.fromEntries(columns.map((name) => [name, device[name]]))
+          await sink.write(
+            format === 'csv'
+              ? csvLine(columns.map((name) => (name === 'labels' ? labelText(device.labels) : line[name])))
+              : `${JSON.stringify(line)}\n`,
+          )
           count += 1
         }
         await sink.close()

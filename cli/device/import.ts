@@ -105,7 +105,7 @@ export const addImportDevices = (to: Command) =>
     .description('registers the devices of a file: CSV with a header, or one JSON object in each line')
     .argument(
       '<file>',
-      'columns: name, device_type, description, location, timezone, firmware_version, hardware_version, status, offline_after_s, ttl_s or expires_at of the key',
+      'columns: name, device_type, description, location, timezone, firmware_version, hardware_version, status, offline_after_s, labels or label.<key>, ttl_s or expires_at of the key',
     )
     .option('--keys <file>', 'writes the new keys to this file instead of printing them')
     .option('--dry-run', 'only tells what would be done')

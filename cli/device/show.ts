@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { action, examples } from '../context.ts'
 import { type Cell, tableOf } from '../output.ts'
+import { labelText } from './label-text.ts'
 
 interface KeyRecord {
   readonly key_prefix: string
@@ -25,7 +26,11 @@ export const addShowDevice = (to: Command) =>
         const { events } = await server.get(`/api/v1/admin/devices/${id}/events`, { limit: 10 })
         const keys = details.auth_records as readonly KeyRecord[]
         await output.result({ ...details, events }, () => {
-          const pairs: (readonly Cell[])[] = Object.entries(details.device as Record<string, Cell>)
+          const { labels, ...fields } = details.device
+          const pairs: (readonly Cell[])[] = [
+            ...Object.entries(fields as Record<string, Cell>),
+            ['labels', labelText(labels)],
+          ]
           const account = Object.entries((details.accounting ?? {}) as Record<string, Cell>)
           return [
             tableOf(['field', 'value'], [...pairs, ...account]),

@@ -13,6 +13,7 @@ import { localSettings } from '../settings.ts'
 import { checkBroker, checkDatabaseFiles, checkInflux, checkRedis, checkServer } from './backends.ts'
 import { compareClock, type Finding, failed, ok } from './finding.ts'
 import { checkDisk, checkNode, checkPorts } from './machine.ts'
+import { checkWebhooks } from './webhooks.ts'
 
 interface Options {
   readonly acceptData?: boolean
@@ -43,7 +44,7 @@ const checkRunning = async (dataDir: string): Promise<Finding[]> => {
 }
 
 /** @throws {ConfigError} for bad settings. */
-const examine = async (config: Config): Promise<Finding[]> => {
+const examine = async (config: Config, options: GlobalOptions): Promise<Finding[]> => {
   const runs = await isDataDirLocked(config.dataDir)
   return [
     checkNode(),
@@ -57,12 +58,13 @@ const examine = async (config: Config): Promise<Finding[]> => {
     ...(await checkInflux(config)),
     ...(await checkRedis(config)),
     ...(await checkBroker(config)),
+    ...(runs ? await checkWebhooks(options) : []),
   ]
 }
 
 const findingsOf = async (options: GlobalOptions): Promise<Finding[]> => {
   try {
-    return await examine(localSettings(options, 'The doctor'))
+    return await examine(localSettings(options, 'The doctor'), options)
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     const advice = 'Correct it in the environment or in .env; .env.example explains every setting.'
@@ -84,7 +86,9 @@ const accept = async (config: Config, yes: boolean | undefined): Promise<void> =
 export const addDoctor = (to: Command) =>
   to
     .command('doctor')
-    .description('checks Node, settings, disk, ports, databases, InfluxDB, Redis, broker and clocks')
+    .description(
+      'checks Node, settings, disk, ports, databases, InfluxDB, Redis, broker, webhooks and clocks',
+    )
     .option('--accept-data', 'makes the next start accept databases that have lost changes')
     .option('--yes', 'does not ask')
     .addHelpText('after', examples('iotflow doctor', 'iotflow doctor --json', 'iotflow doctor --accept-data'))

@@ -1,8 +1,8 @@
 /** Checks of this machine: Node, disk, ports. */
 import { constants } from 'node:fs'
 import { access, statfs } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import type { Config } from '../../lib/config.ts'
+import { listenCode, wantedPorts } from '../../local/ports.ts'
 import { type Finding, failed, ok, warning } from './finding.ts'
 
 const leastNode = [20, 19] as const
@@ -37,28 +37,14 @@ export async function checkDisk(dataDir: string): Promise<Finding> {
   }
 }
 
-const isFree = (host: string, port: number) =>
-  new Promise<boolean>((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen({ host, port }, () => server.close(() => resolve(true)))
-  })
-
 /** Whether a server could open its ports; only while none runs. */
-export async function checkPorts({ host, ports, mqtt, tls }: Config): Promise<Finding[]> {
-  const own = mqtt === undefined
-  const wanted: [string, number | undefined][] = [
-    ['PORT', ports.http],
-    ['MQTT_PORT', own ? ports.mqtt : undefined],
-    ['MQTT_WS_PORT', own ? ports.mqttWs : undefined],
-    ['MQTT_TLS_PORT', own && tls ? ports.mqttTls : undefined],
-  ]
+export async function checkPorts(config: Config): Promise<Finding[]> {
+  const { host } = config
   const findings: Finding[] = []
-  for (const [setting, port] of wanted) {
-    if (port === undefined || port === 0) continue
+  for (const { setting, port } of wantedPorts(config)) {
     const check = `${setting} ${port}`
     findings.push(
-      (await isFree(host, port))
+      (await listenCode(host, port)) === undefined
         ? ok(check, 'is free')
         : failed(check, `is taken on ${host}`, `Stop what listens there, or set ${setting} to another port.`),
     )

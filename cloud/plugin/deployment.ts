@@ -11,11 +11,12 @@ import {
   parameterProblems,
   settingProblems,
 } from './checks.ts'
+import { addLogGroups } from './logs.ts'
 import { type Parameter, readParameters } from './parameters.ts'
 import { addRoles, callFunctionsByRole, type ServiceDefinition } from './roles.ts'
 import { parseStage, readStageSettings } from './stage-settings.ts'
 
-export { addRoles, buildCloud, callFunctionsByRole, parseStage }
+export { addLogGroups, addRoles, buildCloud, callFunctionsByRole, parseStage }
 
 /** Who deploys. */
 export interface Identity {

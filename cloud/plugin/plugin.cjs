@@ -18,6 +18,13 @@ const load = (part) => {
   return loaded.get(part)
 }
 
+/** Commands of the framework that do not fit this service, with what to do instead. */
+const refusals = {
+  'deploy function':
+    'One function alone is not deployed: npm run deploy checks and migrates, and deploys all of them.',
+  logs: 'Functions share log groups, which this command does not know: docs/monitoring.md says how to read the lines of one.',
+}
+
 module.exports = class {
   constructor(serverless, options) {
     this.serverless = serverless
@@ -28,7 +35,7 @@ module.exports = class {
     this.hooks = {
       initialize: () => this.begin(),
       'before:package:cleanup': () => this.guarded((program) => this.checked && program.buildCloud()),
-      'after:package:initialize': () => this.guarded((program) => this.addRoles(program)),
+      'after:package:initialize': () => this.guarded((program) => this.addLogsAndRoles(program)),
       'after:package:compileEvents': () => this.guarded((program) => this.callByRole(program)),
       'before:deploy:deploy': () => this.guarded((program) => this.migrate(program)),
       'after:deploy:deploy': () => this.showSmokeTest(),
@@ -70,11 +77,8 @@ module.exports = class {
     const { command, stage } = this
     if (command === 'package') await this.guarded((program) => program.parseStage(stage))
     if (command === 'deploy') await this.guarded((program) => this.check(program))
-    if (command === 'deploy function')
-      throw new this.serverless.classes.Error(
-        'One function alone is not deployed: npm run deploy checks and migrates, and deploys all of them.',
-        'IOTFLOW',
-      )
+    const refusal = refusals[command]
+    if (refusal !== undefined) throw new this.serverless.classes.Error(refusal, 'IOTFLOW')
   }
 
   async check(program) {
@@ -93,7 +97,8 @@ module.exports = class {
     })
   }
 
-  async addRoles(program) {
+  async addLogsAndRoles(program) {
+    program.addLogGroups(this.serverless.service, this.stage)
     program.addRoles(this.serverless.service, this.stage, await program.readContents())
   }
 

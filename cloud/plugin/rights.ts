@@ -63,7 +63,7 @@ const rights = {
   database: { modules: ['lib/libsql/client.ts'], secrets: ['DATABASE_AUTH_TOKEN'] },
   limits: { modules: ['lib/http/limit/upstash.ts'], secrets: ['UPSTASH_REDIS_REST_TOKEN'] },
   influx: {
-    modules: ['lib/telemetry/influx/store.ts', 'lib/telemetry/embedded/open.ts'],
+    modules: ['lib/telemetry/influx/store.ts', 'lib/telemetry/embedded/database.ts'],
     secrets: ['INFLUXDB_TOKEN'],
   },
   admin: { checks: ['admin', 'read', 'metrics'], secrets: ['ADMIN_TOKEN'] },
@@ -105,6 +105,11 @@ const rights = {
   broker: {
     modules: ['lib/broker/check.ts'],
     statements: () => [{ Effect: 'Allow', Action: ['iot:ListRetainedMessages'], Resource: '*' }],
+  },
+  webhooks: { modules: ['lib/webhooks/signature.ts'], secrets: ['WEBHOOK_SIGNING_KEY'] },
+  waking: {
+    modules: ['lib/webhooks/waker.ts'],
+    statements: () => [allow(['sqs:SendMessage'], [{ 'Fn::GetAtt': ['WebhookQueue', 'Arn'] }])],
   },
   spool: {
     modules: ['lib/telemetry/intake/sqs.ts'],

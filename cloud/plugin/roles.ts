@@ -20,6 +20,9 @@ export interface FunctionDefinition {
   readonly destinations?: { readonly onFailure?: unknown; readonly onSuccess?: unknown }
   readonly tracing?: unknown
   readonly vpc?: unknown
+  logs?: { readonly logGroup: string }
+  disableLogs?: boolean
+  dependsOn?: readonly string[]
 }
 
 /** The part of the service that is read and changed. */
@@ -30,6 +33,7 @@ export interface ServiceDefinition {
     readonly environment?: Readonly<Record<string, unknown>>
     readonly tracing?: { readonly lambda?: unknown }
     readonly vpc?: unknown
+    readonly logRetentionInDays?: number
     readonly iam?: { readonly role?: { readonly statements?: unknown } }
   }
   readonly functions: Readonly<Record<string, FunctionDefinition>>
@@ -81,8 +85,8 @@ const statementsOfDefinition = (
 const logsOf = (functions: readonly FunctionDefinition[]): Statement =>
   allow(
     ['logs:CreateLogStream', 'logs:PutLogEvents'],
-    functions.map(({ name }) => ({
-      'Fn::Sub': `arn:\${AWS::Partition}:logs:\${AWS::Region}:\${AWS::AccountId}:log-group:/aws/lambda/${name}:*`,
+    [...new Set(functions.map(({ logs }) => logs?.logGroup))].map((group) => ({
+      'Fn::Sub': `arn:\${AWS::Partition}:logs:\${AWS::Region}:\${AWS::AccountId}:log-group:${group}:*`,
     })),
   )
 
@@ -120,7 +124,7 @@ const idOf = (rights: readonly RightName[], own: readonly unknown[]) => {
 /**
  * Sets the role of every function, `SECRETS`, and no address of a server whose secret it does not get. Functions with equal
  * rights share a role, because a stack has at most 500 resources; beyond its rights, such a function can only write to the logs
- * of the others.
+ * of the others. The log groups must have been added before.
  * @throws {Error} one sentence when a bundle is missing, or rights stand in serverless.yml.
  */
 export function addRoles(service: ServiceDefinition, stage: string, contents: CloudContents): void {

@@ -13,7 +13,12 @@ export type DeployedStage = (typeof stages)[number]
 export const deploymentSettings = ['ALARM_EMAIL', 'AWS_ACCOUNT_ID', 'INGEST_MODE'] as const
 
 /** Settings of the functions that follow from the stage: what an operator says of them has no effect. */
-export const settingsOfStage = ['IOT_DOMAIN_CONFIGURATION', 'SPOOL_QUEUE_URL', 'STAGE'] as const
+export const settingsOfStage = [
+  'IOT_DOMAIN_CONFIGURATION',
+  'SPOOL_QUEUE_URL',
+  'WEBHOOK_QUEUE_URL',
+  'STAGE',
+] as const
 
 export interface StageSetting {
   readonly value: string

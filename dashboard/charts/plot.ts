@@ -1,6 +1,7 @@
 /** The drawing of a chart: uPlot, with the colours of the page, and with ways to zoom and to pan. */
 import uPlot from 'uplot'
 import type { Axes } from './axes.ts'
+import { unseenStretches } from './dots.ts'
 import { panned, type Span, zoomed } from './range.ts'
 import type { Columns } from './table.ts'
 import { timeTexts } from './time-axis.ts'
@@ -39,11 +40,33 @@ const byTheme = (name: string) => () => styleOf(name)
 
 const stepped = uPlot.paths.stepped?.({ align: 1 })
 
-/** A scale that fits its lines, with some air; one that never changes gets air, too. */
-const fitted = (_: uPlot, min: number | null, max: number | null): uPlot.Range.MinMax => {
-  if (min === null || max === null) return [0, 1]
-  const air = max > min ? (max - min) * 0.08 : Math.abs(max) * 0.1 || 1
-  return [min - air, max + air]
+/** Diameter of a dot, px. */
+const dotPx = 7
+/** Points that are farther apart have a dot each, px. */
+const dotsApartPx = 24
+/** A line that is shorter is not seen, px. */
+const leastLinePx = 3
+
+/**
+ * A scale that fits its lines, with some air. A value that never changes gets air, too: on the left axis it stands above the
+ * middle, on the right one below, so that the lines of two such fields do not hide each other.
+ */
+const fitted =
+  (above: number) =>
+  (_: uPlot, min: number | null, max: number | null): uPlot.Range.MinMax => {
+    if (min === null || max === null) return [0, 1]
+    if (max > min) return [min - (max - min) * 0.08, max + (max - min) * 0.08]
+    const air = Math.abs(max) * 0.2 || 2
+    return [min - air * above, max + air * (1 - above)]
+  }
+
+/** The points that have a dot where not all have one. */
+const dotsOf = (plot: uPlot, line: number, areAllShown: boolean): number[] | null => {
+  if (areAllShown) return null
+  const [times, values = []] = [plot.data[0], plot.data[line]]
+  const { min, max } = plot.scales.x ?? {}
+  const secondsPerPx = ((max ?? 0) - (min ?? 0)) / Math.max(1, plot.over.clientWidth)
+  return [...unseenStretches(times, values, leastLinePx * secondsPerPx)]
 }
 
 /** Digits behind the point that the increment has itself, so that no two values look alike. */
@@ -157,8 +180,8 @@ export class Plot {
       },
       scales: {
         x: { time: true, auto: false },
-        left: { range: fitted },
-        right: { range: fitted },
+        left: { range: fitted(0.6) },
+        right: { range: fitted(0.4) },
       },
       axes: [
         {
@@ -183,7 +206,13 @@ export class Plot {
             width: 1.75,
             dash: color < colorCount ? [] : [6, 4],
             ...(jumps && stepped !== undefined ? { paths: stepped } : {}),
-            points: { size: 4 },
+            points: {
+              size: dotPx,
+              width: 0,
+              space: dotsApartPx,
+              fill: byTheme(`--chart-${(color % colorCount) + 1}`),
+              filter: dotsOf,
+            },
           }),
         ),
       ],

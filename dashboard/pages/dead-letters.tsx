@@ -2,6 +2,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import type { DeadLetter, DeadLetterList, ReplayAnswer } from '../answers.ts'
 import { type ApiError, get, post, type Result, remove } from '../api.ts'
+import { useCursors } from '../cursors.ts'
 import { bytes, count } from '../format.ts'
 import { live } from '../live.ts'
 import type { PageProps } from '../pages.ts'
@@ -90,21 +91,6 @@ const columnsFor = (open: (letter: DeadLetter) => void): readonly Column<DeadLet
     ),
   },
 ]
-
-/** The pages of a list with cursors: the cursors that led to each. */
-const useCursors = (key: string) => {
-  const [state, setState] = useState<{ key: string; cursors: readonly (string | undefined)[] }>({
-    key,
-    cursors: [undefined],
-  })
-  const cursors = state.key === key ? state.cursors : [undefined]
-  return {
-    page: cursors.length - 1,
-    cursor: cursors.at(-1),
-    go: (page: number, next: string | undefined) =>
-      setState({ key, cursors: page < cursors.length ? cursors.slice(0, page + 1) : [...cursors, next] }),
-  }
-}
 
 export const DeadLettersPage = ({ query }: PageProps) => {
   const deviceId = query.get('device_id') ?? ''

@@ -108,7 +108,7 @@ export const HealthPage = () => {
     <>
       <PageHead
         title="Health"
-        lead="Checked at most every 15 s."
+        lead="Refreshed every 15 s."
         actions={
           <Button icon="replay" busy={asked.loading} onClick={asked.reload}>
             Check again

@@ -11,6 +11,8 @@ import { Card, Figure, PageHead } from '../ui/layout.tsx'
 import { Loading } from '../ui/states.tsx'
 import { Badge, StatusBadge } from '../ui/status.tsx'
 import { Time } from '../ui/time.tsx'
+import { AlertLine } from './alerts/alert-line.tsx'
+import { openCount } from './alerts/words.ts'
 import { ConnectDevice } from './connect.tsx'
 import { RateChart } from './rate-chart.tsx'
 
@@ -57,7 +59,11 @@ const Messages = ({ overview }: { overview: Overview }) => {
   return (
     <Card title="Readings per second" class="messages" aside={<span class="small muted">the last hour</span>}>
       {messages === null ? (
-        <p class="muted">The store cannot be asked now. What arrives is kept.</p>
+        <p class="muted">
+          {overview.storage.status === 'healthy'
+            ? 'The readings are being counted.'
+            : 'The store cannot be asked now. What arrives is kept.'}
+        </p>
       ) : (
         <dl class="figures">
           <Figure name="now">{`${measure(messages.last_minute / 60)}/s`}</Figure>
@@ -221,6 +227,23 @@ const Events = ({ events }: { events: readonly FleetEvent[] }) => (
   </Card>
 )
 
+/** Left out where none is open: an empty card would only push the others down. */
+const Alerts = ({ overview }: { overview: Overview }) => {
+  const open = openCount(overview)
+  const newest = overview.alerts?.newest ?? []
+  if (open === 0) return null
+  return (
+    <Card title="Open alerts" class="wide" aside={<a href={href('/alerts')}>All {count(open)}</a>}>
+      {newest.length === 0 && <p class="muted">All are acknowledged.</p>}
+      <ol class="event-list">
+        {newest.map((alert) => (
+          <AlertLine key={alert.id} alert={alert} withDevice />
+        ))}
+      </ol>
+    </Card>
+  )
+}
+
 const lead = ({ total, online }: Overview['devices']) =>
   `${count(total)} ${total === 1 ? 'device' : 'devices'}, ${count(online)} online`
 
@@ -259,6 +282,7 @@ export const OverviewPage = () => {
       />
       <div class="overview">
         {overview.accounting && <Accounting accounting={overview.accounting} />}
+        <Alerts overview={overview} />
         <div class="column">
           <Messages overview={overview} />
           <Events events={overview.events} />

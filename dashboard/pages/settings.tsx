@@ -8,6 +8,7 @@ import { PageHead } from '../ui/layout.tsx'
 import { EmptyState, ErrorNotice, Loading } from '../ui/states.tsx'
 import { Badge, type Tone } from '../ui/status.tsx'
 import { type Column, Table } from '../ui/table.tsx'
+import { SettingsNav } from './webhooks/sub-nav.tsx'
 
 const sources: Readonly<Record<Setting['source'], { text: string; tone: Tone }>> = {
   default: { text: 'default', tone: 'neutral' },
@@ -51,6 +52,7 @@ export const SettingsPage = () => {
         title="Settings"
         lead="As the server uses them. They are set in its environment or in .env, and read at its start."
       />
+      <SettingsNav />
       {settings.error && <ErrorNotice error={settings.error} onRetry={settings.reload} />}
       {settings.value === undefined && settings.error === undefined && <Loading lines={8} />}
       {settings.value && (

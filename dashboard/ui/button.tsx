@@ -17,21 +17,24 @@ interface ButtonProps {
   /** Shows that the work is under way, and takes no further press. */
   busy?: boolean
   small?: boolean
+  /** The id of what says more about it; screen readers say it with the button. */
+  describedBy?: string
   onClick?: () => void
 }
 
 export const Button = (props: ButtonProps) => {
-  const { children, kind = 'plain', icon, label, type = 'button', disabled, busy, small, onClick } = props
+  const { children, kind = 'plain', icon, label, type = 'button', disabled, busy, small } = props
   return (
     <button
       type={type}
       class={`button ${kind}${small ? ' small' : ''}${children === undefined ? ' bare' : ''}`}
       aria-label={label}
+      aria-describedby={props.describedBy}
       title={children === undefined ? label : undefined}
       disabled={disabled}
       aria-disabled={busy || undefined}
       aria-busy={busy || undefined}
-      onClick={busy ? undefined : onClick}
+      onClick={busy ? undefined : props.onClick}
     >
       {icon && <Icon name={icon} />}
       {children}
@@ -74,7 +77,7 @@ export const CopyButton = ({ text, what, children }: { text: string; what: strin
     )
   return (
     <Button small kind="quiet" icon={copied ? 'check' : 'copy'} label={`Copy ${what}`} onClick={copy}>
-      {children}
+      {copied ? 'Copied' : children}
     </Button>
   )
 }

@@ -30,6 +30,8 @@ interface TextProps extends Shared {
 const focusOnce = (element: HTMLElement | null) => {
   if (element && !element.dataset.focused) {
     element.dataset.focused = 'true'
+    // A dialog that opens around it gives the focus to its first button, unless one of its elements asks for it.
+    element.autofocus = true
     element.focus()
   }
 }
@@ -47,21 +49,21 @@ const Around = (props: {
       {props.label}
     </label>
     {props.children}
-    {props.hint !== undefined && (
-      <p class="hint" id={`${props.id}-hint`}>
-        {props.hint}
-      </p>
-    )}
     {props.error !== undefined && (
       <p class="error-text" id={`${props.id}-error`}>
         {props.error}
+      </p>
+    )}
+    {props.hint !== undefined && (
+      <p class="hint" id={`${props.id}-hint`}>
+        {props.hint}
       </p>
     )}
   </div>
 )
 
 const described = (id: string, hint: unknown, error: unknown) =>
-  [hint === undefined ? '' : `${id}-hint`, error === undefined ? '' : `${id}-error`]
+  [error === undefined ? '' : `${id}-error`, hint === undefined ? '' : `${id}-hint`]
     .filter(Boolean)
     .join(' ') || undefined
 

@@ -1,5 +1,6 @@
 /** GET /api/v1/admin/dashboard and its alias /api/v1/admin/stats: the system in numbers. */
 import * as z from 'zod'
+import * as alertResponses from '../../lib/alerts/responses.ts'
 import type { Overview } from '../../lib/dashboard/overview.ts'
 import * as dashboardResponses from '../../lib/dashboard/responses.ts'
 import * as deviceResponses from '../../lib/devices/responses.ts'
@@ -14,7 +15,7 @@ export const documentation = () =>
   describeRoute({
     summary: 'Shows the system in numbers',
     description:
-      'What is counted is at most 2 s old (in the cloud 15 s), the rest one second. Counts of a large fleet come more seldom.',
+      'What is counted is up to 4 s old (in the cloud 15 s), the rest one second. Counts of a large fleet come more seldom.',
     aliases: {
       'GET /api/v1/admin/stats': {
         operationId: 'admin-stats',
@@ -81,6 +82,16 @@ export const documentation = () =>
             .nullable()
             .describe('Readings that wait for the time-series database; null while it cannot be read.'),
           dead_letters: z.strictObject({ count: fields.count }),
+          alerts: z
+            .strictObject({
+              open: alertResponses.openCounts,
+              opened_total: fields.count.describe('Alerts that were ever opened.'),
+              newest: z
+                .array(alertResponses.alert)
+                .describe('The newest five that nobody has acknowledged, newest first.'),
+            })
+            .nullable()
+            .describe('Null while they cannot be read.'),
           events: z
             .array(dashboardResponses.fleetEvent)
             .describe('The newest 20 of all devices, newest first.'),

@@ -1,6 +1,8 @@
 /** DELETE /api/v1/admin/devices/{id}: deletes a device, its sessions and retained messages, and on request its telemetry. */
 
 import * as z from 'zod'
+import type { Alerts } from '../../lib/alerts/alerts.ts'
+import { clearLeavers } from '../../lib/alerts/leavers.ts'
 import type { Sessions } from '../../lib/broker/sessions.ts'
 import type { Configurations } from '../../lib/configuration/configurations.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
@@ -59,9 +61,10 @@ interface Deps extends EndpointDeps {
   configurations: Pick<Configurations, 'clear'>
   sessions: Sessions
   telemetry: Pick<Telemetry, 'remove' | 'dropSpooled' | 'count'>
+  alerts: Pick<Alerts, 'clearOf'>
 }
 
-export const deleteDevice = ({ log, access, devices, configurations, sessions, telemetry }: Deps) =>
+export const deleteDevice = ({ log, access, devices, configurations, sessions, telemetry, alerts }: Deps) =>
   endpoint(route, { log, access }, async (c, reply) => {
     const id = idOf(c)
     const withTelemetry = queryOf(c, Query).telemetry === 'true'
@@ -81,6 +84,7 @@ export const deleteDevice = ({ log, access, devices, configurations, sessions, t
     // While a store cannot tell how many readings there are, the id stays among the deleted ones.
     const left = withTelemetry ? 0 : await telemetry.count(id).catch(() => undefined)
     if (left === 0) await devices.forgetDeleted(id)
+    await clearLeavers([{ id, status: 'device_deleted' }], { alerts, log })
     const answer = {
       status: 'success' as const,
       message: 'Device deleted successfully',
@@ -98,4 +102,5 @@ export const handler = serve(deleteDevice, {
   configurations: runtime.configurations,
   sessions: runtime.sessions,
   telemetry: runtime.telemetry,
+  alerts: runtime.alerts,
 })

@@ -9,6 +9,7 @@ import { notAnObject } from '../../lib/devices/fields.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { jsonBody } from '../../lib/http/validate.ts'
+import { selectorText } from '../../lib/registry/selector.ts'
 import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
@@ -18,6 +19,7 @@ const maxIds = 10_000
 const filterFields = {
   device_type: z.string().min(1).max(64).optional(),
   location: z.string().min(1).max(256).optional(),
+  selector: selectorText.optional(),
   ids: z
     .array(fields.deviceId, 'must be a list of ids')
     .min(1, 'must not be empty')
@@ -29,7 +31,7 @@ const filterFields = {
 const Filter = z.looseObject(filterFields, 'must be an object').superRefine((filter, { addIssue }) => {
   for (const name of Object.keys(filter))
     if (!Object.hasOwn(filterFields, name))
-      addIssue({ code: 'custom', path: [name], message: 'is not device_type, location or ids' })
+      addIssue({ code: 'custom', path: [name], message: 'is not device_type, location, selector or ids' })
 })
 
 const Body = z.object({ filter: Filter, configuration: configurationChanges }, notAnObject)
@@ -49,7 +51,10 @@ export const documentation = () =>
         },
       },
     },
-    fieldDescriptions: { filter: '`device_type`, `location`, `ids`: whole values, all that are given.' },
+    fieldDescriptions: {
+      filter:
+        '`device_type`, `location`, `ids`: whole values; `selector`: by labels. All that are given count.',
+    },
     responses: {
       202: json(
         'It is being applied.',
@@ -76,9 +81,9 @@ interface Deps extends EndpointDeps {
 export const configureFleet = ({ fleetConfigurations, ...shared }: Deps) =>
   endpoint(route, shared, async (c, reply) => {
     const { filter, configuration } = await jsonBody(c, Body)
-    const { device_type: deviceType, location, ids } = filter
+    const { device_type: deviceType, location, selector, ids } = filter
     const created = await fleetConfigurations.create(
-      { deviceType, location, ids },
+      { deviceType, location, selector, ids },
       filter,
       changesOf(configuration),
     )

@@ -1,6 +1,8 @@
 /** POST /api/v1/admin/devices/import: registers many devices from a file, and with `upsert` changes those that exist. */
 
 import * as z from 'zod'
+import type { Alerts } from '../../lib/alerts/alerts.ts'
+import { clearLeavers } from '../../lib/alerts/leavers.ts'
 import type { Sessions } from '../../lib/broker/sessions.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { type ImportFormat, importColumns, readImport } from '../../lib/devices/import-file.ts'
@@ -28,13 +30,13 @@ const Query = z.object({ dry_run: flagParameter, upsert: flagParameter })
 export const documentation = () =>
   describeRoute({
     summary: 'Registers many devices from a file',
-    description: `CSV with a header, or one JSON object in each line. Columns: ${importColumns.join(', ')}; others are ignored. Rows that are not valid are reported, the other rows are imported. At most ${maxRows.local} rows and 4 MiB, deployed ${maxRows.deployed} rows.`,
+    description: `CSV with a header, or one JSON object in each line. Columns: ${importColumns.join(', ')}, and \`label.<key>\` for single labels; others are ignored. Rows that are not valid are reported, the other rows are imported. At most ${maxRows.local} rows and 4 MiB, deployed ${maxRows.deployed} rows.`,
     query: Query,
     exampleQuery: { dry_run: 'true' },
     fieldDescriptions: {
       dry_run: 'Only reports what would be done.',
       upsert:
-        'Changes devices whose name exists: fields of the row replace theirs, absent ones and empty cells stay, null clears one. Otherwise such a row is an error.',
+        'Changes devices whose name exists: fields of the row replace theirs, absent ones and empty cells stay, null clears one; labels are added to theirs. Otherwise such a row is an error.',
     },
     body: {
       schema: { type: 'string', minLength: 1 },
@@ -93,10 +95,11 @@ const formatOf = (contentType: string | undefined, bytes: Uint8Array): ImportFor
 interface Deps extends EndpointDeps {
   devices: Pick<Devices, 'importRows'>
   sessions: Sessions
+  alerts: Pick<Alerts, 'clearOf'>
   stage: string
 }
 
-export const importDevices = ({ devices, sessions, stage, ...shared }: Deps) =>
+export const importDevices = ({ devices, sessions, alerts, stage, ...shared }: Deps) =>
   endpoint(route, shared, async (c, reply) => {
     const { dry_run: dryRun, upsert } = queryOf(c, Query)
     const bytes = await readBytes(c, { accepts: [...csvTypes, ...ndjsonTypes], maxBytes: maxFileBytes })
@@ -105,6 +108,7 @@ export const importDevices = ({ devices, sessions, stage, ...shared }: Deps) =>
     const rows = readImport(bytes, format, stage === 'local' ? maxRows.local : maxRows.deployed)
     const { created, updated, errors, keys, switched } = await devices.importRows(rows, { upsert, dryRun })
     for (const { id, status } of switched) if (status === 'inactive') await sessions.end(id)
+    if (switched.length > 0) await clearLeavers(switched, { alerts, log: shared.log })
     return reply(c, 200, {
       status: 'success',
       dry_run: dryRun,
@@ -122,5 +126,6 @@ export const importDevices = ({ devices, sessions, stage, ...shared }: Deps) =>
 export const handler = serve(importDevices, {
   devices: runtime.devices,
   sessions: runtime.sessions,
+  alerts: runtime.alerts,
   stage: () => runtime.config().stage,
 })

@@ -12,6 +12,7 @@ import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { queryOf } from '../../lib/http/validate.ts'
 import { optionalParameter, pageLimit } from '../../lib/parameters.ts'
+import { selectorText } from '../../lib/registry/selector.ts'
 import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
@@ -33,6 +34,7 @@ const Query = z.object({
   status: optionalParameter(deviceStatus),
   device_type: optionalParameter(z.string().max(64)),
   q: optionalParameter(z.string().max(128)),
+  selector: optionalParameter(selectorText),
   deleted: optionalParameter(z.enum(['true', 'false'], 'must be true or false')),
   limit: optionalParameter(pageLimit(1000)),
   online: optionalParameter(z.enum(['true', 'false'], 'must be true or false')),
@@ -52,7 +54,7 @@ export const documentation = () =>
       device_type: 'Only devices of this type.',
       q: 'Part of the name, the location or the description; capitals do not matter.',
       deleted:
-        '`true` lists deleted devices whose telemetry stayed, instead of the registered ones; `status`, `online`, `configuration`, `sort` and `order` do not count then.',
+        '`true` lists deleted devices whose telemetry stayed, instead of the registered ones; `selector`, `status`, `online`, `configuration`, `sort` and `order` do not count then.',
       online: 'Only devices that are online, or only those that are not.',
       configuration:
         '`pending`: only devices that do not say that they run the newest version of their configuration; `in_sync`: the others.',
@@ -98,10 +100,11 @@ export const listDevices = ({ devices, configurations, ...shared }: Deps) =>
         ...(found.devices.length > limit ? { next_cursor: String(listed.at(-1)?.id) } : {}),
       })
     }
-    const { status, online, configuration, sort, order } = registered
+    const { status, selector, online, configuration, sort, order } = registered
     const page = await devices.list({
       ...filter,
       status,
+      selector,
       online: online === undefined ? undefined : online === 'true',
       configuration,
       sort,

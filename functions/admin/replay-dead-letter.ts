@@ -11,8 +11,8 @@ import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
 import type { DeadLetters } from '../../lib/telemetry/dead-letters.ts'
 import { decodePayload } from '../../lib/telemetry/payload/parse.ts'
+import type { Replay } from '../../lib/telemetry/replay.ts'
 import * as telemetryResponses from '../../lib/telemetry/responses.ts'
-import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
 
 export const documentation = () =>
   describeRoute({
@@ -44,12 +44,12 @@ export const route = defineRoute({
 
 interface Deps extends EndpointDeps {
   devices: Pick<Devices, 'find'>
-  telemetry: Pick<Telemetry, 'replay' | 'settleReplay'>
+  replays: Replay
   deadLetters: Pick<DeadLetters, 'get' | 'narrow' | 'discard'>
   topics: TopicTree
 }
 
-export const replayDeadLetter = ({ devices, telemetry, deadLetters, topics, ...shared }: Deps) =>
+export const replayDeadLetter = ({ devices, replays, deadLetters, topics, ...shared }: Deps) =>
   endpoint(route, shared, async (c, reply) => {
     const letter = await deadLetters.get(idOf(c))
     const { id, deviceId, indexes, receivedAt, messageId } = letter
@@ -60,7 +60,7 @@ export const replayDeadLetter = ({ devices, telemetry, deadLetters, topics, ...s
         `The device of this dead letter ${device ? 'is inactive' : 'does not exist'}: its message cannot be stored.`,
       )
     }
-    const { accepted, queued, duplicates, rejected } = await telemetry.replay(device, {
+    const { accepted, queued, duplicates, rejected } = await replays.run(device, {
       id,
       ...decodePayload(letter.payload),
       indexes,
@@ -77,8 +77,8 @@ export const replayDeadLetter = ({ devices, telemetry, deadLetters, topics, ...s
         )
       : await deadLetters.discard(id)
     // When two replays run at once, only one of them finds the dead letter unchanged.
-    if (left) await telemetry.settleReplay(device.id, indexes === undefined ? 1 : accepted)
-    else if (indexes === undefined) await telemetry.settleReplay(device.id, rejected.length)
+    if (left) await replays.settle(device.id, indexes === undefined ? 1 : accepted)
+    else if (indexes === undefined) await replays.settle(device.id, rejected.length)
     return reply(c, 200, {
       status: 'success',
       message: rejected.length > 0 ? 'Dead letter replayed in part' : 'Dead letter replayed',
@@ -92,7 +92,7 @@ export const replayDeadLetter = ({ devices, telemetry, deadLetters, topics, ...s
 
 export const handler = serve(replayDeadLetter, {
   devices: runtime.devices,
-  telemetry: runtime.telemetry,
+  replays: runtime.replays,
   deadLetters: runtime.deadLetters,
   topics: runtime.topics,
 })

@@ -1,6 +1,8 @@
 /** PUT /api/v1/admin/devices/{id}/status: makes a device active, puts it into maintenance, or makes it inactive. */
 
 import * as z from 'zod'
+import type { Alerts } from '../../lib/alerts/alerts.ts'
+import { clearLeavers } from '../../lib/alerts/leavers.ts'
 import type { Sessions } from '../../lib/broker/sessions.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { deviceStatus, notAnObject } from '../../lib/devices/fields.ts'
@@ -47,14 +49,16 @@ export const route = defineRoute({
 interface Deps extends EndpointDeps {
   devices: Devices
   sessions: Sessions
+  alerts: Pick<Alerts, 'clearOf'>
 }
 
-export const setDeviceStatus = ({ devices, sessions, ...shared }: Deps) =>
+export const setDeviceStatus = ({ devices, sessions, alerts, ...shared }: Deps) =>
   endpoint(route, shared, async (c, reply) => {
     const id = idOf(c)
     const { status } = await jsonBody(c, Body)
     const { before } = await devices.update(id, { status }, 'admin')
     const sessionsEnded = status === 'inactive' ? await sessions.end(id) : 0
+    await clearLeavers([{ id, status }], { alerts, log: shared.log })
     return reply(c, 200, {
       status: 'success',
       message: 'Device status updated successfully',
@@ -65,4 +69,8 @@ export const setDeviceStatus = ({ devices, sessions, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(setDeviceStatus, { devices: runtime.devices, sessions: runtime.sessions })
+export const handler = serve(setDeviceStatus, {
+  devices: runtime.devices,
+  sessions: runtime.sessions,
+  alerts: runtime.alerts,
+})

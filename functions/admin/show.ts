@@ -18,7 +18,7 @@ import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
 import { accountView } from '../../lib/telemetry/account.ts'
 import * as telemetryResponses from '../../lib/telemetry/responses.ts'
-import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
+import type { TelemetryReader } from '../../lib/telemetry/telemetry-reader.ts'
 
 export const documentation = () =>
   describeRoute({
@@ -46,7 +46,7 @@ export const route = defineRoute({
 interface Deps extends EndpointDeps {
   devices: Devices
   configurations: Pick<ConfigurationStore, 'read'>
-  telemetry: Pick<Telemetry, 'count' | 'account'>
+  telemetry: Pick<TelemetryReader, 'count' | 'account'>
   /** See {@link accountView}. */
   exact: boolean
 }
@@ -76,6 +76,6 @@ export const showDevice = ({ devices, configurations, telemetry, exact, ...share
 export const handler = serve(showDevice, {
   devices: runtime.devices,
   configurations: runtime.configurationStore,
-  telemetry: runtime.telemetry,
+  telemetry: runtime.telemetryReader,
   exact: () => runtime.config().queue === undefined,
 })

@@ -1,6 +1,8 @@
 /** PUT /api/v1/admin/devices/{id}: changes the registered fields of a device. */
 
 import * as z from 'zod'
+import type { Alerts } from '../../lib/alerts/alerts.ts'
+import { clearLeavers } from '../../lib/alerts/leavers.ts'
 import type { Sessions } from '../../lib/broker/sessions.ts'
 import { deviceDetails } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
@@ -12,6 +14,7 @@ import {
   offlineAfter,
   toDescription,
 } from '../../lib/devices/fields.ts'
+import { labelChange } from '../../lib/devices/labels.ts'
 import * as deviceResponses from '../../lib/devices/responses.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
@@ -27,6 +30,7 @@ const Body = z.object(
     ...description,
     status: deviceStatus.optional(),
     offline_after_s: offlineAfter,
+    labels: labelChange,
   },
   notAnObject,
 )
@@ -38,9 +42,15 @@ export const documentation = () =>
     body: {
       schema: Body,
       required: true,
-      examples: { place: { location: 'Greenhouse, north', offline_after_s: 600 } },
+      examples: {
+        place: { location: 'Greenhouse, north', offline_after_s: 600 },
+        labels: { labels: { site: 'north', floor: null } },
+      },
     },
-    fieldDescriptions: { offline_after_s: 'Seconds; null takes the default of the settings.' },
+    fieldDescriptions: {
+      offline_after_s: 'Seconds; null takes the default of the settings.',
+      labels: 'Sets these labels and keeps the others; null removes one, or all of them.',
+    },
     responses: {
       200: json(
         'The device as it is now.',
@@ -63,9 +73,10 @@ export const route = defineRoute({
 interface Deps extends EndpointDeps {
   devices: Devices
   sessions: Sessions
+  alerts: Pick<Alerts, 'clearOf'>
 }
 
-export const updateDevice = ({ devices, sessions, ...shared }: Deps) =>
+export const updateDevice = ({ devices, sessions, alerts, ...shared }: Deps) =>
   endpoint(route, shared, async (c, reply) => {
     const id = idOf(c)
     const body = await jsonBody(c, Body)
@@ -75,9 +86,11 @@ export const updateDevice = ({ devices, sessions, ...shared }: Deps) =>
       deviceType: body.device_type,
       status: body.status,
       offlineAfterS: body.offline_after_s,
+      labels: body.labels,
     }
     const { device } = await devices.update(id, change, 'admin')
     if (device.status === 'inactive') await sessions.end(id)
+    if (body.status !== undefined) await clearLeavers([device], { alerts, log: shared.log })
     return reply(c, 200, {
       status: 'success',
       message: 'Device updated successfully',
@@ -85,4 +98,8 @@ export const updateDevice = ({ devices, sessions, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(updateDevice, { devices: runtime.devices, sessions: runtime.sessions })
+export const handler = serve(updateDevice, {
+  devices: runtime.devices,
+  sessions: runtime.sessions,
+  alerts: runtime.alerts,
+})

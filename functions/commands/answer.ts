@@ -11,7 +11,9 @@ import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.
 import { jsonBody } from '../../lib/http/validate.ts'
 import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { webhookWaker } from '../../lib/runtime-webhooks.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import type { Waker } from '../../lib/webhooks/waker.ts'
 
 const Body = z.object(
   { status: answerState, result: z.json('must be a value of JSON').optional() },
@@ -53,13 +55,16 @@ export const route = defineRoute({
 
 interface Deps extends EndpointDeps {
   commands: Pick<Commands, 'answer' | 'get'>
+  /** Undefined where webhooks are told without it. */
+  waker?: Waker | undefined
 }
 
-export const answerCommand = ({ commands, ...shared }: Deps) =>
+export const answerCommand = ({ commands, waker, ...shared }: Deps) =>
   endpoint(route, shared, async (c, reply, { id: deviceId }) => {
     const commandId = c.req.param('command_id') ?? ''
     const { status, result } = await jsonBody(c, Body)
     const outcome = await commands.answer({ deviceId, commandId, status, result, at: Date.now() })
+    if (outcome === 'applied') await waker?.wake()
     const command = await commands.get(deviceId, commandId)
     return reply(c, 200, {
       status: 'success',
@@ -68,4 +73,4 @@ export const answerCommand = ({ commands, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(answerCommand, { commands: runtime.commandDesk })
+export const handler = serve(answerCommand, { commands: runtime.commandDesk, waker: webhookWaker })

@@ -9,7 +9,9 @@ import { decodeJson, isNestedWithin, maxLevels } from '../../lib/json.ts'
 import type { Log } from '../../lib/log.ts'
 import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { webhookWaker } from '../../lib/runtime-webhooks.ts'
 import { serveEvents } from '../../lib/serve.ts'
+import type { Waker } from '../../lib/webhooks/waker.ts'
 
 /** The fields of a message that the rules select. */
 export interface AnswerEvent {
@@ -34,6 +36,8 @@ interface Deps {
   devices: Pick<Devices, 'noteRepeated'>
   commands: Pick<Commands, 'answer'>
   topics: TopicTree
+  /** Undefined where webhooks are told without it. */
+  waker?: Waker | undefined
 }
 
 const payloadOf = (event: AnswerEvent) => {
@@ -50,7 +54,7 @@ const payloadOf = (event: AnswerEvent) => {
 const correlationText = (data: string): string =>
   data.includes('-') ? data : Buffer.from(data, 'base64').toString()
 
-export const recordAnswer = ({ log, devices, commands, topics }: Deps) => {
+export const recordAnswer = ({ log, devices, commands, topics, waker }: Deps) => {
   /** Counts an answer that changes nothing because it fits no command: over MQTT nobody can be told. */
   const noteUseless = (deviceId: number, code: string, at: number) => {
     const day = formatMillis(at).slice(0, 10)
@@ -71,6 +75,7 @@ export const recordAnswer = ({ log, devices, commands, topics }: Deps) => {
     }
     const { status, result } = payload
     const outcome = await commands.answer({ deviceId, commandId, status, result, at })
+    if (outcome === 'applied') await waker?.wake()
     if (outcome === 'unknown') noteUseless(deviceId, 'UNKNOWN_COMMAND', at)
   }
 }
@@ -79,4 +84,5 @@ export const handler = serveEvents(recordAnswer, {
   devices: runtime.devices,
   commands: runtime.commandDesk,
   topics: runtime.topics,
+  waker: webhookWaker,
 })

@@ -8,7 +8,7 @@ import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
 import { HistoryParameters, maxAnswerBytes, nowNs, readingView, zoneOf } from '../../lib/telemetry/query.ts'
 import * as telemetryResponses from '../../lib/telemetry/responses.ts'
-import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
+import type { TelemetryReader } from '../../lib/telemetry/telemetry-reader.ts'
 import { formatTime, hourNs } from '../../lib/telemetry/time.ts'
 
 const Query = HistoryParameters.omit({ format: true })
@@ -44,7 +44,7 @@ export const route = defineRoute({
 })
 
 interface Deps extends EndpointDeps {
-  telemetry: Telemetry
+  telemetry: TelemetryReader
 }
 
 export const ownHistory = ({ telemetry, ...shared }: Deps) =>
@@ -73,4 +73,4 @@ export const ownHistory = ({ telemetry, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(ownHistory, { telemetry: runtime.telemetry })
+export const handler = serve(ownHistory, { telemetry: runtime.telemetryReader })

@@ -4,15 +4,18 @@ import * as z from 'zod'
 import { deviceView } from '../../lib/devices/device.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { description, identity, notAnObject, toDescription } from '../../lib/devices/fields.ts'
+import { newLabels } from '../../lib/devices/labels.ts'
 import * as deviceResponses from '../../lib/devices/responses.ts'
 import { AppError } from '../../lib/errors.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { jsonBody } from '../../lib/http/validate.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { webhookWaker } from '../../lib/runtime-webhooks.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
+import type { Waker } from '../../lib/webhooks/waker.ts'
 
-const Body = z.object({ ...identity, ...description }, notAnObject)
+const Body = z.object({ ...identity, ...description, labels: newLabels }, notAnObject)
 
 export const documentation = () =>
   describeRoute({
@@ -23,9 +26,13 @@ export const documentation = () =>
       required: true,
       examples: {
         sensor: { name: 'greenhouse-1', device_type: 'temperature_sensor', location: 'Greenhouse' },
+        labelled: { name: 'greenhouse-3', device_type: 'temperature_sensor', labels: { site: 'north' } },
       },
     },
-    fieldDescriptions: { name: 'Taken names are refused.' },
+    fieldDescriptions: {
+      name: 'Taken names are refused.',
+      labels: 'What operators select devices by; afterwards only operators change them.',
+    },
     responses: {
       201: json(
         'The device, with its key.',
@@ -43,9 +50,11 @@ export const route = defineRoute({
 
 interface Deps extends EndpointDeps {
   devices: Devices
+  /** Undefined where webhooks are told without it. */
+  waker?: Waker | undefined
 }
 
-export const registerDevice = ({ devices, ...shared }: Deps) =>
+export const registerDevice = ({ devices, waker, ...shared }: Deps) =>
   endpoint(route, shared, async (c, reply, enrollment) => {
     const body = await jsonBody(c, Body)
     const { keyId: enrollmentKeyId, deviceType = null } = enrollment ?? {}
@@ -54,9 +63,11 @@ export const registerDevice = ({ devices, ...shared }: Deps) =>
     const { device, apiKey } = await devices.register({
       name: body.name,
       deviceType: body.device_type,
+      labels: body.labels,
       enrollmentKeyId,
       ...toDescription(body),
     })
+    await waker?.wake()
     const { id, name, ...rest } = deviceView(device)
     return reply(c, 201, {
       message: 'Device registered successfully',
@@ -64,4 +75,4 @@ export const registerDevice = ({ devices, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(registerDevice, { devices: runtime.devices })
+export const handler = serve(registerDevice, { devices: runtime.devices, waker: webhookWaker })

@@ -7,7 +7,7 @@ import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.
 import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
-import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
+import type { TelemetryReader } from '../../lib/telemetry/telemetry-reader.ts'
 
 export const documentation = () =>
   describeRoute({
@@ -27,7 +27,7 @@ export const route = defineRoute({
 })
 
 interface Deps extends EndpointDeps {
-  telemetry: Telemetry
+  telemetry: TelemetryReader
 }
 
 export const showOwnDevice = ({ telemetry, ...shared }: Deps) =>
@@ -38,4 +38,4 @@ export const showOwnDevice = ({ telemetry, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(showOwnDevice, { telemetry: runtime.telemetry })
+export const handler = serve(showOwnDevice, { telemetry: runtime.telemetryReader })

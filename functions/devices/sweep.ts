@@ -5,7 +5,9 @@ import type { PresenceSweep } from '../../lib/devices/presence-sweep.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Leases } from '../../lib/registry/leases.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { webhookWaker } from '../../lib/runtime-webhooks.ts'
 import { serveEvents } from '../../lib/serve.ts'
+import type { Waker } from '../../lib/webhooks/waker.ts'
 
 interface Deps {
   log: Log
@@ -13,6 +15,8 @@ interface Deps {
   devices: Pick<Devices, 'flush' | 'correctTimes'>
   presence: Pick<PresenceSweep, 'run'>
   keys: Pick<KeyExpiry, 'run'>
+  /** Undefined where webhooks are told without it. */
+  waker?: Waker | undefined
 }
 
 const lease = 'devices-sweep'
@@ -21,7 +25,7 @@ const leaseMs = 60_000
 
 /** @returns undefined when another process is at it. */
 export const sweepDevices =
-  ({ log, leases, devices, presence, keys }: Deps) =>
+  ({ log, leases, devices, presence, keys, waker }: Deps) =>
   async (): Promise<{ changed: number; expired: number } | undefined> => {
     if (!(await leases.take(lease, leaseMs))) return undefined
     try {
@@ -30,6 +34,7 @@ export const sweepDevices =
       await devices.flush()
       await devices.correctTimes()
       const changed = await presence.run()
+      if (changed > 0) await waker?.wake()
       // A broker that is away keeps keys from their end, but not devices from theirs.
       if (ended.status === 'rejected') throw ended.reason
       const expired = ended.value
@@ -45,4 +50,5 @@ export const handler = serveEvents(sweepDevices, {
   devices: runtime.devices,
   presence: runtime.presenceSweep,
   keys: runtime.keyExpiry,
+  waker: webhookWaker,
 })

@@ -1,11 +1,17 @@
-/** GET /api/v1/mqtt/topics/device/{id}: the topics of one device with their meaning, in the form of the predecessor. */
+/**
+ * GET /api/v1/mqtt/topics/device/{id}: the topics of one device with their meaning, in the form of the predecessor, and what it
+ * connects with. An operator who asks for it does not use the key of the device.
+ */
 import * as z from 'zod'
+import { type CredentialsDeps, mqttCredentials } from '../../lib/broker/credentials.ts'
+import * as brokerResponses from '../../lib/broker/responses.ts'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { existingDevice } from '../../lib/devices/reader.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
+import { hostnameOf } from '../../lib/http/host.ts'
 import { defineRoute, describeRoute, json, typedBy } from '../../lib/http/route.ts'
 import { idOf } from '../../lib/http/validate.ts'
-import type { DeviceTopics, TopicTree } from '../../lib/mqtt/topics.ts'
+import type { DeviceTopics } from '../../lib/mqtt/topics.ts'
 import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
@@ -30,7 +36,7 @@ export const documentation = () => {
     .describe('By their kind.')
   return describeRoute({
     summary: 'Lists the MQTT topics of a device',
-    description: '`GET /api/v1/devices/mqtt-credentials` tells a device all that it needs to connect.',
+    description: '`credentials` is what `GET /api/v1/devices/mqtt-credentials` tells the device itself.',
     responses: {
       200: json(
         'Its topics.',
@@ -39,6 +45,7 @@ export const documentation = () => {
           device_id: fields.deviceId,
           topics,
           total_topics: fields.count,
+          credentials: brokerResponses.mqttCredentials,
         }),
       ),
     },
@@ -51,9 +58,8 @@ export const route = defineRoute({
   documentation: typedBy<typeof documentation>(),
 })
 
-interface Deps extends EndpointDeps {
+interface Deps extends EndpointDeps, CredentialsDeps {
   devices: Pick<Devices, 'find'>
-  topics: TopicTree
 }
 
 const describeTopic = (name: string, path: string, description: string, retain = false) => ({
@@ -110,16 +116,22 @@ const topicsOf = (topics: DeviceTopics) => {
   }
 }
 
-export const listDeviceTopics = ({ devices, topics: tree, ...shared }: Deps) =>
-  endpoint(route, shared, async (c, reply, reader) => {
-    const { id } = await existingDevice(devices, reader, idOf(c))
-    const topics = topicsOf(tree.of(id))
+export const listDeviceTopics = (deps: Deps) =>
+  endpoint(route, deps, async (c, reply, reader) => {
+    const { id } = await existingDevice(deps.devices, reader, idOf(c))
+    const topics = topicsOf(deps.topics.of(id))
     return reply(c, 200, {
       status: 'success',
       device_id: id,
       topics,
       total_topics: Object.values(topics).flat().length,
+      credentials: await mqttCredentials(deps, id, hostnameOf(c)),
     })
   })
 
-export const handler = serve(listDeviceTopics, { devices: runtime.devices, topics: runtime.topics })
+export const handler = serve(listDeviceTopics, {
+  brokerAddress: () => runtime.brokerAddress,
+  devices: runtime.devices,
+  topics: runtime.topics,
+  clientIds: runtime.clientIds,
+})

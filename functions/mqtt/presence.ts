@@ -14,7 +14,9 @@ import type { Log } from '../../lib/log.ts'
 import type { ClientIds } from '../../lib/mqtt/client-ids.ts'
 import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
+import { webhookWaker } from '../../lib/runtime-webhooks.ts'
 import { serveEvents } from '../../lib/serve.ts'
+import type { Waker } from '../../lib/webhooks/waker.ts'
 
 /** The fields of a message that the rules select. */
 export interface PresenceEvent {
@@ -46,6 +48,8 @@ interface Deps {
   brokerKind: BrokerKind
   topics: TopicTree
   clientIds: ClientIds
+  /** Undefined where webhooks are told without it. */
+  waker?: Waker | undefined
 }
 
 const Status = z.object({ status: z.string() })
@@ -72,6 +76,7 @@ export const recordPresence = ({
   sessions,
   commands,
   brokerKind,
+  waker,
   ...names
 }: Deps) => {
   const { topics, clientIds } = names
@@ -83,6 +88,7 @@ export const recordPresence = ({
     const { clientId, eventType: kind, timestamp: at, sessionIdentifier: sessionId } = parsed.data
     const { versionNumber: version, disconnectReason: reason } = parsed.data
     const mayConnect = await presence.session({ deviceId, clientId, sessionId, version, kind, at, reason })
+    await waker?.wake()
     // A device may lose its rights while it connects: nothing else would end this session.
     if (kind === 'connected' && !mayConnect) await sessions.end(deviceId, clientId)
     // A persistent session that goes on has its subscriptions from before, and tells of none.
@@ -106,6 +112,7 @@ export const recordPresence = ({
         void commands.deliver([deviceId], { kind: isHeartbeat ? 'heartbeat' : 'online' })
       if (isHeartbeat || payload.length === 0 || (status !== 'online' && status !== 'offline')) return
       await presence.report({ deviceId, clientId, status, at })
+      await waker?.wake()
     } catch (error) {
       if (!(error instanceof AppError) || error.code !== 'MALFORMED_JSON') throw error
       log.warn('presence event ignored: its payload is not JSON', { topic })
@@ -121,4 +128,5 @@ export const handler = serveEvents(recordPresence, {
   brokerKind: runtime.brokerKind,
   topics: runtime.topics,
   clientIds: runtime.clientIds,
+  waker: webhookWaker,
 })

@@ -10,7 +10,7 @@ import { defineRoute } from '../../lib/http/route.ts'
 import { addRoutes, createApp, type RoutedApp, type SystemRoute } from '../../lib/http/router.ts'
 import { httpHandler } from '../../lib/lambda/handler.ts'
 import type { Log } from '../../lib/log.ts'
-import * as runtime from '../../lib/runtime.ts'
+import * as runtime from '../../lib/runtime-base.ts'
 
 interface Deps {
   log: Log

@@ -1,4 +1,5 @@
 /** Called by a schedule: deletes what is older than it is kept. */
+import type { Alerts } from '../../lib/alerts/alerts.ts'
 import type { DeliveryStore } from '../../lib/commands/delivery-store.ts'
 import type { DeviceRetention } from '../../lib/devices/device-retention.ts'
 import type { Log } from '../../lib/log.ts'
@@ -11,12 +12,13 @@ import type { Pruning } from '../../lib/telemetry/embedded/pruning.ts'
 const lease = 'system-retention'
 /** As long as the function may take, ms. */
 const leaseMs = 120_000
-/** Time for commands, for devices, and for telemetry, ms: together below the time limit of the function. */
-const partMs = { commands: 10_000, devices: 30_000, telemetry: 60_000 }
+/** Time for alerts, for commands, for devices, and for telemetry, ms: together below the time limit of the function. */
+const partMs = { alerts: 10_000, commands: 10_000, devices: 30_000, telemetry: 60_000 }
 
 interface Deps {
   log: Log
   leases: Leases
+  alerts: Pick<Alerts, 'prune'>
   commands: Pick<DeliveryStore, 'prune'>
   devices: Pick<DeviceRetention, 'run'>
   telemetry: Pick<Pruning, 'run'>
@@ -30,13 +32,14 @@ const pruneCommands = async (commands: Deps['commands'], until: number): Promise
 
 /** @returns which parts are ready, and which the next run goes on with; undefined when another process is at it. */
 export const keepRetention =
-  ({ log, leases, commands, devices, telemetry, deletions }: Deps) =>
+  ({ log, leases, alerts, commands, devices, telemetry, deletions }: Deps) =>
   async (): Promise<Record<keyof typeof partMs, boolean> | undefined> => {
     if (!(await leases.take(lease, leaseMs))) return undefined
     const until = (part: keyof typeof partMs) => performance.now() + partMs[part]
     try {
       await deletions.prune()
       const ready = {
+        alerts: await alerts.prune(until('alerts')),
         commands: await pruneCommands(commands, until('commands')),
         devices: await devices.run(until('devices')),
         telemetry: await telemetry.run(until('telemetry')),
@@ -50,6 +53,7 @@ export const keepRetention =
 
 export const handler = serveEvents(keepRetention, {
   leases: runtime.leases,
+  alerts: runtime.alerts,
   commands: runtime.commandRetention,
   devices: runtime.deviceRetention,
   telemetry: runtime.telemetryPruning,

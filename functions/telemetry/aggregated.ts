@@ -12,7 +12,7 @@ import { type EndpointDeps, serve } from '../../lib/serve.ts'
 import { AggregateParameters, nowNs, zoneOf } from '../../lib/telemetry/query.ts'
 import * as telemetryResponses from '../../lib/telemetry/responses.ts'
 import { aggregations } from '../../lib/telemetry/store.ts'
-import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
+import type { TelemetryReader } from '../../lib/telemetry/telemetry-reader.ts'
 import { formatTime, hourNs } from '../../lib/telemetry/time.ts'
 
 export const documentation = () => {
@@ -60,7 +60,7 @@ export const route = defineRoute({
 
 interface Deps extends EndpointDeps {
   devices: Devices
-  telemetry: Telemetry
+  telemetry: TelemetryReader
 }
 
 export const aggregatedTelemetry = ({ devices, telemetry, ...shared }: Deps) =>
@@ -100,4 +100,7 @@ export const aggregatedTelemetry = ({ devices, telemetry, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(aggregatedTelemetry, { devices: runtime.devices, telemetry: runtime.telemetry })
+export const handler = serve(aggregatedTelemetry, {
+  devices: runtime.devices,
+  telemetry: runtime.telemetryReader,
+})

@@ -10,7 +10,7 @@ import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
 import { fieldTypes } from '../../lib/telemetry/field-catalogue.ts'
-import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
+import type { TelemetryReader } from '../../lib/telemetry/telemetry-reader.ts'
 
 export const documentation = () =>
   describeRoute({
@@ -45,7 +45,7 @@ export const route = defineRoute({
 
 interface Deps extends EndpointDeps {
   devices: Devices
-  telemetry: Pick<Telemetry, 'fields'>
+  telemetry: Pick<TelemetryReader, 'fields'>
 }
 
 export const telemetryFields = ({ devices, telemetry, ...shared }: Deps) =>
@@ -63,4 +63,7 @@ export const telemetryFields = ({ devices, telemetry, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(telemetryFields, { devices: runtime.devices, telemetry: runtime.telemetry })
+export const handler = serve(telemetryFields, {
+  devices: runtime.devices,
+  telemetry: runtime.telemetryReader,
+})

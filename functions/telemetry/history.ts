@@ -20,7 +20,7 @@ import {
   zoneOf,
 } from '../../lib/telemetry/query.ts'
 import * as telemetryResponses from '../../lib/telemetry/responses.ts'
-import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
+import type { TelemetryReader } from '../../lib/telemetry/telemetry-reader.ts'
 import { formatTime, hourNs } from '../../lib/telemetry/time.ts'
 
 export const documentation = () =>
@@ -64,7 +64,7 @@ export const route = defineRoute({
 
 interface Deps extends EndpointDeps {
   devices: Devices
-  telemetry: Telemetry
+  telemetry: TelemetryReader
 }
 
 export const telemetryHistory = ({ devices, telemetry, ...shared }: Deps) =>
@@ -101,4 +101,7 @@ export const telemetryHistory = ({ devices, telemetry, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(telemetryHistory, { devices: runtime.devices, telemetry: runtime.telemetry })
+export const handler = serve(telemetryHistory, {
+  devices: runtime.devices,
+  telemetry: runtime.telemetryReader,
+})

@@ -7,12 +7,12 @@ import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
 import { formatMillis } from '../../lib/iso-time.ts'
 import { decodeJson } from '../../lib/json.ts'
-import { eventHandler } from '../../lib/lambda/handler.ts'
+import { buildOnce, eventHandler } from '../../lib/lambda/handler.ts'
 import type { Log } from '../../lib/log.ts'
 import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import * as runtime from '../../lib/runtime.ts'
 import type { DeadLetters } from '../../lib/telemetry/dead-letters.ts'
-import type { Delivery, Door } from '../../lib/telemetry/delivery.ts'
+import type { Delivery, Door, TakeMessage } from '../../lib/telemetry/delivery.ts'
 import type { Intake } from '../../lib/telemetry/intake/intake.ts'
 import { decodeQueuedDelivery } from '../../lib/telemetry/intake/sqs.ts'
 import { MessageRate } from '../../lib/telemetry/message-rate.ts'
@@ -146,6 +146,30 @@ export const ingestTelemetry = ({ log, devices, intake, deadLetters, topics, doo
   }
 }
 
+/** @returns undefined for a payload about which there is something to say. */
+const plainBody = (payload: Uint8Array): unknown => {
+  try {
+    const { body, invalidUtf8 } = decodePayload(payload)
+    return invalidUtf8 ? undefined : body
+  } catch (error) {
+    if (error instanceof AppError) return undefined
+    throw error
+  }
+}
+
+/** Takes what {@link Intake.take} takes. */
+export const takeTelemetry =
+  ({ devices, intake, door, rate }: Pick<Deps, 'devices' | 'intake' | 'door' | 'rate'>): TakeMessage =>
+  ({ deviceId, subtopic, payload, receivedAt, messageId }, ended) => {
+    const device = devices.cached(deviceId)
+    if (device === undefined || device.status === 'inactive') return false
+    const body = plainBody(payload)
+    const isTaken =
+      body !== undefined && intake.take(device, body, { receivedAt, messageId, subtopic, door }, ended)
+    if (isTaken && rate?.isAbove(deviceId, receivedAt)) noteAboveLimit(devices, deviceId, receivedAt)
+    return isTaken
+  }
+
 /** The message that AWS IoT puts into the queue when it could not call the function. */
 interface RuleFailure {
   readonly topic: string
@@ -221,10 +245,10 @@ export const ingestQueue =
     return { batchItemFailures: failed.map(({ messageId }) => ({ itemIdentifier: messageId })) }
   }
 
-export const handler = eventHandler(async () => {
+const deps = buildOnce(async () => {
   // The embedded broker reads more slowly from a device above its limit.
   const isSlowedDown = runtime.brokerKind() === 'embedded'
-  const deps = {
+  return {
     log: runtime.log(),
     devices: await runtime.devices(),
     intake: await runtime.intake(),
@@ -233,7 +257,13 @@ export const handler = eventHandler(async () => {
     door: isSlowedDown ? 'mqtt' : 'bridge',
     rate: isSlowedDown ? undefined : new MessageRate(runtime.config().limits.telemetryPerMinute),
   } as const
-  const [ingest, queue] = [ingestTelemetry(deps), ingestQueue(deps)]
+})
+
+export const handler = eventHandler(async () => {
+  const [ingest, queue] = [ingestTelemetry(await deps()), ingestQueue(await deps())]
   return (event: TelemetryEvent | SQSEvent): Promise<unknown> =>
     'Records' in event ? queue(event) : ingest(event)
 }, runtime.log)
+
+/** The short way into the handler's intake, for a broker of this process. */
+export const take = async (): Promise<TakeMessage> => takeTelemetry(await deps())

@@ -11,7 +11,7 @@ import * as fields from '../../lib/response-fields.ts'
 import * as runtime from '../../lib/runtime.ts'
 import { type EndpointDeps, serve } from '../../lib/serve.ts'
 import * as telemetryResponses from '../../lib/telemetry/responses.ts'
-import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
+import type { TelemetryReader } from '../../lib/telemetry/telemetry-reader.ts'
 import { formatTime } from '../../lib/telemetry/time.ts'
 
 export const documentation = () =>
@@ -36,7 +36,7 @@ export const route = defineRoute({
 
 interface Deps extends EndpointDeps {
   devices: Devices
-  telemetry: Telemetry
+  telemetry: TelemetryReader
 }
 
 export const latestTelemetry = ({ devices, telemetry, ...shared }: Deps) =>
@@ -52,4 +52,7 @@ export const latestTelemetry = ({ devices, telemetry, ...shared }: Deps) =>
     })
   })
 
-export const handler = serve(latestTelemetry, { devices: runtime.devices, telemetry: runtime.telemetry })
+export const handler = serve(latestTelemetry, {
+  devices: runtime.devices,
+  telemetry: runtime.telemetryReader,
+})

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import type { Devices } from '../../lib/devices/devices.ts'
 import { AppError } from '../../lib/errors.ts'
 import { readBytes } from '../../lib/http/body.ts'
+import type { RequestContext } from '../../lib/http/context.ts'
 import { endpoint } from '../../lib/http/endpoint.ts'
 import { wantsStrictHandling } from '../../lib/http/prefer.ts'
 import { defineRoute, describeRoute, json, type RequestBody, typedBy } from '../../lib/http/route.ts'
@@ -86,6 +87,7 @@ export const route = defineRoute({
   addresses: ['POST /api/v1/devices/telemetry', 'POST /api/v1/telemetry', 'POST /api/v1/mqtt/telemetry/:id'],
   access: 'device',
   limit: 'telemetry',
+  direct: true,
   documentation: typedBy<typeof documentation>(),
 })
 
@@ -101,7 +103,7 @@ interface Deps extends EndpointDeps {
 }
 
 export const submitTelemetry = ({ devices, intake, clock, ...shared }: Deps) =>
-  endpoint(route, shared, async (c, reply, device) => {
+  endpoint(route, shared, async (c: RequestContext, reply, device) => {
     if (c.req.param('id') !== undefined && idOf(c) !== device.id)
       throw new AppError('NOT_FOUND', 'There is no such device.')
     const receivedAt = clock.next()

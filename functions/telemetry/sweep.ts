@@ -6,7 +6,7 @@ import * as runtime from '../../lib/runtime.ts'
 import { serveEvents } from '../../lib/serve.ts'
 import type { Deletions } from '../../lib/telemetry/embedded/deletions.ts'
 import type { Intake } from '../../lib/telemetry/intake/intake.ts'
-import type { Telemetry } from '../../lib/telemetry/telemetry.ts'
+import type { TelemetryReader } from '../../lib/telemetry/telemetry-reader.ts'
 
 const lease = 'telemetry-sweep'
 /** As long as the function may take, ms. */
@@ -18,7 +18,7 @@ interface Deps {
   log: Log
   leases: Leases
   devices: Pick<Devices, 'findDeleted' | 'forgetDeleted'>
-  telemetry: Pick<Telemetry, 'count'>
+  telemetry: Pick<TelemetryReader, 'count'>
   deletions: Pick<Deletions, 'run'>
   spool: Pick<Intake, 'emptySpool'> | undefined
 }
@@ -47,7 +47,7 @@ export const sweepTelemetry =
 export const handler = serveEvents(sweepTelemetry, {
   leases: runtime.leases,
   devices: runtime.devices,
-  telemetry: runtime.telemetry,
+  telemetry: runtime.telemetryReader,
   deletions: runtime.deletions,
   spool: runtime.spoolToEmpty,
 })

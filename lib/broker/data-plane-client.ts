@@ -6,8 +6,8 @@ export interface DataPlaneOptions {
   /** A URL; for AWS IoT Core `https://<id>-ats.iot.<region>.amazonaws.com`. */
   endpoint: string
   region: string
-  /** Undefined: the credentials of the function's environment. */
-  credentials?: { accessKeyId: string; secretAccessKey: string } | undefined
+  /** Undefined: the SDK looks for some, which it cannot in the bundles of the cloud. */
+  credentials?: { accessKeyId: string; secretAccessKey: string; sessionToken?: string } | undefined
 }
 
 /** Time-outs of one attempt, ms; two attempts fit into the time of a function that publishes. */

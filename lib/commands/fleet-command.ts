@@ -11,6 +11,8 @@ export interface FleetFilter {
   readonly deviceType?: string | undefined
   /** The whole text; upper and lower case are the same. */
   readonly location?: string | undefined
+  /** As `parseSelector` takes it. */
+  readonly selector?: string | undefined
   readonly ids?: readonly number[] | undefined
 }
 
@@ -68,9 +70,10 @@ export const maxRatePerS = 10_000
 export const maxCanaries = 100_000
 export const defaultMinResults = 10
 
-const filterView = ({ deviceType, location, ids }: FleetFilter) => ({
+const filterView = ({ deviceType, location, selector, ids }: FleetFilter) => ({
   ...(deviceType === undefined ? {} : { device_type: deviceType }),
   ...(location === undefined ? {} : { location }),
+  ...(selector === undefined ? {} : { selector }),
   ...(ids === undefined ? {} : { ids: [...ids] }),
 })
 

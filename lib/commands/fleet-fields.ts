@@ -1,6 +1,7 @@
 /** Schemas of fleet commands, for the endpoints that take and show them. */
 import * as z from 'zod'
 import { fleetCommandStates } from '../registry/schema.ts'
+import { selectorText } from '../registry/selector.ts'
 import { count, time } from '../response-fields.ts'
 import { channels } from './command.ts'
 import { newCommand, newCommandDescriptions } from './fields.ts'
@@ -24,6 +25,7 @@ export const filter = z
         .min(1, 'must not be empty')
         .max(256, 'must have at most 256 characters')
         .optional(),
+      selector: selectorText.optional(),
       ids: z
         .array(
           z.int('must be the id of a device').min(1, 'must be the id of a device').max(999_999_999_999_999),
@@ -38,7 +40,7 @@ export const filter = z
   // A misspelt name counts as absent: without this rule the command would go to every device.
   .refine(
     ({ all, ...parts }) => all === true || Object.values(parts).some((part) => part !== undefined),
-    'must name device_type, location or ids, or all: true',
+    'must name device_type, location, selector or ids, or all: true',
   )
 
 /** The fields of a fleet command beside its filter. */
@@ -78,7 +80,10 @@ type Body = z.output<z.ZodObject<typeof fleetCommand>>
 type Filter = z.output<typeof filter>
 
 /** The body under the names of the service. */
-export const toNewFleetCommand = (body: Body, { device_type, location, ids }: Filter): NewFleetCommand => ({
+export const toNewFleetCommand = (
+  body: Body,
+  { device_type, location, selector, ids }: Filter,
+): NewFleetCommand => ({
   command: body.command,
   params: body.params,
   channel: body.channel,
@@ -87,6 +92,7 @@ export const toNewFleetCommand = (body: Body, { device_type, location, ids }: Fi
   filter: {
     ...(device_type === undefined ? {} : { deviceType: device_type }),
     ...(location === undefined ? {} : { location }),
+    ...(selector === undefined ? {} : { selector }),
     ...(ids === undefined ? {} : { ids: [...new Set(ids)] }),
   },
   ratePerS: body.rate_per_s ?? undefined,
@@ -137,6 +143,7 @@ export const shownFleetCommand = z
     filter: z.strictObject({
       device_type: z.string().optional(),
       location: z.string().optional(),
+      selector: z.string().optional(),
       ids: z.array(z.int()).optional(),
     }),
     rate_per_s: z.number().nullable(),

@@ -5,6 +5,7 @@ import { AppError } from '../errors.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { foldText } from '../registry/folded-texts.ts'
 import { commandStates, commands, fleetCommands, fleetTargets } from '../registry/schema.ts'
+import { parseSelector, selectorCondition } from '../registry/selector.ts'
 import { type Command, type CommandState, defaultTtlS } from './command.ts'
 import { inState, refuseTooLarge, toCommand } from './command-store.ts'
 import {
@@ -32,13 +33,14 @@ const noProgress = (): Record<CommandState | 'skipped', number> => ({
 })
 
 /** Inactive devices may not connect: they are no targets. */
-const fits = ({ deviceType, location, ids }: FleetFilter): SQL => {
+const fits = ({ deviceType, location, selector, ids }: FleetFilter): SQL => {
   const conditions = [
     sql`status <> 'inactive'`,
     ...(deviceType === undefined ? [] : [sql`device_type = ${deviceType}`]),
     ...(location === undefined
       ? []
       : [sql`coalesce(location_folded, lower(location)) = ${foldText(location)}`]),
+    ...(selector === undefined ? [] : [selectorCondition(parseSelector(selector))]),
     ...(ids === undefined ? [] : [sql`id in (select value from json_each(${JSON.stringify(ids)}))`]),
   ]
   return sql.join(conditions, sql` and `)

@@ -1,18 +1,22 @@
 /** SQL of a change to many devices: one transaction applies it to a slice of them, wholly or not at all. */
 import { type SQL, sql } from 'drizzle-orm'
+import { parseSelector, selectorCondition } from '../registry/selector.ts'
 import { maxDocumentBytes, maxKeys } from './configurations.ts'
 
 /** Devices of one change. */
 export interface DeviceFilter {
   readonly deviceType?: string | undefined
   readonly location?: string | undefined
+  /** As `parseSelector` takes it. */
+  readonly selector?: string | undefined
   readonly ids?: readonly number[] | undefined
 }
 
-export const matches = ({ deviceType, location, ids }: DeviceFilter): SQL => {
+export const matches = ({ deviceType, location, selector, ids }: DeviceFilter): SQL => {
   const conditions = [
     ...(deviceType === undefined ? [] : [sql`device_type = ${deviceType}`]),
     ...(location === undefined ? [] : [sql`location = ${location}`]),
+    ...(selector === undefined ? [] : [selectorCondition(parseSelector(selector))]),
     ...(ids === undefined ? [] : [sql`id in (select value from json_each(${JSON.stringify(ids)}))`]),
   ]
   return conditions.length === 0 ? sql`true` : sql.join(conditions, sql` and `)

@@ -1,9 +1,9 @@
 /** One open event stream (`text/event-stream`): what waits for a slow reader is bounded, and beyond the bound it skips to the newest. */
 
-/** A message of a stream, without its id. */
+/** A message of a stream, without its id: encoded once for all streams. */
 export interface StreamMessage {
   readonly event: 'event' | 'reading'
-  readonly data: unknown
+  readonly frame: Uint8Array<ArrayBuffer>
 }
 
 /** Bytes that may wait in the response itself before messages wait here. */
@@ -26,6 +26,11 @@ const withId = (id: number, frame: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuf
 /** A message without its id. JSON has no line breaks of its own, so that the data is always one line. */
 const frameOf = (event: string, data: unknown): Uint8Array<ArrayBuffer> =>
   encoder.encode(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
+
+export const streamMessage = (event: StreamMessage['event'], data: unknown): StreamMessage => ({
+  event,
+  frame: frameOf(event, data),
+})
 
 /** The newest overview, encoded once for all streams. */
 export const overviewFrame = (body: unknown): Uint8Array<ArrayBuffer> => frameOf('overview', body)
@@ -80,9 +85,8 @@ export class EventStream {
   }
 
   /** @param id of the device event; of a reading none. */
-  push({ event, data }: StreamMessage, id?: number): void {
+  push({ event, frame }: StreamMessage, id?: number): void {
     this.#newestId = Math.max(this.#newestId, id ?? 0)
-    const frame = frameOf(event, data)
     const isTooMuch =
       this.#waiting.length >= maxWaiting || this.#waitingBytes + frame.length > maxWaitingBytes
     if (isTooMuch) this.#skip()

@@ -4,28 +4,29 @@
  */
 
 import type { Devices } from '../devices/devices.ts'
+import type { FleetEvent } from '../devices/events.ts'
 import { AppError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Outcome } from '../telemetry/delivery.ts'
 import type { ArrivedDelivery, BatchObserver } from '../telemetry/intake/batch-observer.ts'
 import type { Reading } from '../telemetry/reading.ts'
 import { formatTime } from '../telemetry/time.ts'
-import { EventStream, overviewFrame } from './event-stream.ts'
+import { EventStream, overviewFrame, type StreamMessage, streamMessage } from './event-stream.ts'
 import { fleetEventView, type Overview } from './overview.ts'
 
 /** Services are asked for when the first stream opens. */
 export interface LiveUpdatesOptions {
-  readonly overview: () => Promise<Pick<Overview, 'read'>>
+  readonly overview: () => Promise<Pick<Overview, 'read' | 'readAfterAlert'>>
   readonly devices: () => Promise<Pick<Devices, 'eventsAfter' | 'newestEvents' | 'newestEventId'>>
   readonly log: () => Pick<Log, 'warn'>
 }
 
 /** Streams that may be open at once. */
 const maxStreams = 20
-/** Interval between two overviews, ms. */
-const overviewEveryMs = 2000
-/** Interval at which device events are looked for, ms. */
-const eventsEveryMs = 1000
+/** Interval at which device events and alerts are looked for, ms. */
+const lookEveryMs = 1000
+/** Every second look sends an overview, whatever has happened. */
+const overviewEveryLooks = 2
 /** Interval at which the readings that have come are sent, ms. */
 const readingsEveryMs = 200
 const keepAliveEveryMs = 15_000
@@ -46,6 +47,11 @@ const charactersOf = ({ fields }: Reading): number => {
   }
   return characters
 }
+
+const eventMessage = (event: FleetEvent): StreamMessage => streamMessage('event', fleetEventView(event))
+
+const readingMessage = (deviceId: number, { time, fields }: Reading): StreamMessage =>
+  streamMessage('reading', { device_id: deviceId, timestamp: formatTime(time), data: fields })
 
 /** Readings of a device that somebody watches, until they are sent. */
 class Watched {
@@ -88,6 +94,7 @@ export class LiveUpdates implements BatchObserver {
   readonly #streams = new Map<EventStream, NodeJS.Timeout>()
   readonly #watched = new Map<number, Watched>()
   #timers: NodeJS.Timeout[] = []
+  #looks = 0
   #opening = 0
   #closed = false
   /** The newest event that was handed to the streams. */
@@ -157,8 +164,7 @@ export class LiveUpdates implements BatchObserver {
     if (this.#timers.length > 0) return
     const every = (ms: number, work: () => unknown) => setInterval(work, ms).unref()
     this.#timers = [
-      every(overviewEveryMs, () => this.#sendOverview(this.#streams.keys())),
-      every(eventsEveryMs, () => this.#sendEvents()),
+      every(lookEveryMs, () => this.#look()),
       every(readingsEveryMs, () => this.#sendReadings()),
       every(keepAliveEveryMs, () => {
         for (const one of this.#streams.keys()) one.keepAlive()
@@ -191,13 +197,25 @@ export class LiveUpdates implements BatchObserver {
     const events = await (await this.#options.devices()).newestEvents(maxEvents)
     const missed = events.filter(({ id }) => id > from && id <= newest).reverse()
     if (missed.length === maxEvents) stream.noteSkipped('event', newest - from - maxEvents)
-    for (const event of missed) stream.push({ event: 'event', data: fleetEventView(event) }, event.id)
+    for (const event of missed) stream.push(eventMessage(event), event.id)
     return newest
   }
 
-  async #sendOverview(streams: Iterable<EventStream>): Promise<void> {
+  #look(): void {
+    this.#looks += 1
+    void this.#sendEvents()
+    const isDue = this.#looks % overviewEveryLooks === 0
+    void this.#sendOverview(this.#streams.keys(), isDue ? 'read' : 'readAfterAlert')
+  }
+
+  async #sendOverview(
+    streams: Iterable<EventStream>,
+    how: 'read' | 'readAfterAlert' = 'read',
+  ): Promise<void> {
     try {
-      const frame = overviewFrame(await (await this.#options.overview()).read())
+      const read = await (await this.#options.overview())[how]()
+      if (read === undefined) return
+      const frame = overviewFrame(read)
       for (const stream of streams) stream.pushOverview(frame)
     } catch (error) {
       this.#options.log().warn('the overview of the dashboards could not be read', { error })
@@ -220,7 +238,7 @@ export class LiveUpdates implements BatchObserver {
     const events = await devices.eventsAfter(this.#lastId, maxEvents)
     for (const event of events) {
       this.#lastId = event.id
-      const message = { event: 'event', data: fleetEventView(event) } as const
+      const message = eventMessage(event)
       for (const stream of this.#streams.keys()) stream.push(message, event.id)
     }
     if (events.length < maxEvents) return
@@ -236,13 +254,11 @@ export class LiveUpdates implements BatchObserver {
     for (const [deviceId, watched] of this.#watched) {
       const { readings, skipped } = watched.take()
       if (readings.length + skipped === 0) continue
+      const messages = readings.map((reading) => readingMessage(deviceId, reading))
       for (const stream of this.#streams.keys()) {
         if (stream.deviceId !== deviceId) continue
         if (skipped > 0) stream.noteSkipped('reading', skipped)
-        for (const { time, fields } of readings) {
-          const data = { device_id: deviceId, timestamp: formatTime(time), data: fields }
-          stream.push({ event: 'reading', data })
-        }
+        for (const message of messages) stream.push(message)
       }
     }
   }

@@ -1,25 +1,29 @@
 /** The dashboard's overview: the fleet, the traffic and the state of every part in numbers, read once for all who ask. */
+import { alertView } from '../alerts/alert.ts'
+import type { Alerts } from '../alerts/alerts.ts'
+import { severities } from '../alerts/rule.ts'
 import type { BrokerKind } from '../broker/address.ts'
 import type { Messenger } from '../broker/messenger.ts'
 import { deviceView } from '../devices/device.ts'
 import type { Devices } from '../devices/devices.ts'
 import type { FleetEvent } from '../devices/events.ts'
 import { formatMillis } from '../iso-time.ts'
-import { memoizeFor } from '../memoize-for.ts'
 import { accountView, differenceOf } from '../telemetry/account.ts'
 import type { DeadLetters } from '../telemetry/dead-letters.ts'
 import { spoolView } from '../telemetry/spool.ts'
+import type { Freshness } from '../telemetry/store.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { MinuteCounts } from './minute-counts.ts'
 import { Refreshed } from './refreshed.ts'
 
 export interface OverviewOptions {
-  readonly devices: Pick<Devices, 'summary' | 'newestEvents'>
+  readonly devices: Pick<Devices, 'summary' | 'newestEvents' | 'findMany'>
   readonly telemetry: Pick<
     Telemetry,
     'backend' | 'check' | 'countSince' | 'countByMinute' | 'account' | 'spool'
   >
   readonly deadLetters: Pick<DeadLetters, 'count'>
+  readonly alerts: Pick<Alerts, 'totals' | 'newestOpen'>
   /** Undefined where there is no broker. */
   readonly messenger: Pick<Messenger, 'check'> | undefined
   readonly brokerKind: BrokerKind
@@ -42,6 +46,7 @@ const countSeldomEveryMs = 15_000
 /** The other numbers cost little, ms. Below the interval of live updates, so that each of them has new ones. */
 const readEveryMs = 1000
 const shownEvents = 20
+const shownAlerts = 5
 const msPerMinute = 60_000
 
 const nothingSpooled = { depth: 0, bytes: 0, oldestAt: undefined }
@@ -70,13 +75,15 @@ export class Overview {
   readonly #messages: Refreshed<Awaited<ReturnType<Overview['countMessages']>>>
   readonly #state: Refreshed<{ readonly store: boolean; readonly broker: boolean }>
   readonly #accounts: Refreshed<Awaited<ReturnType<Overview['readAccounts']>>>
+  readonly #freshness: Freshness
   #hasEarlierMinutes = false
-  /** At most 1 s old; numbers that are counted and states that are checked as old as their intervals more. */
-  readonly read: () => ReturnType<Overview['compose']>
+  #last: { readonly at: number; readonly answer: ReturnType<Overview['compose']> } | undefined
 
   constructor(options: OverviewOptions) {
     this.#options = options
     const { devices, telemetry, messenger, background } = options
+    // Where somebody asks every second, writes must not cost more for that.
+    this.#freshness = { mayLag: background }
     const refreshed = <T>(everyMs: number, count: () => Promise<T>) =>
       new Refreshed({ count, everyMs, background })
     const countMs = background ? countEveryMs : countSeldomEveryMs
@@ -90,25 +97,45 @@ export class Overview {
       return { store, broker }
     })
     this.#accounts = refreshed(countMs, () => this.readAccounts())
-    this.read = memoizeFor(readEveryMs, () => this.compose())
+  }
+
+  /** At most 1 s old; numbers that are counted and states that are checked as old as their intervals more. */
+  read(): ReturnType<Overview['compose']> {
+    const at = Date.now()
+    if (this.#last === undefined || Math.abs(at - this.#last.at) >= readEveryMs)
+      this.#last = { at, answer: this.compose() }
+    return this.#last.answer
+  }
+
+  /** A new overview, when alerts have opened or ended since the last one. */
+  async readAfterAlert(): Promise<Awaited<ReturnType<Overview['compose']>> | undefined> {
+    const shown = (await this.#last?.answer)?.alerts
+    const { open, opened } = await this.#options.alerts.totals(this.#freshness)
+    const isSame =
+      shown?.opened_total === opened &&
+      severities.every((severity) => shown.open[severity] === open[severity])
+    if (isSame) return undefined
+    this.#last = undefined
+    return this.read()
   }
 
   /** Begins to count what takes long, so that the first who asks need not wait for it. */
   warm(): void {
     // A failure shows when somebody asks.
-    this.#fleet.read().catch(() => undefined)
+    for (const counted of [this.#fleet, this.#messages]) counted.readSoon().catch(() => undefined)
   }
 
   private async compose() {
     const { telemetry, devices, brokerKind, connections, minutes } = this.#options
     this.#addEarlierMinutes()
-    const [fleet, messages, state, accounts, spool, events] = await Promise.all([
+    const [fleet, messages, state, accounts, spool, events, alerts] = await Promise.all([
       this.#fleet.read(),
       this.#messages.readSoon(),
       this.#state.read(),
       this.#accounts.read(),
       orNull(telemetry.spool().then((one) => spoolView(one ?? nothingSpooled))),
       devices.newestEvents(shownEvents),
+      orNull(this.readAlerts()),
     ])
     const { total, byStatus, byType, online, lastSeen } = fleet
     return {
@@ -126,6 +153,7 @@ export class Overview {
       broker: { kind: brokerKind, connected: state.broker, connections: connections() ?? null },
       spool,
       dead_letters: { count: accounts.letters },
+      alerts,
       events: events.map(fleetEventView),
       last_seen: lastSeen.map(deviceView),
     }
@@ -135,7 +163,7 @@ export class Overview {
   private async countMessages() {
     const now = Date.now()
     const since = (minutes: number) =>
-      this.#options.telemetry.countSince(BigInt(now - minutes * msPerMinute) * 1_000_000n)
+      this.#options.telemetry.countSince(BigInt(now - minutes * msPerMinute) * 1_000_000n, this.#freshness)
     try {
       // One after the other: other queries of the store must not wait behind three of these.
       return { last_minute: await since(1), last_hour: await since(60), last_day: await since(1440) }
@@ -159,9 +187,25 @@ export class Overview {
     )
   }
 
+  private async readAlerts() {
+    const { alerts, devices } = this.#options
+    const { open, opened } = await alerts.totals(this.#freshness)
+    const isAnyOpen = severities.some((severity) => open[severity] > 0)
+    const newest = isAnyOpen ? await alerts.newestOpen(shownAlerts, this.#freshness) : []
+    const names = await devices.findMany(newest.map(({ deviceId }) => deviceId))
+    return {
+      open,
+      opened_total: opened,
+      newest: newest.map((alert) => alertView(alert, names.get(alert.deviceId)?.name ?? null)),
+    }
+  }
+
   private async readAccounts() {
     const { telemetry, deadLetters, exact } = this.#options
-    const [account, letters] = await Promise.all([orNull(telemetry.account()), deadLetters.count()])
+    const [account, letters] = await Promise.all([
+      orNull(telemetry.account(undefined, this.#freshness)),
+      deadLetters.count(),
+    ])
     const accounting = account && { ...accountView(account, exact), difference: differenceOf(account) }
     return { accounting, letters }
   }

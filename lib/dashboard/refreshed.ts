@@ -14,13 +14,15 @@ export interface RefreshedOptions<T> {
 
 /** Longest wait for a new count where there is an old one, ms. */
 const patienceMs = 300
+/** `readSoon` does not give a count that is older, unless counts take so long that they come more seldom, ms. */
+const oldestMs = 30_000
 /** Share of the time in which counts may run. */
 const share = 0.01
 
 export class Refreshed<T> {
   readonly #options: RefreshedOptions<T>
   #begun: { readonly at: number; readonly count: Promise<T>; ended: boolean } | undefined
-  #last: { readonly value: T; readonly tookMs: number } | undefined
+  #last: { readonly value: T; readonly tookMs: number; readonly at: number } | undefined
   #intervalMs: number
 
   constructor(options: RefreshedOptions<T>) {
@@ -30,21 +32,36 @@ export class Refreshed<T> {
 
   /** The newest count; waits for the first one. Rejects as that does. */
   async read(): Promise<T> {
-    return (await this.#readFor(this.#last === undefined ? undefined : patienceMs)) as T
+    const last = this.#last
+    return (await this.#newest(last, last === undefined)) as T
   }
 
-  /** The newest count; undefined while the first one takes long. Rejects as the count does. */
+  /** The newest count; undefined while one takes long and the last one is old. Rejects as the count does. */
   async readSoon(): Promise<T | undefined> {
-    return this.#readFor(patienceMs)
+    return this.#newest(
+      this.#ageMs < Math.max(oldestMs, 2 * this.#intervalMs) ? this.#last : undefined,
+      false,
+    )
   }
 
-  async #readFor(waitMs: number | undefined): Promise<T | undefined> {
+  get #ageMs(): number {
+    return this.#last === undefined ? Number.POSITIVE_INFINITY : Math.abs(Date.now() - this.#last.at)
+  }
+
+  /** Nobody waits for a count that takes long while the last one is not much older than others are. */
+  get #isLastGood(): boolean {
+    const { everyMs, background } = this.#options
+    return background && this.#intervalMs > everyMs && this.#ageMs < 2 * this.#intervalMs
+  }
+
+  async #newest(last: { readonly value: T } | undefined, waits: boolean): Promise<T | undefined> {
     const counting = this.#refresh()
-    if (!this.#options.background || waitMs === undefined) return counting
+    if (this.#isLastGood) return last?.value
+    if (!this.#options.background || waits) return counting
     const ending = new AbortController()
     try {
-      const late = sleep(waitMs, undefined, { signal: ending.signal }).catch(() => undefined)
-      return await Promise.race([counting, late.then(() => this.#last?.value)])
+      const late = sleep(patienceMs, undefined, { signal: ending.signal }).catch(() => undefined)
+      return await Promise.race([counting, late.then(() => last?.value)])
     } finally {
       ending.abort()
     }
@@ -60,7 +77,7 @@ export class Refreshed<T> {
       const tookMs = performance.now() - began
       // The lesser of two: one count may have waited for other work, and the first one for the process to start.
       const costMs = Math.min(tookMs, this.#last?.tookMs ?? 0)
-      this.#last = { value, tookMs }
+      this.#last = { value, tookMs, at }
       if (this.#options.background) this.#intervalMs = Math.max(this.#options.everyMs, costMs / share)
       return value
     })

@@ -126,6 +126,15 @@ const described: Readonly<Record<keyof Settings, Described>> = {
   },
   MQTT_PASSWORD: { meaning: 'Password of that account' },
   ADMIN_TOKEN: { meaning: 'Token of the operators' },
+  WEBHOOK_SIGNING_KEY: { meaning: 'Key from which the secrets of webhooks are derived' },
+  WEBHOOK_PRIVATE_ADDRESSES: {
+    meaning: 'Private addresses that webhooks may call',
+    value: ({ webhooks }) => list(webhooks.privateAddresses),
+  },
+  WEBHOOK_QUEUE_URL: {
+    meaning: 'SQS queue that starts the delivery of webhooks',
+    value: ({ webhooks }) => withoutSecrets(webhooks.queue?.url),
+  },
   METRICS_TOKEN: { meaning: 'Token that may read /metrics and nothing else' },
   ENROLLMENT_KEY: { meaning: 'Key for registering devices' },
   OPEN_REGISTRATION: {
@@ -160,11 +169,16 @@ const described: Readonly<Record<keyof Settings, Described>> = {
   LOG_LEVEL: { meaning: 'debug, info, warn, error or silent', value: ({ logLevel }) => logLevel },
 }
 
+/** Secrets that this server makes where the settings have none. */
+const generated: Readonly<Record<string, (config: Config) => string | undefined>> = {
+  ADMIN_TOKEN: ({ adminToken }) => adminToken,
+  WEBHOOK_SIGNING_KEY: ({ webhooks }) => webhooks.signingKey,
+}
+
 /** Every setting. No value of a secret is among them. */
 export function describeSettings(config: Config): SettingDescription[] {
   return Object.entries(described).map(([name, { meaning, value }]) => {
-    const isGenerated =
-      name === 'ADMIN_TOKEN' && config.adminToken !== undefined && config.sources[name] === undefined
+    const isGenerated = generated[name]?.(config) !== undefined && config.sources[name] === undefined
     return {
       name,
       value: value?.(config) ?? null,

@@ -1,40 +1,37 @@
-/** Devices in the registry: register, find, list, update, delete, and the summary of the fleet. */
+/** Devices in the registry: find, list, update, delete, and the summary of the fleet. */
 import { setImmediate as immediate } from 'node:timers/promises'
 import DataLoader from 'dataloader'
-import { and, desc, eq, gt, inArray, isNotNull, lte, not, or, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, inArray, isNotNull, lte, not, type SQL, sql } from 'drizzle-orm'
 import { AppError } from '../errors.ts'
 import { isUniqueViolation } from '../libsql/errors.ts'
 import { boundEvents } from '../registry/bounded-events.ts'
 import type { RegistryDb } from '../registry/db.ts'
-import { foldedTexts, foldText, normalName } from '../registry/folded-texts.ts'
+import { foldedTexts, normalName } from '../registry/folded-texts.ts'
 import {
   commandSubscriptions,
   commands,
   configurations,
   credentials,
+  deviceCounts,
+  deviceLabels,
   devices,
   events,
   fleetConfigurationTargets,
   sessions,
 } from '../registry/schema.ts'
-import { credentialOf, mintKey } from './credentials.ts'
+import { expansionOf } from '../registry/webhook-outbox.ts'
 import type { DeletedDevices } from './deleted-devices.ts'
-import type { Device, DeviceChange, DeviceStatus, NewDevice } from './device.ts'
+import type { Device, DeviceChange, DeviceStatus } from './device.ts'
 import type { DeviceCache } from './device-cache.ts'
+import { byIndex, countedOf, type DeviceFilter, isFoundByIndex, matchesOf } from './device-filter.ts'
 import { type DeviceSort, deviceOrder, type Place } from './device-order.ts'
-import { type DeviceRows, deviceColumns, isOnlineSql, writtenColumns } from './device-rows.ts'
-import { countRegistration, refusedRegistration } from './enrollment-keys.ts'
+import { type DeviceRows, deviceColumns, isOnlineSql } from './device-rows.ts'
 import { type Actor, insertEvent } from './events.ts'
+import { changedLabels, type LabelChange, maxLabels, tooManyLabels } from './labels.ts'
 import type { LastSeen } from './last-seen.ts'
+import { nameTaken } from './registration.ts'
 
-export interface DeviceQuery {
-  readonly status?: DeviceStatus | undefined
-  readonly deviceType?: string | undefined
-  /** Part of the name, the location or the description; upper and lower case are the same, in any script. */
-  readonly q?: string | undefined
-  readonly online?: boolean | undefined
-  /** `pending`: the device does not say that it runs the newest version of its configuration; `in_sync`: the others. */
-  readonly configuration?: 'pending' | 'in_sync' | undefined
+export interface DeviceQuery extends DeviceFilter {
   /** By id if left out. */
   readonly sort?: DeviceSort | undefined
   readonly descending?: boolean | undefined
@@ -71,8 +68,6 @@ export interface DeviceRegistryOptions {
   readonly cache: DeviceCache
   readonly lastSeen: LastSeen
   readonly deleted: DeletedDevices
-  /** Characters of a new key, 24–64. */
-  readonly keyLength: number
   /** Milliseconds since the epoch. */
   readonly now: () => number
   /** Devices that a statement over the whole fleet may look at: on a file, statements hold up everything else. */
@@ -84,30 +79,21 @@ const shownLastSeen = 10
 
 const unknownDevice = () => new AppError('NOT_FOUND', 'There is no such device.')
 
-const nameTaken = () =>
-  new AppError('CONFLICT', 'A device with this name is registered already.', {
-    details: [{ path: 'name', message: 'is taken' }],
+const hasTooManyLabels = () => {
+  const message = `would be more than ${maxLabels}`
+  return new AppError('VALIDATION_FAILED', `The body is not valid: labels: ${message}.`, {
+    details: [{ path: 'labels', message }],
   })
+}
+
+/** The column of labels after a change. */
+const columnAfter = (change: LabelChange | null): SQL | null =>
+  change === null ? null : changedLabels(sql`${JSON.stringify(change)}`)
 
 const foreignCursor = () =>
   new AppError('VALIDATION_FAILED', 'The cursor belongs to another query.', {
     details: [{ path: 'cursor', message: 'is not one that this query gave' }],
   })
-
-const isPending = sql`exists (select 1 from ${configurations} where ${configurations.deviceId} = ${devices.id}
-  and ${configurations.version} > coalesce(${configurations.reportedVersion}, 0))`
-
-const searched = [
-  [devices.nameFolded, devices.name],
-  [devices.locationFolded, devices.location],
-  [devices.descriptionFolded, devices.description],
-] as const
-
-/** The condition of a search text. During a deployment the previous version still writes rows without folded texts. */
-const contains = (text: string): SQL | undefined => {
-  const part = foldText(text)
-  return or(...searched.map(([folded, own]) => sql`instr(coalesce(${folded}, lower(${own})), ${part}) > 0`))
-}
 
 export class DeviceRegistry {
   readonly #options: DeviceRegistryOptions
@@ -122,47 +108,6 @@ export class DeviceRegistry {
 
   constructor(options: DeviceRegistryOptions) {
     this.#options = options
-  }
-
-  /**
-   * @throws {AppError} CONFLICT when the name is taken; the existing device stays as it is. FORBIDDEN or UNAUTHORIZED when the
-   * enrolment key may not register it any more.
-   */
-  async register(input: NewDevice): Promise<{ device: Device; apiKey: string }> {
-    const { db, rows, keyLength, now } = this.#options
-    const apiKey = mintKey(keyLength)
-    const at = now()
-    const name = normalName(input.name)
-    // One batch: the id of the new device is known to its later statements by the unique name only.
-    const deviceId = sql`(select id from devices where name = ${name})`
-    const { enrollmentKeyId } = input
-    const detail = enrollmentKeyId === undefined ? null : JSON.stringify({ enrollment_key: enrollmentKeyId })
-    try {
-      const [[row]] = await db.batch([
-        db
-          .insert(devices)
-          .values({
-            name,
-            deviceType: input.deviceType,
-            description: input.description ?? null,
-            location: input.location ?? null,
-            timezone: input.timezone ?? null,
-            firmwareVersion: input.firmwareVersion ?? null,
-            hardwareVersion: input.hardwareVersion ?? null,
-            ...foldedTexts(input),
-            createdAt: at,
-            updatedAt: at,
-          })
-          .returning(writtenColumns),
-        db.insert(credentials).values({ deviceId, ...credentialOf(apiKey, at) }),
-        db.insert(events).values({ deviceId, kind: 'registered', detail, at }),
-        ...(enrollmentKeyId === undefined ? [] : [countRegistration(db, enrollmentKeyId, at)]),
-      ])
-      if (row === undefined) throw new AppError('INTERNAL', 'The device was not written.')
-      return { device: rows.toDevice(row), apiKey }
-    } catch (error) {
-      throw refusedRegistration(error) ?? (isUniqueViolation(error) ? nameTaken() : error)
-    }
   }
 
   /** From memory where possible. */
@@ -206,29 +151,12 @@ export class DeviceRegistry {
   /** A page of the devices that match. @throws {AppError} VALIDATION_FAILED when `after` is of another order. */
   async list(query: DeviceQuery): Promise<DevicePage> {
     const { db, rows, lastSeen, now } = this.#options
-    const {
-      status,
-      deviceType,
-      q,
-      online,
-      configuration,
-      sort = 'id',
-      descending = false,
-      limit,
-      after,
-      offset = 0,
-    } = query
+    const { online, sort = 'id', descending = false, limit, after, offset = 0 } = query
     if (online !== undefined || sort === 'last_seen') await lastSeen.flush()
     const order = deviceOrder(sort, descending)
     const isBehind = after === undefined ? undefined : order.after(after)
     if (after !== undefined && isBehind === undefined) throw foreignCursor()
-    const matches = and(
-      status && eq(devices.status, status),
-      deviceType === undefined ? undefined : eq(devices.deviceType, deviceType),
-      q === undefined ? undefined : contains(q),
-      configuration === undefined ? undefined : configuration === 'pending' ? isPending : not(isPending),
-      online === undefined ? undefined : eq(isOnlineSql(now(), rows.offlineAfterS), online ? 1 : 0),
-    )
+    const matches = and(matchesOf(query, now(), rows.offlineAfterS), await this.#byIndex(query))
     // Only ids are sorted: whole rows took up to ten times as long. One more than the limit tells of a next page.
     const page = db
       .select({ id: devices.id })
@@ -243,7 +171,7 @@ export class DeviceRegistry {
         .from(devices)
         .where(inArray(devices.id, page))
         .orderBy(order.orderBy),
-      db.select({ total: sql<number>`count(*)` }).from(devices).where(matches),
+      this.#count(query, matches),
     ])
     const listed = found.slice(0, limit)
     const last = listed.at(-1)
@@ -254,7 +182,22 @@ export class DeviceRegistry {
     }
   }
 
-  /** @throws {AppError} NOT_FOUND, or CONFLICT when the name is taken. */
+  async #byIndex(query: DeviceQuery): Promise<SQL | undefined> {
+    const isFew = isFoundByIndex(query)
+    return isFew && (await this.#options.db.all(isFew)).length > 0 ? byIndex(query) : undefined
+  }
+
+  #count(query: DeviceQuery, matches: SQL | undefined) {
+    const { db } = this.#options
+    const counted = countedOf(query)
+    if (counted === undefined) return db.select({ total: sql<number>`count(*)` }).from(devices).where(matches)
+    return db
+      .select({ total: sql<number>`coalesce(sum(${deviceCounts.count}), 0)` })
+      .from(deviceCounts)
+      .where(counted)
+  }
+
+  /** @throws {AppError} NOT_FOUND, CONFLICT when the name is taken, or VALIDATION_FAILED for more than 32 labels. */
   async update(id: number, change: DeviceChange, by: Actor): Promise<{ device: Device; before: Device }> {
     const { db, cache, now } = this.#options
     const at = now()
@@ -262,13 +205,17 @@ export class DeviceRegistry {
     const named = change.name === undefined ? change : { ...change, name: normalName(change.name) }
     const set = Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined))
     if (Object.keys(set).length === 0) return { device: before, before }
+    const labels = change.labels === undefined ? undefined : columnAfter(change.labels)
     try {
       const updated = await db
         .update(devices)
-        .set({ ...set, ...foldedTexts(named), updatedAt: at })
-        .where(eq(devices.id, id))
+        .set({ ...set, ...foldedTexts(named), ...(labels !== undefined && { labels }), updatedAt: at })
+        .where(and(eq(devices.id, id), labels ? not(tooManyLabels(labels)) : undefined))
         .returning({ id: devices.id })
-      if (updated.length === 0) throw unknownDevice()
+      if (updated.length === 0) {
+        await this.get(id)
+        throw hasTooManyLabels()
+      }
     } catch (error) {
       throw isUniqueViolation(error) ? nameTaken() : error
     }
@@ -298,6 +245,8 @@ export class DeviceRegistry {
     const device = await this.get(id)
     // A server may not enforce foreign keys, so the rows that refer to the device are deleted here.
     await db.batch([
+      // Webhooks are told of it with its name.
+      ...expansionOf(db, sql`device_id = ${id}`),
       deleted.keep(id, at),
       db.delete(events).where(eq(events.deviceId, id)),
       db.delete(commands).where(eq(commands.deviceId, id)),
@@ -306,6 +255,7 @@ export class DeviceRegistry {
       db.delete(configurations).where(eq(configurations.deviceId, id)),
       db.delete(fleetConfigurationTargets).where(eq(fleetConfigurationTargets.deviceId, id)),
       db.delete(credentials).where(eq(credentials.deviceId, id)),
+      db.delete(deviceLabels).where(eq(deviceLabels.deviceId, id)),
       db.delete(devices).where(eq(devices.id, id)),
     ])
     cache.remove(id)
@@ -316,11 +266,9 @@ export class DeviceRegistry {
   async summary(): Promise<Summary> {
     const { db, lastSeen } = this.#options
     await lastSeen.flush()
-    // An index has both columns.
     const groups = await db
-      .select({ status: devices.status, type: devices.deviceType, count: sql<number>`count(*)` })
-      .from(devices)
-      .groupBy(devices.status, devices.deviceType)
+      .select({ status: deviceCounts.status, type: deviceCounts.deviceType, count: deviceCounts.count })
+      .from(deviceCounts)
     const byStatus = { active: 0, inactive: 0, maintenance: 0 }
     const types = new Map<string, number>()
     for (const { status, type, count } of groups) {

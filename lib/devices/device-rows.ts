@@ -1,7 +1,7 @@
 /** Rows of devices: the columns to select, and the way from a row to a {@link Device}. */
 import { getTableColumns, type SQL, sql } from 'drizzle-orm'
 import { devices, sessions } from '../registry/schema.ts'
-import { type Device, maxSessionMs } from './device.ts'
+import { type Device, type Labels, maxSessionMs } from './device.ts'
 import type { LastSeen } from './last-seen.ts'
 
 const {
@@ -38,6 +38,8 @@ export const isOnlineSql = (
   or exists (select 1 from ${sessions} where ${sessions.deviceId} = ${devices.id} and ${sessions.endedAt} is null
     and ${sessions.since} > coalesce(${devices.offlineAt}, 0) and ${now} - ${sessions.since} < ${maxSessionMs})))`
 
+const noLabels: Labels = Object.freeze({})
+
 /** Makes devices of rows: adds the defaults of the settings, and last-seen times that are not written yet. */
 export class DeviceRows {
   readonly offlineAfterS: number
@@ -53,6 +55,7 @@ export class DeviceRows {
     this.#lastSeen.rowRead(row.id, row.lastSeenAt, row.offlineAt)
     return this.#lastSeen.applyTo({
       ...row,
+      labels: row.labels === null ? noLabels : (JSON.parse(row.labels) as Labels),
       offlineAfterS: row.offlineAfterS ?? this.offlineAfterS,
       connectedAt: row.connectedAt ?? null,
     })

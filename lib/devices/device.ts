@@ -15,6 +15,7 @@ export interface Device {
   readonly timezone: string | null
   readonly firmwareVersion: string | null
   readonly hardwareVersion: string | null
+  readonly labels: Labels
   /** Seconds after which a device that was not seen counts as offline. */
   readonly offlineAfterS: number
   /** Milliseconds since the epoch, as all times here. */
@@ -26,6 +27,9 @@ export interface Device {
   /** Begin of the newest MQTT session that is open. */
   readonly connectedAt: number | null
 }
+
+/** What operators select devices by: values by their keys. */
+export type Labels = Readonly<Record<string, string>>
 
 /** The describing fields of a device. A change leaves absent fields as they are. */
 export interface Description {
@@ -40,6 +44,7 @@ export interface Description {
 export interface NewDevice extends Description {
   readonly name: string
   readonly deviceType: string
+  readonly labels?: Labels | null | undefined
   /** The enrolment key with which it registers, where the registry has that. */
   readonly enrollmentKeyId?: number | undefined
 }
@@ -49,6 +54,8 @@ export interface DeviceChange extends Description {
   readonly name?: string | undefined
   readonly deviceType?: string | undefined
   readonly status?: DeviceStatus | undefined
+  /** Labels that are not named stay; null removes one, or all of them. */
+  readonly labels?: Readonly<Record<string, string | null>> | null | undefined
   /** Seconds, 1 or more; null means the default of the settings. */
   readonly offlineAfterS?: number | null | undefined
 }
@@ -64,6 +71,7 @@ export const deviceView = (device: Device) => ({
   timezone: device.timezone,
   firmware_version: device.firmwareVersion,
   hardware_version: device.hardwareVersion,
+  labels: device.labels,
   created_at: formatMillis(device.createdAt),
   updated_at: formatMillis(device.updatedAt),
   last_seen: device.lastSeenAt === null ? null : formatMillis(device.lastSeenAt),

@@ -20,6 +20,7 @@ import {
 import { DeviceImport, type ImportOptions, type ImportResult } from './import.ts'
 import type { ImportRow } from './import-file.ts'
 import { LastSeen } from './last-seen.ts'
+import { type Registered, Registration } from './registration.ts'
 import { RepeatedEvents, type Repetition } from './repeated-events.ts'
 
 export interface Devices {
@@ -27,20 +28,22 @@ export interface Devices {
    * Registers a device and makes its first key, which only this answer holds.
    * @throws {AppError} CONFLICT when the name is taken; the existing device stays as it is.
    */
-  register(input: NewDevice): Promise<{ device: Device; apiKey: string }>
+  register(input: NewDevice): Promise<Registered>
   /** Makes, and with `upsert` changes, the devices of a file. @throws {AppError} UNAVAILABLE when nothing was written. */
   importRows(rows: readonly ImportRow[], options: ImportOptions): Promise<ImportResult>
   /** @throws {AppError} UNAUTHORIZED for an unknown, expired or revoked key, FORBIDDEN for an inactive device. */
   authenticate(apiKey: string): Promise<Authenticated>
   /** From memory where possible. */
   find(id: number): Promise<Device | undefined>
+  /** From memory only, and perhaps without its newest last-seen time. */
+  cached(id: number): Device | undefined
   /** The devices that exist, by id: from memory where possible, the others with one statement. */
   findMany(ids: Iterable<number>): Promise<Map<number, Device>>
   /** Always from the registry. @throws {AppError} NOT_FOUND */
   get(id: number): Promise<Device>
   /** A page of the devices that match. @throws {AppError} VALIDATION_FAILED when `after` is of another order. */
   list(query: DeviceQuery): Promise<DevicePage>
-  /** @throws {AppError} NOT_FOUND, or CONFLICT when the name is taken. */
+  /** @throws {AppError} NOT_FOUND, CONFLICT when the name is taken, or VALIDATION_FAILED for more than 32 labels. */
   update(id: number, change: DeviceChange, by: Actor): Promise<{ device: Device; before: Device }>
   /**
    * Makes a new key. One other key stays valid until the grace ends: `usedKey`, else the newest; all further ones end at
@@ -127,7 +130,8 @@ export function createDevices(options: DevicesOptions): Devices {
   const cache = new DeviceCache({ cacheMs, now })
   const rows = new DeviceRows(offlineAfterS, lastSeen)
   const deleted = new DeletedDevices(db)
-  const registry = new DeviceRegistry({ db, rows, cache, lastSeen, deleted, keyLength, now, rowsAtOnce })
+  const registry = new DeviceRegistry({ db, rows, cache, lastSeen, deleted, now, rowsAtOnce })
+  const registration = new Registration({ db, rows, keyLength, now })
   const bulk = new DeviceImport({ db, cache, keyLength, now })
   const authentication = new Authentication({ db, rows, cache, lastSeen, now })
   const forgetCached = (id: number) => cache.remove(id)
@@ -139,10 +143,11 @@ export function createDevices(options: DevicesOptions): Devices {
     mustExist: (id) => registry.get(id),
   })
   return {
-    register: (input) => registry.register(input),
+    register: (input) => registration.register(input),
     importRows: (importedRows, importOptions) => bulk.run(importedRows, importOptions),
     authenticate: (apiKey) => authentication.authenticate(apiKey),
     find: (id) => registry.find(id),
+    cached: (id) => cache.device(id),
     findMany: (ids) => registry.findMany(ids),
     get: (id) => registry.get(id),
     list: (query) => registry.list(query),
@@ -166,6 +171,7 @@ export function createDevices(options: DevicesOptions): Devices {
     flushDue: () => withEvents(() => lastSeen.flushDue()),
     correctTimes: () => lastSeen.correctFuture(),
     close: async () => {
+      await registration.settled()
       await repeated.close()
       await lastSeen.close()
     },

@@ -6,6 +6,7 @@ import { violatedConstraint } from '../libsql/errors.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { enrollmentKeys } from '../registry/schema.ts'
 import { digestKey, keyPrefix, looksLikeKey, mintKey } from './credentials.ts'
+import { madeRows } from './new-devices.ts'
 
 /** An enrolment key as operators see it, without the key itself. Times are milliseconds since the epoch. */
 export interface EnrollmentKey {
@@ -71,21 +72,18 @@ const usedUp = () => new AppError('FORBIDDEN', 'The enrolment key has registered
 const { keyHash: _hash, ...columns } = getTableColumns(enrollmentKeys)
 
 /**
- * The statement that counts a registration; part of its batch, which fails as a whole when the key may register no more: `used`
- * becomes null then, or more than its check allows.
+ * The statement that counts the registrations of a batch with their keys. The batch fails as a whole when a key may not register
+ * as many: `used` becomes null then, or more than its check allows.
+ * @param json of the rows that {@link insertDevices} has written.
  * @param at milliseconds since the epoch.
  */
-export const countRegistration = (db: RegistryDb, keyId: number, at: number) =>
-  db
-    .update(enrollmentKeys)
-    .set({
-      used: sql`iif(${enrollmentKeys.revokedAt} is null and coalesce(${enrollmentKeys.expiresAt} > ${at}, 1),
-        ${enrollmentKeys.used} + 1, null)`,
-      lastUsedAt: at,
-    })
-    .where(eq(enrollmentKeys.id, keyId))
+export const countRegistrations = (db: RegistryDb, json: string, at: number) =>
+  db.run(sql`update enrollment_keys set last_used_at = ${at},
+      used = iif(revoked_at is null and coalesce(expires_at > ${at}, 1), used + made.devices, null)
+    from (select r.value ->> 'enrollment_key' as key_id, count(*) as devices from ${madeRows(json)} group by key_id) as made
+    where enrollment_keys.id = made.key_id`)
 
-/** The error of a registration that {@link countRegistration} has refused; undefined for any other error. */
+/** The error of a registration that {@link countRegistrations} has refused; undefined for any other error. */
 export function refusedRegistration(error: unknown): AppError | undefined {
   switch (violatedConstraint(error)) {
     case 'check':
@@ -96,6 +94,10 @@ export function refusedRegistration(error: unknown): AppError | undefined {
       return undefined
   }
 }
+
+/** An error of {@link refusedRegistration}: another key may still register the device. */
+export const isRefusedByKey = (error: unknown): boolean =>
+  error instanceof AppError && (error.code === 'FORBIDDEN' || error.code === 'UNAUTHORIZED')
 
 export class EnrollmentKeys {
   readonly #db: RegistryDb

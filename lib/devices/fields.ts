@@ -21,7 +21,12 @@ const line = (max: number) =>
 const optional = (max: number) => line(max).nullish()
 
 export const description = {
-  description: z.string().max(1024, 'must have at most 1024 characters').nullish(),
+  // libSQL ends the process when it reads a text with half a pair of surrogates, which only JSON can bring into it.
+  description: z
+    .string()
+    .max(1024, 'must have at most 1024 characters')
+    .overwrite((text) => text.toWellFormed())
+    .nullish(),
   location: optional(256),
   timezone: timeZoneName.nullish().describe('IANA name, such as `Europe/Berlin`; null means UTC.'),
   firmware_version: optional(64),

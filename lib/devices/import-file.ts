@@ -13,6 +13,7 @@ import {
   offlineAfter,
   toDescription,
 } from './fields.ts'
+import { type LabelChange, labelChange, parseLabels } from './labels.ts'
 
 export type ImportFormat = 'csv' | 'ndjson'
 
@@ -21,6 +22,8 @@ export interface ImportedDevice extends ReturnType<typeof toDescription> {
   readonly name: string
   readonly deviceType: string
   readonly status?: 'active' | 'inactive' | 'maintenance' | undefined
+  /** Labels that are not named stay; null removes one, or all of them. */
+  readonly labels?: LabelChange | null | undefined
   /** Seconds; null means the default of the settings. */
   readonly offlineAfterS?: number | null | undefined
   /** The life of the first key of a new device; undefined for a key without an end. */
@@ -32,8 +35,23 @@ export type ImportRow =
   | { readonly row: number; readonly device: ImportedDevice }
   | { readonly row: number; readonly name: string | undefined; readonly reason: string }
 
+/** An object, or the text of a cell. */
+const rowLabels = z.preprocess((value, { addIssue }) => {
+  if (typeof value !== 'string') return value
+  const labels = parseLabels(value)
+  if (labels === undefined) addIssue('must be an object of texts, or key=value with commas')
+  return labels
+}, labelChange)
+
 const Row = z.object(
-  { ...identity, ...description, status: deviceStatus.optional(), offline_after_s: offlineAfter, ...keyEnd },
+  {
+    ...identity,
+    ...description,
+    status: deviceStatus.optional(),
+    offline_after_s: offlineAfter,
+    labels: rowLabels,
+    ...keyEnd,
+  },
   'must be a JSON object',
 )
 
@@ -41,6 +59,10 @@ const Row = z.object(
 export const importColumns: readonly string[] = Object.keys(Row.shape)
 
 const numericColumns: ReadonlySet<string> = new Set(['offline_after_s', 'ttl_s'])
+
+/** Begin of the columns of single labels. */
+const labelColumn = 'label.'
+const isImported = (column: string) => importColumns.includes(column) || column.startsWith(labelColumn)
 
 const requiredColumns = ['name', 'device_type'] as const
 
@@ -68,15 +90,16 @@ const readRow = (row: number, value: unknown): ImportRow => {
   const parsed = Row.safeParse(value)
   if (!parsed.success) {
     const reason = parsed.error.issues
-      .map(({ path: [field], message }) => {
+      .map(({ path, message }) => {
+        const [field] = path
         if (field === undefined) return message
         const isMissing = (value as Record<PropertyKey, unknown>)[field] === undefined
-        return `${String(field)} ${isMissing ? 'is missing' : message}`
+        return `${path.join('.')} ${isMissing ? 'is missing' : message}`
       })
       .join('; ')
     return { row, name: nameOf(value), reason: reason.slice(0, maxReason) }
   }
-  const { name, device_type: deviceType, status, offline_after_s: offlineAfterS } = parsed.data
+  const { name, device_type: deviceType, status, labels, offline_after_s: offlineAfterS } = parsed.data
   const keyLife = lifeOf(parsed.data, Date.now())
   if (typeof keyLife === 'string') return { row, name: nameOf(value), reason: `expires_at ${keyLife}` }
   return {
@@ -86,6 +109,7 @@ const readRow = (row: number, value: unknown): ImportRow => {
       name: normalName(name),
       deviceType,
       status,
+      labels,
       offlineAfterS,
       keyLife,
     },
@@ -99,12 +123,15 @@ const separatorOf = (text: string): string => {
   return [',', ';', '\t'].reduce((best, other) => (count(other) > count(best) ? other : best))
 }
 
-/** `Device Type` and `device-type` are `device_type`. */
-const columnOf = (header: string) =>
-  header
+/** `Device Type` and `device-type` are `device_type`. The key in `label.<key>` stays as it is. */
+const columnOf = (header: string) => {
+  const [, key] = /^\s*label\.(.*?)\s*$/i.exec(header) ?? []
+  if (key !== undefined) return `${labelColumn}${key}`
+  return header
     .trim()
     .toLowerCase()
     .replaceAll(/[\s-]+/g, '_')
+}
 
 const recordsOf = (text: string): string[][] => {
   try {
@@ -129,7 +156,7 @@ const columnsOf = (header: readonly string[]): string[] => {
   const missing = requiredColumns.filter((name) => !columns.includes(name))
   if (missing.length > 0)
     throw notReadable(`its first row must name the columns, and ${missing.join(' and ')} is not there`)
-  const twice = columns.find((name, at) => importColumns.includes(name) && columns.indexOf(name) !== at)
+  const twice = columns.find((name, at) => isImported(name) && columns.indexOf(name) !== at)
   if (twice !== undefined) throw notReadable(`its first row names the column ${twice} twice`)
   return columns
 }
@@ -137,12 +164,17 @@ const columnsOf = (header: readonly string[]): string[] => {
 /** The cells of a row by their columns. An empty cell is an absent field. */
 const fieldsOf = (columns: readonly string[], cells: readonly string[]) => {
   const fields: Record<string, unknown> = {}
+  const labels: [string, string][] = []
   for (const [at, column] of columns.entries()) {
     const cell = cells[at] ?? ''
-    if (cell.trim() === '' || !importColumns.includes(column)) continue
-    fields[column] = numericColumns.has(column) && /^\s*\d+\s*$/.test(cell) ? Number(cell) : cell
+    if (cell.trim() === '' || !isImported(column)) continue
+    if (column.startsWith(labelColumn)) labels.push([column.slice(labelColumn.length), cell.trim()])
+    else fields[column] = numericColumns.has(column) && /^\s*\d+\s*$/.test(cell) ? Number(cell) : cell
   }
-  return fields
+  if (labels.length === 0) return fields
+  const others = fields.labels === undefined ? {} : parseLabels(String(fields.labels))
+  // A cell that cannot be read is refused as it is.
+  return others === undefined ? fields : { ...fields, labels: { ...others, ...Object.fromEntries(labels) } }
 }
 
 function* rowsOfCsv(text: string): Generator<ImportRow> {

@@ -2,10 +2,11 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { type SQL, sql } from 'drizzle-orm'
 import type { RegistryDb } from '../registry/db.ts'
-import { foldedTexts } from '../registry/folded-texts.ts'
-import { credentialOf, mintKey } from './credentials.ts'
+import { mintKey } from './credentials.ts'
 import type { DeviceCache } from './device-cache.ts'
 import type { ImportedDevice, ImportRow } from './import-file.ts'
+import { changedLabels, labelsOf, maxLabels } from './labels.ts'
+import { columnsOf, foldedColumns, insertDevices, newDeviceRow, optionalColumns } from './new-devices.ts'
 
 export interface ImportOptions {
   /** Changes devices that exist under the name of a row; otherwise such a row is an error. */
@@ -51,6 +52,8 @@ interface Existing {
   readonly id: number
   readonly name: string
   readonly status: string
+  /** JSON; null for none. */
+  readonly labels: string | null
 }
 
 export interface DeviceImportOptions {
@@ -62,58 +65,24 @@ export interface DeviceImportOptions {
   readonly now: () => number
 }
 
-/** The rows as the statements read them, by the names of the columns. */
-const jsonOf = (rows: readonly Valid[], keys: ReadonlyMap<number, string>, at: number): string =>
-  JSON.stringify(
-    rows.map(({ row, device }) => {
-      const key = keys.get(row)
-      const credential = key === undefined ? undefined : credentialOf(key, at, device.keyLife)
-      const { nameFolded, locationFolded, descriptionFolded } = foldedTexts(device)
-      return {
-        name: device.name,
-        device_type: device.deviceType,
-        status: device.status,
-        description: device.description,
-        location: device.location,
-        name_folded: nameFolded,
-        location_folded: locationFolded,
-        description_folded: descriptionFolded,
-        timezone: device.timezone,
-        firmware_version: device.firmwareVersion,
-        hardware_version: device.hardwareVersion,
-        offline_after_s: device.offlineAfterS,
-        key_hash: credential?.keyHash,
-        key_prefix: credential?.keyPrefix,
-        key_expires_at: credential?.expiresAt,
-        key_lifetime_s: credential?.lifetimeS,
-      }
-    }),
-  )
+const byAdmin = { detail: '{"by":"admin"}' }
 
-/** Columns that may be null. */
-const optionalColumns = [
-  'description',
-  'location',
-  'timezone',
-  'firmware_version',
-  'hardware_version',
-  'offline_after_s',
-] as const
-/** The forms of texts for searches; see `foldedTexts`. */
-const foldedColumns = ['location_folded', 'description_folded'] as const
 const changeableColumns = ['device_type', 'status', ...optionalColumns, ...foldedColumns]
-const newColumns = ['name_folded', ...optionalColumns, ...foldedColumns]
-
-const names = (columns: readonly string[]): SQL => sql.raw(columns.join(', '))
-const values = (columns: readonly string[]): SQL =>
-  sql.raw(columns.map((name) => `r.value ->> '${name}'`).join(', '))
 
 /** An absent field keeps the value of the column; null clears it. */
-const assignments: SQL = sql.raw(
+const assignments: SQL = sql`${sql.raw(
   changeableColumns
     .map((name) => `${name} = iif(json_type(r.value, '$.${name}') is null, ${name}, r.value ->> '${name}')`)
     .join(', '),
-)
+)}, labels = case json_type(r.value, '$.labels') when 'object' then ${changedLabels(sql`r.value -> 'labels'`)}
+  when 'null' then null else labels end`
+
+/** Whether a device that exists would have too many labels after the row. */
+const hasTooMany = ({ device }: Valid, { labels }: Existing): boolean => {
+  if (!device.labels) return false
+  const before = JSON.parse(labels ?? '{}') as Record<string, string>
+  return Object.keys(labelsOf({ ...before, ...device.labels })).length > maxLabels
+}
 
 export class DeviceImport {
   readonly #options: DeviceImportOptions
@@ -135,7 +104,12 @@ export class DeviceImport {
     const known = valid.filter(({ device }) => existing.has(device.name))
     if (!upsert)
       for (const { row, device } of known) errors.push({ row, name: device.name, reason: 'name is taken' })
-    const changed = upsert ? known : []
+    const changed: Valid[] = []
+    for (const row of upsert ? known : []) {
+      const before = existing.get(row.device.name)
+      if (before === undefined || !hasTooMany(row, before)) changed.push(row)
+      else errors.push({ row: row.row, name: before.name, reason: `labels would be more than ${maxLabels}` })
+    }
     if (dryRun) return { ...sorted(errors, []), created: fresh.length, updated: changed.length, switched: [] }
 
     const keys: NewKey[] = []
@@ -174,7 +148,7 @@ export class DeviceImport {
   async #existing(all: readonly string[]): Promise<Map<string, Existing>> {
     const { db } = this.#options
     const found = await db.all<Existing>(
-      sql`select id, name, status from devices where name in (select value from json_each(${JSON.stringify(all)}))`,
+      sql`select id, name, status, labels from devices where name in (select value from json_each(${JSON.stringify(all)}))`,
     )
     return new Map(found.map((device) => [device.name, device]))
   }
@@ -204,27 +178,12 @@ export class DeviceImport {
     const { db, keyLength, now } = this.#options
     const at = now()
     const keys = new Map(rows.map(({ row }) => [row, mintKey(keyLength)]))
-    const json = jsonOf(rows, keys, at)
-    // The new devices are those of this moment that have no key and no event yet: one batch cannot use its earlier answers.
-    const isNew = (table: 'credentials' | 'events') =>
-      sql`d.created_at = ${at} and not exists (select 1 from ${sql.raw(table)} t where t.device_id = d.id)`
-    const [made] = await db.batch([
-      db.all<{ id: number; name: string }>(sql`
-        insert into devices (name, device_type, status, ${names(newColumns)}, created_at, updated_at)
-        select r.value ->> 'name', r.value ->> 'device_type', coalesce(r.value ->> 'status', 'active'),
-          ${values(newColumns)}, ${at}, ${at}
-        from json_each(${json}) r where true order by r.key
-        on conflict (name) do nothing returning id, name`),
-      db.run(sql`
-        insert into credentials (device_id, key_hash, key_prefix, created_at, expires_at, lifetime_s)
-        select d.id, r.value ->> 'key_hash', r.value ->> 'key_prefix', ${at}, r.value ->> 'key_expires_at',
-          r.value ->> 'key_lifetime_s'
-        from json_each(${json}) r join devices d on d.name = r.value ->> 'name' where ${isNew('credentials')}`),
-      db.run(sql`
-        insert into events (device_id, kind, detail, at)
-        select d.id, 'registered', '{"by":"admin"}', ${at}
-        from json_each(${json}) r join devices d on d.name = r.value ->> 'name' where ${isNew('events')}`),
-    ])
+    const json = JSON.stringify(
+      rows.map(({ row, device }) =>
+        newDeviceRow(device, { apiKey: keys.get(row) ?? '', at, life: device.keyLife }, byAdmin),
+      ),
+    )
+    const [made] = await db.batch(insertDevices(db, json, at))
     const idOf = new Map(made.map(({ id, name }) => [name, id]))
     return rows.flatMap(({ row, device: { name } }) => {
       const id = idOf.get(name)
@@ -235,7 +194,7 @@ export class DeviceImport {
   async #update(rows: readonly Valid[]): Promise<void> {
     const { db, now } = this.#options
     const at = now()
-    const json = jsonOf(rows, new Map(), at)
+    const json = JSON.stringify(rows.map(({ device }) => ({ ...columnsOf(device), labels: device.labels })))
     await db.batch([
       db.run(sql`
         insert into events (device_id, kind, detail, at)

@@ -35,6 +35,7 @@ const fields = {
   timezone: z.string().nullable().describe('IANA name; null means UTC.'),
   firmware_version: z.string().nullable(),
   hardware_version: z.string().nullable(),
+  labels: z.record(z.string(), z.string()).describe('What operators select devices by.'),
   created_at: time,
   updated_at: time,
   last_seen: time.nullable(),

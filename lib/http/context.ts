@@ -39,4 +39,10 @@ export interface RequestContext {
   get<Name extends keyof HttpEnv['Variables']>(name: Name): HttpEnv['Variables'][Name]
   set(name: 'deviceId', value: number): void
   set(name: 'limit', value: LimitOutcome): void
+  /** Writes an answer where there is no Hono to hand a `Response` to; undefined under Hono. */
+  readonly respond?: (
+    body: string,
+    status: number,
+    headers: Record<string, string>,
+  ) => { readonly status: number }
 }

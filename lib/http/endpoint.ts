@@ -31,6 +31,7 @@ const respond = (
   const more = c.get('headers')
   for (const name in more) headers[name] = more[name] as string
   if (body === undefined) return new Response(null, { status, headers })
+  if (c.respond !== undefined) return c.respond(JSON.stringify(body), status, headers) as Response
   const isWritten = typeof body === 'string' || body instanceof Uint8Array || body instanceof ReadableStream
   return new Response(isWritten ? (body as Written) : JSON.stringify(body), { status, headers })
 }
@@ -71,6 +72,14 @@ const admissionTo = <A extends Access, D extends Documentation, Device extends {
 const nothingHere = () => {
   throw new AppError('NOT_FOUND', 'There is nothing at this address.')
 }
+
+/** Answers a request that a door hands over without Hono. It never rejects. */
+export type DirectAnswer = (c: RequestContext) => Promise<unknown>
+
+const directAnswers = new WeakMap<Hono<HttpEnv>, DirectAnswer>()
+
+/** For an app that {@link endpoint} made of a route with `direct`. */
+export const directAnswerOf = (app: Hono<HttpEnv>): DirectAnswer | undefined => directAnswers.get(app)
 
 /**
  * The app that answers on the addresses of a route, and 404 on any other.
@@ -122,5 +131,6 @@ export function endpoint<A extends Access, D extends Documentation, Device exten
     app.on(method, path, (c) => answer(c, admit, handle))
   }
   app.notFound((c) => answer(c, uncounted, nothingHere))
+  if (route.direct) directAnswers.set(app, (c) => answer(c as Context<HttpEnv>, admit, handle))
   return app
 }

@@ -21,6 +21,7 @@ export const statusOf: Readonly<Record<ErrorCode, ContentfulStatusCode>> = {
   RATE_LIMITED: 429,
   ADMIN_DISABLED: 503,
   ENROLLMENT_DISABLED: 503,
+  WEBHOOKS_DISABLED: 503,
   UNAVAILABLE: 503,
   INTERNAL: 500,
   NOT_IMPLEMENTED: 501,

@@ -19,6 +19,8 @@ export interface Route<A extends Access = Access, D extends Documentation = Docu
   readonly access: A
   /** The request limit that counts; by default the one that belongs to `access`. `uncounted`: no limit. */
   readonly limit?: 'telemetry' | 'uncounted'
+  /** Its handler uses nothing of Hono beside {@link RequestContext}, and answers in JSON: doors may call it without Hono. */
+  readonly direct?: true
   /** A credential that nobody needs and that shows more: the handler asks `access.isAdmin`. */
   readonly optional?: 'admin'
   /** A type only, without a value at run time: see {@link typedBy}. A route that only refuses has none. */

@@ -53,9 +53,12 @@ export async function bodyOrQuery<S extends z.ZodObject>(c: RequestContext, sche
 export const queryOf = <S extends z.ZodType>(c: RequestContext, schema: S): z.output<S> =>
   validate(schema, c.req.query(), 'query')
 
-/** The id in the path. @param what the id stands for. @throws {AppError} NOT_FOUND for text that is not an id. */
-export function idOf(c: RequestContext, what = 'device'): number {
-  const text = c.req.param('id') ?? ''
+/**
+ * The id in the path. @param what the id stands for. @param name of the parameter.
+ * @throws {AppError} NOT_FOUND for text that is not an id.
+ */
+export function idOf(c: RequestContext, what = 'device', name = 'id'): number {
+  const text = c.req.param(name) ?? ''
   if (!/^[1-9]\d{0,14}$/.test(text)) throw new AppError('NOT_FOUND', `There is no such ${what}.`)
   return Number(text)
 }

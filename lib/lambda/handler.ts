@@ -9,10 +9,21 @@ import type { Log } from '../log.ts'
 import { nextRequestId } from '../request-id.ts'
 import { type Invocation, reportFailure } from './guard.ts'
 
+/** Raised when what the handlers have built is of no use any more. */
+let generation = 0
+
+/** Lets every handler build its parts anew at its next call: the services that it has are closed. */
+export function forgetBuilt(): void {
+  generation += 1
+}
+
 /** Builds on the first call and keeps the result; after a failed build the next call tries again. */
-const buildOnce = <T>(build: () => Promise<T>): (() => Promise<T>) => {
+export const buildOnce = <T>(build: () => Promise<T>): (() => Promise<T>) => {
   let built: Promise<T> | undefined
+  let builtIn = generation
   return () => {
+    if (builtIn !== generation) built = undefined
+    builtIn = generation
     built ??= build().catch((error: unknown) => {
       built = undefined
       throw error

@@ -11,6 +11,7 @@ export const secretSettings = [
   'DATABASE_AUTH_TOKEN',
   'UPSTASH_REDIS_REST_TOKEN',
   'INFLUXDB_TOKEN',
+  'WEBHOOK_SIGNING_KEY',
 ] as const
 
 export type SecretSetting = (typeof secretSettings)[number]

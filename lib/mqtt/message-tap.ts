@@ -33,11 +33,15 @@ export class MessageTap {
     this.#now = now
   }
 
+  /** Whether messages are kept now. */
+  get isWatched(): boolean {
+    if (this.#now() <= this.#watchedUntil) return true
+    if (this.#messages.length > 0) this.#clear()
+    return false
+  }
+
   record(message: TappedMessage): void {
-    if (this.#now() > this.#watchedUntil) {
-      if (this.#messages.length > 0) this.#clear()
-      return
-    }
+    if (!this.isWatched) return
     this.#last += 1
     this.#messages.push({ ...message, number: this.#last })
     this.#characters += message.payload.length

@@ -14,7 +14,7 @@ export interface PolicyDocument {
   readonly Statement: readonly PolicyStatement[]
 }
 
-/** Decisions about one client. The methods are pure, and cheap enough to be called for each message. */
+/** Decisions about one client. The methods are pure, and cheap enough to be called for each message, except `connect`. */
 export interface Policy {
   /** @param features `will`: the CONNECT has a will; `persistent`: it asks for a persistent session. */
   connect(clientId: string, features: { will: boolean; persistent: boolean }): boolean
@@ -174,6 +174,28 @@ const ruleOf = (statement: unknown, action: Action): StatementRule | undefined =
 const covers = (attributes: ReadonlySet<string>, requested: readonly string[]): boolean =>
   requested.every((name) => attributes.has(name))
 
+const statementsOf = (doc: string): unknown[] => {
+  try {
+    const parsed: unknown = JSON.parse(doc)
+    const list = isRecord(parsed) ? parsed.Statement : undefined
+    return Array.isArray(list) ? list : [list]
+  } catch {
+    return [undefined]
+  }
+}
+
+/** Decides about names of one kind. */
+const deciderOf = (rules: readonly StatementRule[], prefix: string) => {
+  const resourcesOf = (allow: boolean) =>
+    rules.filter((rule) => rule.allow === allow).flatMap((rule) => rule.resources ?? ['*'])
+  const allowed = anyOf(resourcesOf(true))
+  const denied = anyOf(resourcesOf(false))
+  return (name: string): boolean => {
+    const arn = `${prefix}${name}`
+    return allowed?.test(arn) === true && denied?.test(arn) !== true
+  }
+}
+
 /**
  * Compiles policies. An explicit Deny wins over an Allow, and without an Allow everything is denied. A statement with an
  * unsupported element (another condition, a policy variable, an unknown key) does not allow, but still denies. Never throws.
@@ -184,34 +206,20 @@ export function compilePolicies(
   docs: readonly (PolicyDocument | string)[],
   arnPrefix = localArnPrefix,
 ): Policy {
-  const statements = docs.flatMap((doc): unknown[] => {
-    try {
-      const parsed: unknown = typeof doc === 'string' ? JSON.parse(doc) : doc
-      const list = isRecord(parsed) ? parsed.Statement : undefined
-      return Array.isArray(list) ? list : [list]
-    } catch {
-      return [undefined]
-    }
-  })
+  // Each action is compiled when it is first asked for: thousands of connections on which nothing happens keep only the texts.
+  const kept = docs.map((doc) => (typeof doc === 'string' ? doc : JSON.stringify(doc)))
   const rulesFor = (action: Action): StatementRule[] =>
-    statements.map((statement) => ruleOf(statement, action)).filter((rule) => rule !== undefined)
-
+    kept
+      .flatMap(statementsOf)
+      .map((statement) => ruleOf(statement, action))
+      .filter((rule) => rule !== undefined)
   const deciderFor = (action: Action, kind: string) => {
-    const rules = rulesFor(action)
-    const resourcesOf = (allow: boolean) =>
-      rules.filter((rule) => rule.allow === allow).flatMap((rule) => rule.resources ?? ['*'])
-    const allowed = anyOf(resourcesOf(true))
-    const denied = anyOf(resourcesOf(false))
+    let decide: ((name: string) => boolean) | undefined
     return (name: string): boolean => {
-      const arn = `${arnPrefix}${kind}/${name}`
-      return allowed?.test(arn) === true && denied?.test(arn) !== true
+      decide ??= deciderOf(rulesFor(action), `${arnPrefix}${kind}/`)
+      return decide(name)
     }
   }
-
-  const connectRules = rulesFor('Connect').map((rule) => ({
-    ...rule,
-    pattern: anyOf(rule.resources ?? ['*']),
-  }))
   const publish = deciderFor('Publish', 'topic')
   const retain = deciderFor('RetainPublish', 'topic')
   const subscribe = deciderFor('Subscribe', 'topicfilter')
@@ -222,11 +230,11 @@ export function compilePolicies(
       const requested = [...(will ? ['LastWill'] : []), ...(persistent ? ['PersistentConnect'] : [])]
       const arn = `${arnPrefix}client/${clientId}`
       let allowed = false
-      for (const { allow, attributes, pattern } of connectRules) {
+      for (const { allow, attributes, resources = ['*'] } of rulesFor('Connect')) {
         // Without a condition an Allow covers connections without attributes only, and a Deny covers all.
         const applies =
           attributes === undefined ? !allow || requested.length === 0 : covers(attributes, requested)
-        if (!applies || pattern?.test(arn) !== true) continue
+        if (!applies || anyOf(resources)?.test(arn) !== true) continue
         if (!allow) return false
         allowed = true
       }

@@ -9,10 +9,9 @@ import { knownError } from '../errors.ts'
 import { openDatabase } from '../libsql/client.ts'
 import { isBusy } from '../libsql/errors.ts'
 import { root } from '../root.ts'
-import { foldExistingTexts } from './folded-texts.ts'
-import * as schema from './schema.ts'
+import { foldExistingTexts, indexExistingTexts } from './folded-texts.ts'
 
-export type RegistryDb = LibSQLDatabase<typeof schema> & { $client: Client }
+export type RegistryDb = LibSQLDatabase & { $client: Client }
 
 export interface Registry {
   readonly db: RegistryDb
@@ -38,6 +37,7 @@ const migrateWithRetries = (db: RegistryDb): Promise<void> =>
     async () => {
       await migrate(db, { migrationsFolder })
       await foldExistingTexts(db)
+      await indexExistingTexts(db)
       await fillPresence(db)
     },
     {
@@ -52,7 +52,7 @@ const migrateWithRetries = (db: RegistryDb): Promise<void> =>
 /** Opens the registry and leaves its schema as it is. */
 export async function openRegistry(at: { url: string; authToken?: string | undefined }): Promise<Registry> {
   const client = await openDatabase(at)
-  const db = drizzle(client, { schema })
+  const db = drizzle(client)
   return {
     db,
     migrate: () => migrateWithRetries(db),

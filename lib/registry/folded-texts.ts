@@ -8,10 +8,18 @@ export const normalName = (name: string): string => name.normalize('NFC')
 
 /**
  * The text without the difference between upper and lower case, in any script; equal texts of Unicode become one (NFC). By way
- * of upper case `ß` becomes `ss`, and by way of lower case so does `ẞ`.
+ * of upper case `ß` becomes `ss`, and by way of lower case so does `ẞ`. The character 0, where SQLite's index of texts ends, becomes
+ * a blank.
  */
 export const foldText = (text: string): string =>
-  text.normalize('NFC').toLowerCase().toUpperCase().toLowerCase().normalize('NFC').replaceAll('ς', 'σ')
+  text
+    .normalize('NFC')
+    .toLowerCase()
+    .toUpperCase()
+    .toLowerCase()
+    .normalize('NFC')
+    .replaceAll('ς', 'σ')
+    .replaceAll('\0', ' ')
 
 /** The columns that keep the folded form of the texts that are given; null for a text that is deleted. */
 export const foldedTexts = (texts: {
@@ -64,6 +72,26 @@ export async function foldExistingTexts(db: RegistryDb): Promise<void> {
         from (select value ->> 0 as id, value ->> 1 as name, value ->> 2 as location, value ->> 3 as description
           from json_each(${JSON.stringify(folded)})) as page
         where devices.id = page.id`),
+    ])
+  }
+}
+
+/** Devices that one transaction adds to the index of texts: others write in between. */
+const indexedAtOnce = 5000
+
+/** Adds the devices of before to the index of texts, the newest first. Several processes may do so at once. */
+export async function indexExistingTexts(db: RegistryDb): Promise<void> {
+  const begin = sql`(select id from device_texts_begin)`
+  const texts = sql.raw(
+    ['name', 'location', 'description'].map((text) => `coalesce(${text}_folded, lower(${text}))`).join(', '),
+  )
+  const page = sql`from devices where id < ${begin} order by id desc limit ${indexedAtOnce}`
+  for (;;) {
+    const [left] = await db.all<{ id: number }>(sql`select id from device_texts_begin where id > 0`)
+    if (left === undefined) return
+    await db.batch([
+      db.run(sql`insert into device_texts (rowid, name, location, description) select id, ${texts} ${page}`),
+      db.run(sql`update device_texts_begin set id = coalesce((select min(id) from (select id ${page})), 0)`),
     ])
   }
 }

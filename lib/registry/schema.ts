@@ -39,15 +39,44 @@ export const devices = sqliteTable(
     presence: text('presence', { enum: ['online', 'offline'] }),
     /** Presence events that are kept, or more after old ones were deleted: above a bound they are pruned and counted again. */
     presenceEvents: integer('presence_events').notNull().default(0),
-    /** What a search compares; see `foldText`. A search for a part of a text can use no index, so there is none. */
+    /** What a search compares; see `foldText`. Triggers keep `device_texts`, an index of every three characters in a row. */
     nameFolded: text('name_folded'),
     locationFolded: text('location_folded'),
     descriptionFolded: text('description_folded'),
+    /** JSON object of texts; null for none. */
+    labels: text('labels'),
   },
   (t) => [
     check('devices_status', sql`${t.status} in ('active', 'inactive', 'maintenance')`),
     // Answers how many devices each status and each type has, without the rows.
     index('devices_status_type').on(t.status, t.deviceType),
+  ],
+)
+
+/** How many devices each status and each type has. Triggers on `devices` keep it; nothing else writes it. */
+export const deviceCounts = sqliteTable(
+  'device_counts',
+  {
+    status: text('status', { enum: ['active', 'inactive', 'maintenance'] }).notNull(),
+    deviceType: text('device_type').notNull(),
+    count: integer('count').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.status, t.deviceType] })],
+)
+
+/** The labels of each device as rows, for selectors. Triggers on `devices.labels` keep them; nothing else writes them. */
+export const deviceLabels = sqliteTable(
+  'device_labels',
+  {
+    deviceId: integer('device_id')
+      .notNull()
+      .references(() => devices.id, { onDelete: 'cascade' }),
+    key: text('key').notNull(),
+    value: text('value').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.deviceId, t.key] }),
+    index('device_labels_key_value').on(t.key, t.value, t.deviceId),
   ],
 )
 

@@ -29,21 +29,31 @@ export const differenceOf = ({ received, stored, spooled, rejected, duplicates }
   received - stored - spooled - rejected - duplicates
 
 /** Adds up the changes of a batch: one for each device, in the order in which the devices first appear. */
-export function sumByDevice(changes: Iterable<AccountChange>): AccountChange[] {
-  const sums = new Map<number, { -readonly [K in keyof AccountChange]: AccountChange[K] }>()
+export function sumByDevice(changes: Iterable<AccountChange>): Required<AccountChange>[] {
+  const sums = new Map<number, { -readonly [K in keyof AccountChange]-?: number }>()
   for (const change of changes) {
-    const sum = sums.get(change.deviceId)
+    const { deviceId } = change
+    let sum = sums.get(deviceId)
     if (sum === undefined) {
-      sums.set(change.deviceId, { ...change })
-      continue
+      sum = {
+        deviceId,
+        received: 0,
+        stored: 0,
+        spooled: 0,
+        rejected: 0,
+        duplicates: 0,
+        warned: 0,
+        lastArrival: 0,
+      }
+      sums.set(deviceId, sum)
     }
-    sum.received = (sum.received ?? 0) + (change.received ?? 0)
-    sum.stored = (sum.stored ?? 0) + (change.stored ?? 0)
-    sum.spooled = (sum.spooled ?? 0) + (change.spooled ?? 0)
-    sum.rejected = (sum.rejected ?? 0) + (change.rejected ?? 0)
-    sum.duplicates = (sum.duplicates ?? 0) + (change.duplicates ?? 0)
-    if (change.warned !== undefined) sum.warned = (sum.warned ?? 0) + change.warned
-    sum.lastArrival = Math.max(sum.lastArrival ?? 0, change.lastArrival ?? 0)
+    sum.received += change.received ?? 0
+    sum.stored += change.stored ?? 0
+    sum.spooled += change.spooled ?? 0
+    sum.rejected += change.rejected ?? 0
+    sum.duplicates += change.duplicates ?? 0
+    sum.warned += change.warned ?? 0
+    sum.lastArrival = Math.max(sum.lastArrival, change.lastArrival ?? 0)
   }
   return [...sums.values()]
 }

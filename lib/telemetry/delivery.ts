@@ -1,8 +1,10 @@
 /** A message on its way in, and what becomes of its readings. */
+import type { AppError } from '../errors.ts'
 import { type Arrival, arrivalTime } from './payload/arrival.ts'
 import type { ParsedReading } from './payload/parse.ts'
-import type { Rejection, Warning } from './reading.ts'
+import type { Reading, Rejection, Warning } from './reading.ts'
 import { type KeyedRequest, keyOfMessageId } from './reading-keys.ts'
+import type { Sample } from './samples.ts'
 import type { WriteEntry } from './store.ts'
 
 /** The readings of one message, and how many of its readings were rejected. */
@@ -15,6 +17,8 @@ export interface Delivery extends WriteEntry {
   readonly warned?: number | undefined
   /** Only of a message in a request with an Idempotency-Key: then every reading has a key. */
   readonly request?: KeyedRequest | undefined
+  /** What its readings say about alert rules; judged where the readings become durable first. */
+  readonly samples?: readonly Sample[] | undefined
 }
 
 /** What became of the readings that were not rejected. In all three cases the sender must not send the reading again. */
@@ -56,6 +60,24 @@ export const sizeOf = ({ readings }: Delivery): Size => {
   return { readings: readings.length, characters }
 }
 
+/** A message with telemetry as a broker of this process hands it over. */
+export interface BrokerMessage {
+  readonly deviceId: number
+  /** The part of the topic behind `telemetry/`. */
+  readonly subtopic: string | undefined
+  readonly payload: Uint8Array
+  /** Milliseconds since the epoch. */
+  readonly receivedAt: number
+  readonly messageId: string
+}
+
+/**
+ * The short way of telemetry into the intake of this process, beside the function of its rule. The caller touches the device.
+ * @param ended see `Intake.take`.
+ * @returns false for a message that the function has to take.
+ */
+export type TakeMessage = (message: BrokerMessage, ended: (failure?: AppError) => void) => boolean
+
 /** The way by which a message came: a request, the embedded broker, the bridge to another broker, a queue, or a replay. */
 export type Door = 'http' | 'mqtt' | 'bridge' | 'queue' | 'replay'
 
@@ -66,6 +88,10 @@ export interface Sender {
   readonly location: string | null
   /** IANA name of the zone of its times without an offset; UTC where there is none. */
   readonly timezone?: string | null | undefined
+  /** What alert rules select by; none where left out. */
+  readonly labels?: Readonly<Record<string, string>> | undefined
+  /** Nothing is alerted of a device in maintenance. */
+  readonly status?: 'active' | 'inactive' | 'maintenance' | undefined
 }
 
 export interface Accepted {
@@ -119,21 +145,23 @@ export const keysOf = (
   })
 }
 
-/** @param facts the keys of the readings, how many others were rejected, and more of a {@link Delivery}. */
+/** Every delivery has the same members in the same order: spreads would cost more than the rest of this. */
 export const toDelivery = (
-  sender: Sender,
-  readings: readonly ParsedReading[],
+  { id, deviceType, location }: Sender,
+  readings: readonly Reading[],
   receivedAt: number,
-  { keys, rejected, ...others }: Pick<Delivery, 'keys' | 'rejected' | 'warned' | 'request'>,
+  { keys, rejected, warned, request, samples }: Omit<Delivery, keyof WriteEntry>,
 ): Delivery => ({
-  deviceId: sender.id,
-  deviceType: sender.deviceType,
-  location: sender.location,
+  deviceId: id,
+  deviceType,
+  location,
   receivedAt,
-  readings: readings.map(({ reading }) => reading),
+  readings,
   keys,
   rejected,
-  ...others,
+  warned,
+  request,
+  samples,
 })
 
 export const acceptedOf = (

@@ -1,7 +1,9 @@
 /** Parameters and answers that the endpoints of telemetry share. */
 import * as z from 'zod'
 import { csvCell } from '../csv.ts'
-import { optionalParameter, pageLimit, timeZoneName } from '../parameters.ts'
+import { AppError } from '../errors.ts'
+import { optionalParameter, pageCursor, pageLimit, timeZoneName } from '../parameters.ts'
+import { selectorText } from '../registry/selector.ts'
 import { parseInstant, parseWindow } from './duration.ts'
 import { fills } from './fill.ts'
 import { cursorPattern } from './pages.ts'
@@ -115,6 +117,40 @@ export const AggregateParameters = z.object({
   ),
   fill: optionalParameter(z.enum(fills, `must be one of ${fills.join(', ')}`)),
 })
+
+const onlyWithAggregation = ['window', 'fill', 'start_time', 'end_time', 'timezone'] as const
+
+const { start_time, end_time, aggregation, window, fill } = AggregateParameters.shape
+
+export const FleetParameters = z.object({
+  selector: optionalParameter(selectorText),
+  device_type: optionalParameter(z.string().max(64)),
+  field,
+  aggregation,
+  window,
+  start_time,
+  end_time,
+  timezone: optionalParameter(timeZoneName),
+  fill,
+  limit: optionalParameter(pageLimit(1000)),
+  cursor: optionalParameter(pageCursor),
+})
+
+/**
+ * Refuses parameters that would count for nothing: those of windows without an aggregation.
+ * @throws {AppError} VALIDATION_FAILED
+ */
+export function refuseWindowsWithoutAggregation(asked: z.output<typeof FleetParameters>): void {
+  if (asked.aggregation !== undefined) return
+  const details = onlyWithAggregation
+    .filter((name) => asked[name] !== undefined)
+    .map((path) => ({ path, message: 'counts with aggregation only' }))
+  const [first] = details
+  if (first === undefined) return
+  throw new AppError('VALIDATION_FAILED', `The query is not valid: ${first.path}: ${first.message}.`, {
+    details,
+  })
+}
 
 export const RemovalRange = z.object(
   { start_time: instant, stop_time: instant, timezone },

@@ -72,6 +72,19 @@ export interface Latest {
   readonly fields: Readonly<Record<string, FieldValue>>
 }
 
+export interface LatestValuesQuery {
+  readonly deviceIds: readonly number[]
+  readonly field: string
+  /** Only readings before this time count, ns since the epoch. */
+  readonly before: bigint
+}
+
+/** The newest value of one field, with its time. */
+export interface LatestValue {
+  readonly time: bigint
+  readonly value: FieldValue
+}
+
 export interface Aggregate {
   /** Start of the window, also of a first window that began before the range. */
   readonly time: bigint
@@ -96,6 +109,15 @@ export const maxFieldSummaries = 3000
 const compareSummaries = (one: FieldSummary, other: FieldSummary): number =>
   one.name < other.name || (one.name === other.name && one.type < other.type) ? -1 : 1
 
+/** How new an answer has to be. */
+export interface Freshness {
+  /**
+   * Leaves out messages of the last second or two that are not in the tables yet. To bring them there for each answer costs writes
+   * more, the more messages come.
+   */
+  readonly mayLag?: boolean | undefined
+}
+
 /** The first {@link maxFieldSummaries} by name and type. */
 export const firstSummaries = (fields: Iterable<FieldSummary>): FieldSummary[] =>
   [...fields].sort(compareSummaries).slice(0, maxFieldSummaries)
@@ -113,6 +135,8 @@ export interface TelemetryStore {
   history(query: HistoryQuery): Promise<Reading[]>
   /** Of the readings before a time, ns since the epoch. */
   latest(deviceId: number, before: bigint): Promise<Latest | undefined>
+  /** One field of many devices, by their ids; those without a value are left out. */
+  latestValues(query: LatestValuesQuery): Promise<Map<number, LatestValue>>
   /**
    * Newest window first, empty ones left out.
    * @throws {AppError} as {@link Aggregator.result}, and UNAVAILABLE.
@@ -132,7 +156,7 @@ export interface TelemetryStore {
   /** Ids of the devices that have telemetry, ascending. */
   devices(): Promise<number[]>
   /** Readings of all devices from this time on, nanoseconds since the epoch. */
-  countSince(from: bigint): Promise<number>
+  countSince(from: bigint, options?: Freshness): Promise<number>
   /**
    * Readings of all devices by the minute of their arrival, ms since the epoch, from one time of arrival to another. Only of a store
    * that can tell it quickly; of readings that were late when they came, it tells nothing.

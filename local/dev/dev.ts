@@ -28,6 +28,7 @@ import { type FunctionTable, loadFunctionTable } from '../function-table.ts'
 import { type GatewayServices, type MqttGateway, openGateway } from '../mqtt/gateway.ts'
 import { loadRules } from '../mqtt/rules.ts'
 import { writeServerFile } from '../server-file.ts'
+import { withSigningKey } from '../webhook-signing-key.ts'
 import { Emulator } from './emulator.ts'
 import { freePort, host, invokeWithRetries, type Lambda, lambdaAt, stage } from './offline.ts'
 
@@ -129,6 +130,7 @@ const environmentOf = (config: Config, adminToken: string, { kind, ports, iot }:
   const portOf = (port: number | undefined) => (port === undefined ? 'none' : String(port))
   return {
     ADMIN_TOKEN: adminToken,
+    WEBHOOK_SIGNING_KEY: config.webhooks.signingKey ?? '',
     DATA_DIR: config.dataDir,
     STAGE: stage,
     HOST: host,
@@ -155,16 +157,17 @@ class DevServer {
   #ending = false
 
   /** @throws {Error} one sentence when the settings, a port or the data directory cannot be used. */
-  static async start(config: Config): Promise<DevServer> {
-    checkSettings(config)
-    if (config.ports.http === undefined) throw new Error('npm run dev needs a PORT.')
-    await lockDataDir(config.dataDir)
+  static async start(settings: Config): Promise<DevServer> {
+    checkSettings(settings)
+    if (settings.ports.http === undefined) throw new Error('npm run dev needs a PORT.')
+    await lockDataDir(settings.dataDir)
+    const config = await withSigningKey(settings)
     const adminToken = config.adminToken ?? (await adminTokenFile(config.dataDir)).token
     await markForStart(config)
     await prepareForStart(config, createLog(config.logLevel))
     const functions = await loadFunctionTable()
     const ports = {
-      http: await freePort(config.ports.http, 'PORT'),
+      http: await freePort(settings.ports.http, 'PORT'),
       lambda: await freePort(0, 'the Lambda port'),
     }
     const gateway = await openGateway({ host, ports: config.ports, mqtt: config.mqtt })

@@ -19,7 +19,17 @@ type Sample = readonly [labels: Labels, value: number]
 type Read<T> = (shown: Shown) => T
 
 /** The names of all labels: prom-client refuses one that was not declared. */
-const labelNames = ['outcome', 'door', 'code', 'operation', 'status', 'kind', 'version']
+const labelNames = [
+  'outcome',
+  'door',
+  'code',
+  'operation',
+  'status',
+  'kind',
+  'version',
+  'severity',
+  'transition',
+]
 
 /** @param shown what is shown at the moment of the question. */
 export function makeRegistry(format: MetricsFormat, shown: () => Shown): AnyRegistry {
@@ -33,6 +43,8 @@ export function makeRegistry(format: MetricsFormat, shown: () => Shown): AnyRegi
   const page = new Page(registry, shown)
   addIngest(page)
   addState(page)
+  addAlerts(page)
+  addWebhooks(page)
   addOthers(page)
   return registry
 }
@@ -165,6 +177,43 @@ const addState = (page: Page): void => {
     'iotflow_mqtt_connections',
     'Clients of the embedded broker.',
     ({ broker }) => broker.connections,
+  )
+}
+
+const addAlerts = (page: Page): void => {
+  page.gauge('iotflow_alerts_open', 'Open alerts by severity.', ({ overview }) =>
+    Object.entries(overview?.alerts?.open ?? {}).map(([severity, count]) => [{ severity }, count]),
+  )
+  page.counter('iotflow_alerts_transitions_total', 'Alerts that were opened and cleared.', ({ overview }) => {
+    if (!overview?.alerts) return []
+    const { open, opened_total: opened } = overview.alerts
+    const cleared = opened - open.critical - open.warning - open.info
+    return [
+      [{ transition: 'opened' }, opened],
+      [{ transition: 'cleared' }, Math.max(cleared, 0)],
+    ]
+  })
+  page.histogram(
+    'iotflow_alerts_sweep_seconds',
+    'Time of one look at the fleet for alerts.',
+    ({ alertSweeps }) => [[{}, alertSweeps]],
+  )
+}
+
+const addWebhooks = (page: Page): void => {
+  page.counter('iotflow_webhook_attempts_total', 'Attempts to tell webhooks by what came of them.', (shown) =>
+    shown.webhooks.entries().map(([outcome, count]) => [{ outcome }, count]),
+  )
+  page.gauge('iotflow_webhook_pending', 'Deliveries to webhooks that wait.', ({ webhookQueue: queue }) =>
+    queue === undefined ? [] : [[{}, queue.pending]],
+  )
+  page.gauge(
+    'iotflow_webhook_oldest_age_seconds',
+    'Age of the oldest event that waits for a webhook; 0 for none.',
+    ({ webhookQueue: queue }) =>
+      queue === undefined
+        ? []
+        : [[{}, queue.oldestAt === null ? 0 : Math.max(0, Date.now() - queue.oldestAt) / 1000]],
   )
 }
 

@@ -8,6 +8,7 @@ import type { AuthorizerEvent, AuthorizerResult } from '../../lib/mqtt/authorize
 import type { TopicTree } from '../../lib/mqtt/topics.ts'
 import type { Leases } from '../../lib/registry/leases.ts'
 import { nextRequestId } from '../../lib/request-id.ts'
+import type { TakeMessage } from '../../lib/telemetry/delivery.ts'
 import { type DataPlane, openDataPlane } from './data-plane.ts'
 import { startBroker } from './embedded/broker.ts'
 import type { Broker, BrokerLimits } from './embedded/options.ts'
@@ -31,6 +32,8 @@ export interface GatewayServices {
   readonly topics: TopicTree
   /** Resolves when the message is durable. */
   invoke(functionName: string, event: Record<string, unknown>): Promise<void>
+  /** The short way of telemetry. The embedded broker does not use it. */
+  readonly take?: TakeMessage
   /** Arrival time of a message, ms since the epoch. */
   arrival(): number
   /** Called for each message, and by the embedded broker for each packet. */

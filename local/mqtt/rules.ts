@@ -55,12 +55,12 @@ const tokensOf = (sql: string): Token[] => {
 const shown = (tokens: readonly Token[]): string =>
   tokens.map(({ kind, text }) => (kind === 'text' ? `'${text}'` : text)).join('')
 
+const bufferOf = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
 const readerOf = (call: string, args: readonly Token[]): ((message: RuleMessage) => unknown) | undefined => {
   const written = `${call}(${shown(args)})`
-  if (written === "encode(*,'base64')") {
-    return ({ payload }) =>
-      Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString('base64')
-  }
+  if (written === "encode(*,'base64')") return ({ payload }) => bufferOf(payload).toString('base64')
   if (written === 'topic()') return ({ topic }) => topic
   if (written === 'clientid()') return ({ clientId }) => clientId
   if (written === 'timestamp()') return ({ receivedAt }) => receivedAt

@@ -10,11 +10,18 @@ const joinSentences = (...sentences: unknown[]) => sentences.filter(Boolean).joi
 
 const optional = <T>(name: string, value: T | undefined) => (value === undefined ? {} : { [name]: value })
 
+/** What stands before `{id}` in an address, where the id is no device's. */
+const namedIds: Readonly<Record<string, string>> = {
+  'alert-rules': 'alert rule',
+  alerts: 'alert',
+  'dead-letters': 'dead letter',
+}
+
 const idParameter = (path: string) => ({
   name: 'id',
   in: 'path',
   required: true,
-  description: path.includes('/dead-letters/') ? 'The id of the dead letter.' : 'The id of the device.',
+  description: `The id of the ${namedIds[path.split('/{id}')[0]?.split('/').at(-1) ?? ''] ?? 'device'}.`,
   schema: { type: 'integer', minimum: 1, maximum: 999_999_999_999_999, examples: [1] },
 })
 
@@ -31,13 +38,15 @@ const pathParameters = ({ path, pathParameters: named = {} }: Operation) => [
 
 const queryParameters = (
   converter: SchemaConverter,
-  { query, exampleQuery = {}, fieldDescriptions = {} }: Operation,
+  { query, body, exampleQuery = {}, fieldDescriptions = {} }: Operation,
 ) =>
   Object.entries(query?.shape ?? {}).map(([name, field]) => {
     const { description, ...schema } = converter.convert(field as z.ZodType, 'input')
     return {
       name,
       in: 'query',
+      // Where there is a body, it may have the fields instead.
+      ...(body !== undefined || field.safeParse(undefined).success ? {} : { required: true }),
       ...optional('description', joinSentences(fieldDescriptions[name], description) || undefined),
       ...(field.safeParse('').success ? { allowEmptyValue: true } : {}),
       ...optional('example', exampleQuery[name]),

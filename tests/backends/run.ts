@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { temporaryFolder } from '../support/temporary.ts'
-import { failuresOf, type Report, rowsOf, tableOf } from './table.ts'
+import { failuresOf, type Report, rowsOf, secondTriesOf, tableOf } from './table.ts'
 
 const help = `The contract suites on every backend there is.
 
@@ -71,9 +71,12 @@ const main = async (): Promise<number> => {
     ? { report: await readReport(values.report), well: true }
     : await runFiles(files)
   const failures = failuresOf(report)
+  const list = (title: string, lines: readonly string[]) => {
+    if (lines.length > 0) process.stdout.write(`\n${title}:\n${lines.map((line) => `  ${line}\n`).join('')}`)
+  }
   process.stdout.write(`\n${tableOf(rowsOf(report))}`)
-  if (failures.length > 0)
-    process.stdout.write(`\nFAILED:\n${failures.map((line) => `  ${line}\n`).join('')}`)
+  list('PASSED ONLY WHEN TRIED AGAIN', secondTriesOf(report))
+  list('FAILED', failures)
   return well && failures.length === 0 ? 0 : 1
 }
 

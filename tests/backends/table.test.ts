@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { requiredBackends } from '../support/backends.ts'
-import { failuresOf, type Report, rowsOf, tableOf } from './table.ts'
+import { failuresOf, type Report, rowsOf, secondTriesOf, tableOf } from './table.ts'
 
 const test = (titles: string[], status: string, said?: string) => ({
   ancestorTitles: titles,
@@ -49,6 +49,13 @@ describe('the table of the backends', () => {
       'limiter contract: in memory, a test: Error: one too many',
       'something else, a test: Error: There is no redis: apt-get install redis-server.',
       '/tests/b.test.ts: no such file',
+    ])
+  })
+
+  it('lists the tests that passed only when they were tried again', () => {
+    const unsure = report(test(['a race'], 'passed', 'Error: too early\n    at line 1'))
+    expect(secondTriesOf({ testResults: [...all.testResults, ...unsure.testResults] })).toEqual([
+      'a race, a test: Error: too early',
     ])
   })
 })

@@ -65,14 +65,26 @@ export function tableOf(rows: readonly Row[]): string {
   return `${columns([['contract', 'backend', 'group', 'tests'], ...cells]).join('\n')}\n`
 }
 
+type Assertion = Report['testResults'][number]['assertionResults'][number]
+
+const lineOf = ({ ancestorTitles, title, failureMessages }: Assertion): string => {
+  const [said = ''] = (failureMessages?.[0] ?? '').split('\n')
+  return `${[...ancestorTitles, title].join(', ')}: ${said}`
+}
+
 /** One line for each failed test, in a contract suite or not. A required server that is missing is a failed test, too. */
 export function failuresOf({ testResults }: Report): string[] {
   return testResults.flatMap(({ name, message, status, assertionResults }) => {
     const failed = assertionResults.filter((test) => test.status === 'failed')
     if (failed.length === 0 && status === 'failed') return [`${name}: ${(message ?? '').split('\n')[0]}`]
-    return failed.map(({ ancestorTitles, title, failureMessages }) => {
-      const [said = ''] = (failureMessages?.[0] ?? '').split('\n')
-      return `${[...ancestorTitles, title].join(', ')}: ${said}`
-    })
+    return failed.map(lineOf)
   })
+}
+
+/** One line for each test that failed first and passed when it was tried again, with what the first try said. */
+export function secondTriesOf({ testResults }: Report): string[] {
+  return testResults
+    .flatMap(({ assertionResults }) => assertionResults)
+    .filter(({ status, failureMessages }) => status === 'passed' && (failureMessages?.length ?? 0) > 0)
+    .map(lineOf)
 }

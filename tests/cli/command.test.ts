@@ -107,6 +107,8 @@ describe('a fleet command', () => {
     [['--all', '--canary', '0'], '--canary must be a whole number'],
     [['--all', '--abort-share', '3'], '--abort-share must be a share'],
     [['--type', 'no such type'], 'fits no device'],
+    [['--selector', 'site=nowhere'], 'fits no device'],
+    [['--selector', 'site=='], 'at character 6'],
   ])('is refused with %s', async (more, sentence) => {
     const { code, err } = await run('fleet-send', 'ping', ...more)
     expect([code, err]).toEqual([2, expect.stringContaining(sentence)])

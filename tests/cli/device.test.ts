@@ -91,6 +91,49 @@ describe('iotflow device', () => {
     })
   })
 
+  it('label sets and removes labels, and list and export select by them', async () => {
+    const { id } = await create('label-1')
+    const made = ['device', 'create', 'label-2', '--type', 'sensor', '--labels', 'site=cli-south,floor=']
+    expect((await run(...made)).code).toBe(0)
+    const label = (...texts: string[]) => run('device', 'label', 'label-1', ...texts)
+    expect((await label('site=cli-north', 'floor=2')).out).toBe(
+      `Device ${id}, label-1, has site=cli-north,floor=2.\n`,
+    )
+    expect((await label('floor-')).out).toBe(`Device ${id}, label-1, has site=cli-north.\n`)
+    expect(await label('site')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('not by "site"'),
+    })
+    expect(await label('site=far north')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('labels.site'),
+    })
+    expect((await run('device', 'show', 'label-1')).out).toMatch(/^labels +site=cli-north$/m)
+    const names = async (selector: string) =>
+      json(await run('device', 'list', '--selector', selector, '--json')).map(
+        ({ name }: { name: string }) => name,
+      )
+    expect(await names('site in (cli-north, cli-south)')).toEqual(['label-1', 'label-2'])
+    expect(await names('site=cli-south,floor=')).toEqual(['label-2'])
+    expect(await run('device', 'list', '--selector', 'site==x')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('character 6'),
+    })
+    const file = join(folder.path, 'labelled.csv')
+    await run('device', 'export', '--selector', 'site=cli-south', '--out', file)
+    expect(await readFile(file, 'utf8')).toContain('"site=cli-south,floor="')
+    await run('device', 'label', 'label-2', 'site=moved', 'more=1')
+    json(await run('device', 'import', file, '--upsert', '--json'))
+    expect(json(await run('device', 'show', 'label-2', '--json')).device.labels).toEqual({
+      site: 'cli-south',
+      floor: '',
+      more: '1',
+    })
+    const { out } = await run('device', 'export', '--selector', 'more=1', '--format', 'ndjson')
+    expect(JSON.parse(out).labels).toEqual({ site: 'cli-south', floor: '', more: '1' })
+    expect((await label('site-')).out).toBe(`Device ${id}, label-1, has no label.\n`)
+  })
+
   it('rotate-key and revoke-key change which key works', async () => {
     const { id, api_key: first } = await create('keys-1')
     const { api_key: second } = json(await run('device', 'rotate-key', 'keys-1', '--grace', '0', '--json'))

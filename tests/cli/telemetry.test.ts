@@ -66,6 +66,27 @@ describe('iotflow telemetry', () => {
     expect((await run('telemetry', 'aggregate', 'field one', ...args)).out).toMatch(/^timestamp +value$/m)
   })
 
+  it('fleet shows one field of the devices that a selector means', async () => {
+    await run('device', 'label', 'field one', 'site=fleet')
+    await run('device', 'label', 'field two', 'site=fleet')
+    const args = ['fleet', '--field', 'temperature', '--selector', 'site=fleet']
+    const latest = await run('telemetry', ...args)
+    expect(latest.out).toMatch(/^ *id +name +time +value$/m)
+    expect(latest.out).toMatch(/field one +\S+Z +1$/m)
+    expect(latest.out).toMatch(/field two +- +-$/m)
+    const series = json(
+      await run('telemetry', ...args, '--aggregation', 'sum', '--window', '1d', '--since', '-2d', '--json'),
+    )
+    expect(series.map(({ device_name }: { device_name: string }) => device_name)).toEqual([
+      'field one',
+      'field two',
+    ])
+    expect(series[0].data.reduce((sum: number, { value }: { value: number }) => sum + value, 0)).toBe(6)
+    const text = await run('telemetry', 'fleet', '--field', 'note', '--aggregation', 'mean')
+    expect(text.err).toMatch(/^Device \d+, field (one|two), sends text in this field\.$/m)
+    expect(json(await run('telemetry', ...args, '--limit', '1', '--json'))).toHaveLength(1)
+  })
+
   it('export writes several devices, whose fields differ, as CSV and NDJSON', async () => {
     const file = join(folder.path, 'readings.csv')
     const ended = await run('telemetry', 'export', 'field one', 'field two', '--out', file)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { assignAxes } from '../../dashboard/charts/axes.ts'
+import { unseenStretches } from '../../dashboard/charts/dots.ts'
 import {
   panned,
   partsOf,
@@ -116,6 +117,20 @@ describe('the points of a chart', () => {
       Array.from({ length: 10 }, (_, n) => 24_990 + n),
     )
     expect(table.columns(['a'], 0)[0]).toHaveLength(10)
+  })
+})
+
+describe('the dots of a chart', () => {
+  it('mark what is alone between pauses, and a stretch that is shorter than a line can be seen', () => {
+    const times = [0, 10, 20, 21, 30, 40, 50, 60, 61]
+    expect(unseenStretches(times, [1, null, 1, 2, null, 3, 3, null, 7], 2)).toEqual([0, 3, 8])
+    expect(unseenStretches(times, [1, null, 1, 2, null, 3, 3, null, 7], 1)).toEqual([0, 8])
+  })
+
+  it('do not break a line where its field is no part of a point', () => {
+    expect(unseenStretches([0, 10, 20], [1, undefined, 2], 5)).toEqual([])
+    expect(unseenStretches([0, 10, 20], [undefined, 1, undefined], 5)).toEqual([1])
+    expect(unseenStretches([], [], 5)).toEqual([])
   })
 })
 

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { draftOf, parseDraft, retyped } from '../../dashboard/pages/device/config-values.ts'
 import { presenceOf } from '../../dashboard/pages/device/presence.ts'
+import { sentenceOf } from '../../dashboard/pages/device/presence-card.tsx'
 import { placeFields, trackOf } from '../../dashboard/pages/device/track.ts'
+import { usualRange } from '../../dashboard/pages/device/usual-range.ts'
 import { readView, writeView } from '../../dashboard/pages/device/view.ts'
 
 const noon = Date.parse('2026-03-01T12:00:00Z')
@@ -35,6 +37,20 @@ describe('the presence of a device', () => {
     expect(presence.stretches.map(({ online }) => online)).toEqual([undefined, true])
     expect(presence.onlinePart).toBe(1)
     expect(presenceOf([], span)).toMatchObject({ onlinePart: undefined, outages: 0 })
+  })
+
+  it('is told in words, of a young device since it first came online', () => {
+    const words = (events: ReturnType<typeof change>[], isYoung: boolean) =>
+      sentenceOf(presenceOf(events, span), isYoung)
+    expect(words([], true)).toBe('It has not been online yet.')
+    expect(words([], false)).toBe('Nothing is known of this time.')
+    expect(words([change('online', 5)], true)).toBe(
+      'Online 100 % of the time since it first came online, never offline.',
+    )
+    expect(words([change('online', 5)], false)).toBe('Online 100 % of the time that is known, never offline.')
+    expect(words([change('online', -1), change('offline', 9)], false)).toBe(
+      'Online 90 % of this time; offline once, for 1 h.',
+    )
   })
 
   it('does not count one state twice', () => {
@@ -107,9 +123,25 @@ describe('the track of a device', () => {
   })
 })
 
+describe('the usual range', () => {
+  it.each([
+    [undefined, 60],
+    [0, 5],
+    [5, 5],
+    [6, 15],
+    [20, 60],
+    [61, 60],
+    [10_000, 60],
+  ])('of a device whose oldest reading came %s minutes ago is %i minutes', (age, minutes) => {
+    const oldest = age === undefined ? undefined : noon - age * 60_000
+    expect(usualRange(oldest, noon)).toEqual({ lastMs: minutes * 60_000 })
+  })
+})
+
 describe('the view in the address', () => {
   it.each([
     '',
+    'range=1h',
     'range=24h&agg=max&view=apart&fields=temperature,humidity',
     'range=1772366400-1772370000',
     'fields=,',

@@ -85,6 +85,57 @@ describeWith(needsChromium, 'the page of a device', () => {
     await close()
   })
 
+  it('shows the first reading of a young device as dots that do not hide each other, in a short range', async () => {
+    const young = await dashboard.server.register('young')
+    const { page, problems, close } = await dashboard.open({ path: `/devices/${young.id}` })
+    const fact = (card: string, name: string) =>
+      page.getByRole('region', { name: card }).locator(`dt:text-is("${name}") + dd`)
+    await page.getByText('never used').waitFor()
+    const body = { temperature: 21.5, humidity: 48 }
+    await dashboard.server.request('POST', '/api/v1/devices/telemetry', { key: young.key, body })
+    await page.locator('[data-points="1"]').waitFor()
+    const range = page.getByRole('combobox', { name: 'Range' })
+    await expect.poll(() => range.inputValue()).toBe('5m')
+    expect(page.url()).not.toContain('range=')
+    await page.locator('.charts:not(.loading-more)').waitFor()
+    // The middle of what is drawn in the colour of a line, and its height.
+    const dotOf = (color: string) =>
+      page.locator('.charts canvas').evaluate((canvas: HTMLCanvasElement, name) => {
+        const probe = document.createElement('canvas').getContext('2d')
+        const context = canvas.getContext('2d')
+        if (!probe || !context) return undefined
+        probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+        probe.fillRect(0, 0, 1, 1)
+        const [red, green, blue] = probe.getImageData(0, 0, 1, 1).data
+        const { data, width } = context.getImageData(0, 0, canvas.width, canvas.height)
+        const rows: number[] = []
+        for (let at = 0; at < data.length; at += 4)
+          if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255)
+            rows.push(Math.floor(at / 4 / width))
+        const [first = 0, last = 0] = [rows[0], rows.at(-1)]
+        return { middle: (first + last) / 2, height: last - first + 1 }
+      }, color)
+    await expect.poll(async () => (await dotOf('--chart-1'))?.height).toBeGreaterThanOrEqual(5)
+    const [humidity, temperature] = [await dotOf('--chart-1'), await dotOf('--chart-2')]
+    expect(temperature?.height).toBeGreaterThanOrEqual(5)
+    expect((temperature?.middle ?? 0) - (humidity?.middle ?? 0)).toBeGreaterThan(20)
+
+    // The cards follow, too, long before the page looks at everything again.
+    await expect.poll(() => fact('Readings', 'Stored').textContent()).toBe('1')
+    await expect.poll(() => fact('About', 'Last seen').textContent()).toMatch(/now|s ago/)
+    await page
+      .locator('.keys')
+      .getByText(/used/)
+      .filter({ hasText: /now|s ago/ })
+      .first()
+      .waitFor()
+    await range.selectOption('1h')
+    await expect.poll(() => page.url()).toContain('range=1h')
+    await expectAccessibleInBoth(page)
+    expect(problems).toEqual([])
+    await close()
+  })
+
   it('zooms and pans with buttons, keys and a drag, and the address keeps the range', async () => {
     const { page, problems, close } = await open('?range=1h&view=together')
     const range = () => new URL(page.url().replace('#/', '')).searchParams.get('range') ?? '1h'

@@ -9,7 +9,7 @@ export async function expectDashboard(httpUrl: string, adminToken: string): Prom
     const { page, problems } = await openPage(browser, httpUrl, adminToken)
     await page.getByText('Difference 0').waitFor()
     await page.getByText(/^(Live|Every 5 s)$/).waitFor()
-    for (const name of ['Dead letters', 'Health', 'Settings']) {
+    for (const name of ['Alerts', 'Dead letters', 'Health', 'Settings', 'Webhooks']) {
       await page.getByRole('link', { name, exact: false }).first().click()
       await page.getByRole('heading', { name, level: 1 }).waitFor()
       await page.locator('.loading').first().waitFor({ state: 'detached' })

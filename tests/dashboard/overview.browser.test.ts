@@ -50,7 +50,8 @@ describeWith(needsChromium, 'the pages about the server', () => {
 
   it('fit a phone, and are accessible there', async () => {
     const { page, problems, close } = await dashboard.open({ viewport: phone })
-    for (const path of ['/', '/dead-letters', '/connect', '/health', '/settings']) {
+    const paths = ['/', '/alerts', '/alerts/rules', '/dead-letters', '/connect', '/health', '/settings']
+    for (const path of [...paths, '/settings/webhooks']) {
       await page.goto(`${dashboard.server.httpUrl}/#${path}`)
       await page.locator('h1').waitFor()
       await page.waitForFunction(() => document.querySelector('.loading') === null)
@@ -144,7 +145,8 @@ describeWith(needsChromium, 'the pages about the server', () => {
       ADMIN_TOKEN: dashboard.adminToken,
     }
     let server: StandaloneServer = await startStandaloneServer({ settings })
-    await server.register('before')
+    const { key } = await server.register('before')
+    await server.request('POST', '/api/v1/telemetry', { key, body: { temperature: 21 } })
     const { page, close } = await openPage(dashboard.browser, server.httpUrl, dashboard.adminToken)
     await page.getByText('Live', { exact: true }).waitFor()
     await server.stop()
@@ -153,6 +155,8 @@ describeWith(needsChromium, 'the pages about the server', () => {
     await page.getByText('Live', { exact: true }).waitFor()
     await server.register('after')
     await page.getByRole('link', { name: 'after' }).waitFor()
+    // The hour before the start is there, too.
+    await page.getByRole('img', { name: /Readings per second over the last hour\. The highest/ }).waitFor()
     await close()
     await server.stop()
     await folder.remove()

@@ -5,8 +5,10 @@ import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
 import { root } from '../../lib/root.ts'
 import { asksForHelp, parseOptions, runCommand } from '../../scripts/command.ts'
+import { startReceiver } from '../support/webhook-receiver.ts'
 import { type Dashboard, desktop, openPage, phone, startDashboard } from './browser.ts'
 import { startFleet } from './fleet.ts'
+import { tendAlerts, watchFleet } from './watched-fleet.ts'
 
 const help = `Takes pictures of the dashboard while the office fleet of the simulator runs.
 
@@ -30,10 +32,14 @@ const shots: readonly Shot[] = [
   { name: 'overview', path: '/', ready: '.overview .event-list' },
   { name: 'devices', path: '/devices', ready: 'tbody tr' },
   { name: 'device', path: '/devices/1', ready: '.uplot canvas' },
+  { name: 'alerts', path: '/alerts', ready: '.alert-group tbody tr' },
+  { name: 'alert-rules', path: '/alerts/rules', ready: 'tbody tr' },
   { name: 'dead-letters', path: '/dead-letters', ready: 'tbody tr' },
   { name: 'connect', path: '/connect', ready: 'form' },
   { name: 'health', path: '/health', ready: '.checks li' },
   { name: 'settings', path: '/settings', ready: 'tbody tr' },
+  { name: 'webhooks', path: '/settings/webhooks', ready: 'tbody tr' },
+  { name: 'webhook', path: '/settings/webhooks/1', ready: 'tbody tr' },
 ]
 
 const views = [
@@ -88,15 +94,19 @@ const take = async (dashboard: Dashboard, { name, path, ready }: Shot, out: stri
 
 const run = async (out: string, seconds: number): Promise<void> => {
   await mkdir(out, { recursive: true })
-  const dashboard = await startDashboard()
+  const receiver = await startReceiver()
+  const dashboard = await startDashboard({ WEBHOOK_PRIVATE_ADDRESSES: '127.0.0.1' })
   const stopFleet = startFleet(dashboard)
   try {
+    await watchFleet(dashboard, receiver.url)
     await sleep(seconds * 1000)
     await breakMessages(dashboard)
+    await tendAlerts(dashboard)
     for (const shot of shots) await take(dashboard, shot, out)
   } finally {
     stopFleet()
     await dashboard.close()
+    await receiver.close()
   }
 }
 

@@ -16,7 +16,8 @@ describeWith(needsChromium, 'the frame of the dashboard', () => {
     })
     await page.getByLabel('Admin token').fill('wrong-token-of-the-test-0000')
     await page.keyboard.press('Enter')
-    await page.getByText('This token is not right.').waitFor()
+    // Directly below the field, not below its hint.
+    await page.locator('input + p', { hasText: 'This token is not right.' }).waitFor()
     await expectAccessibleInBoth(page)
     await page.getByLabel('Admin token').fill(dashboard.adminToken)
     await page.getByRole('button', { name: 'Sign in' }).click()

@@ -44,6 +44,9 @@ describe('events', () => {
     expect(eventSentence('offline', { by: 'broker', reason: 'CONNECTION_LOST' })).toBe(
       'went offline: the connection was lost',
     )
+    const silence = { by: 'silence', silent_s: 302, limit_s: 300 }
+    expect(eventSentence('offline', silence)).toBe('went offline: silent for 5 min')
+    expect(eventSentence('offline', { by: 'device' })).toBe('went offline: disconnected')
     expect(eventSentence('status', { by: 'admin', from: 'active', to: 'inactive' })).toBe(
       'went from active to inactive by admin',
     )

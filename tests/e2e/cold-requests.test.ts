@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { loadConfig } from '../../lib/config.ts'
 import { createLog } from '../../lib/log.ts'
 import { prepareDatabases } from '../../local/databases.ts'
-import { buildCloud } from '../../scripts/build.ts'
+import { builtCloud } from '../support/cloud-bundles.ts'
 import { startCountingProxy } from '../support/counting-proxy.ts'
 import { type Lambda, region, startLambda } from '../support/lambda.ts'
 import { describeWithSqld, type Sqld, startSqld } from '../support/sqld.ts'
@@ -91,7 +91,7 @@ describeWithSqld('the first call of a container', () => {
   }
 
   beforeAll(async () => {
-    await buildCloud()
+    await builtCloud()
     sqld = await startSqld()
     endings.push(() => sqld.stop())
     await prepareDatabases(loadConfig({ DATABASE_URL: sqld.url }), createLog('silent'))

@@ -15,10 +15,17 @@ import { temporaryFolder } from '../support/temporary.ts'
 const rootFolder = fileURLToPath(root)
 
 /** Documents whose commands run here, one after the other in one shell. */
-const walked = ['docs/getting-started.md', 'docs/devices.md', 'docs/commands.md', 'docs/operate.md']
+const walked = [
+  'docs/getting-started.md',
+  'docs/devices.md',
+  'docs/commands.md',
+  'docs/alerts.md',
+  'docs/operate.md',
+]
 
 /** Commands of other documents, with the test that runs them or what they do. */
 const runElsewhere: readonly { readonly command: RegExp; readonly by: string }[] = [
+  { command: /^git clone '<address of this repository>' iotflow && cd iotflow$/, by: '.ci/run' },
   { command: /^npm install && npm start$/, by: 'tests/support/standalone.ts' },
   { command: /^npm (?:install|test|run verify)\b/, by: '.ci/run' },
   { command: /^apt-get install mosquitto$/, by: '.ci/run' },
@@ -33,13 +40,15 @@ const runElsewhere: readonly { readonly command: RegExp; readonly by: string }[]
   { command: /^(?:sed .*|aws iam .*)deployer/, by: 'tests/e2e/deployer-policy.test.ts' },
   { command: /^aws iam create-open-id-connect-provider /, by: 'examples/deploy/github.yml' },
   { command: /^npm run costs\b/, by: 'tests/benchmarks/costs.test.ts' },
-  { command: /^SQLD_MAX_CONCURRENT_CONNECTIONS=4 sqld /, by: 'benchmarks/queue.ts' },
+  { command: /^SQLD_MAX_CONCURRENT_CONNECTIONS=2 .*\bsqld /, by: 'benchmarks/queue.ts' },
   { command: /\bnpm run smoke -- /, by: 'tests/e2e/smoke.test.ts' },
+  { command: /^curl -X POST \S+\/admin\/webhooks /, by: 'tests/functions/admin/create-webhook.test.ts' },
+  { command: /^WEBHOOK_SECRET=\S+ .*webhook-relay\.mjs$/, by: 'tests/e2e/examples.test.ts' },
   { command: /^npm run redrive -- /, by: 'tests/e2e/redrive.test.ts' },
   { command: /^npx serverless remove /, by: 'tests/e2e/removal.test.ts' },
   // These need an account at AWS.
   {
-    command: /^(?:aws (?:ssm|iot) |export [A-Z_]+=|npm run deploy -- )/,
+    command: /^(?:aws (?:ssm|iot|logs) |export [A-Z_]+=|npm run deploy -- )/,
     by: 'tests/cloud/plugin/deployment.test.ts',
   },
 ]
@@ -76,11 +85,11 @@ const walk = async (path: string): Promise<string> => {
     .filter(({ document }) => document === path)
     .map(({ text }) => text)
     .join('\n')
-    .replaceAll('npm install && npm start\n', '')
-    .replaceAll('http://localhost:5000', server.httpUrl)
-    .replaceAll('-h localhost -p 1883', `-h 127.0.0.1 -p ${new URL(server.mqttUrl).port}`)
+    .replace(/^git clone .*\nnpm install && npm start\n/m, '')
+    .replaceAll('http://127.0.0.1:5000', server.httpUrl)
+    .replaceAll('-p 1883', `-p ${new URL(server.mqttUrl).port}`)
     .replaceAll('npm run simulate --', `npm run simulate -- --url ${server.httpUrl} --duration 2`)
-  expect(script).not.toMatch(/localhost/)
+  expect(script).not.toMatch(/localhost|git clone/)
   // A refusal ends the script, as it would stop the reader.
   const shell = `curl() { command curl --fail-with-body "$@"; }\n${script}`
   const noSettings = Object.fromEntries(settingNames.map((name) => [name, '']))
@@ -160,9 +169,9 @@ describe('the commands of the documents', () => {
       program.commands.filter(({ commands }) => commands.length > 0).map((one) => one.name()),
     )
     const named = documents.flatMap(({ path, text }) =>
-      [...text.matchAll(/(?:`iotflow|^iotflow|npm run manage --) ([a-z-]+)(?: ([a-z-]+))?/gm)].map(
-        ([, one = '', two]) => ({ path, command: groups.has(one) ? `${one} ${two}` : one }),
-      ),
+      [
+        ...text.matchAll(/(?:`iotflow|^iotflow|npx iotflow|npm run manage --) ([a-z-]+)(?: ([a-z-]+))?/gm),
+      ].map(([, one = '', two]) => ({ path, command: groups.has(one) ? `${one} ${two}` : one })),
     )
     expect(named.length).toBeGreaterThan(40)
     const unknown = named.filter(({ command }) => !command.startsWith('-') && !known.has(command))

@@ -15,6 +15,7 @@ import { hasCompiler, pahoPython, runProgram } from '../support/programs.ts'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { eventually, until } from '../support/waiting.ts'
+import { startReceiver } from '../support/webhook-receiver.ts'
 
 const rootFolder = fileURLToPath(root)
 const example = (path: string) => join(rootFolder, 'examples', path)
@@ -26,7 +27,11 @@ let folder: Awaited<ReturnType<typeof temporaryFolder>>
 beforeAll(async () => {
   folder = await temporaryFolder()
   server = await startStandaloneServer({
-    settings: { ADMIN_TOKEN: adminToken, RATE_LIMIT_IP_PER_MINUTE: '0' },
+    settings: {
+      ADMIN_TOKEN: adminToken,
+      RATE_LIMIT_IP_PER_MINUTE: '0',
+      WEBHOOK_PRIVATE_ADDRESSES: '127.0.0.1',
+    },
   })
 })
 afterAll(async () => {
@@ -262,4 +267,49 @@ it('examples that are programs say how they are started', () => {
   const files = spawnSync('git', ['ls-files', 'examples'], { cwd: rootFolder, encoding: 'utf8' }).stdout
   for (const file of files.split('\n').filter((name) => /\.(?:sh|py|mjs)$/.test(name)))
     expect(readFileSync(join(rootFolder, file), 'utf8').slice(0, 600), file).toContain(file)
+})
+
+it('webhook relay: hands genuine messages on in the shape of each target, and is told again what was not taken', async () => {
+  const target = await startReceiver()
+  const headers = { Authorization: `Bearer ${adminToken}` }
+  const relays: ChildProcess[] = []
+  /** Starts a relay in front of the target. @returns the path of its webhook. */
+  const relayTo = async (name: string) => {
+    const port = await freePort()
+    const url = `http://127.0.0.1:${port}/`
+    const { body: made } = await server.request('POST', '/api/v1/admin/webhooks', {
+      headers,
+      body: { name, url, events: ['device.registered'] },
+    })
+    const env = {
+      PATH: process.env.PATH,
+      WEBHOOK_SECRET: made.secret,
+      TARGET: name,
+      TARGET_URL: target.url,
+      ROUTING_KEY: 'key of the service',
+      PORT: String(port),
+    }
+    relays.push(spawn(process.execPath, [example('node/webhook-relay.mjs')], { env, stdio: 'ignore' }))
+    await opens(port)
+    return { path: `/api/v1/admin/webhooks/${made.webhook.id}`, url }
+  }
+  const test = async (path: string) => (await server.request('POST', `${path}/test`, { headers })).body
+  try {
+    const { path, url } = await relayTo('slack')
+    expect((await test(path)).delivered).toBe(true)
+    expect(target.received.map(({ body }) => body)).toEqual([{ text: 'webhook.test' }])
+    const forged = { 'webhook-id': 'x', 'webhook-timestamp': '1', 'webhook-signature': 'v1,AAAA' }
+    expect((await fetch(url, { method: 'POST', headers: forged, body: '{}' })).status).toBe(401)
+    target.answer(503)
+    expect(await test(path)).toMatchObject({ delivered: false, attempt: { status_code: 502 } })
+    target.answer(204)
+    for (const name of ['teams', 'pagerduty'])
+      expect((await test((await relayTo(name)).path)).delivered).toBe(true)
+    const [teams, pagerduty] = target.received.slice(-2).map(({ body }) => body)
+    expect(teams).toMatchObject({ type: 'message', attachments: [{ content: { type: 'AdaptiveCard' } }] })
+    expect(pagerduty).toMatchObject({ routing_key: 'key of the service', event_action: 'trigger' })
+  } finally {
+    for (const relay of relays) relay.kill()
+    await target.close()
+  }
 })

@@ -8,8 +8,8 @@ import { digestKey } from '../../lib/devices/credentials.ts'
 import { createLog } from '../../lib/log.ts'
 import { prepareDatabases } from '../../local/databases.ts'
 import { loadFunctions } from '../../local/functions.ts'
-import { buildCloud } from '../../scripts/build.ts'
 import { traceText } from '../../scripts/trace.ts'
+import { builtCloud } from '../support/cloud-bundles.ts'
 import { describeWithSqld, type Sqld, startSqld } from '../support/sqld.ts'
 
 const bundles = new URL('../../dist/cloud/', import.meta.url)
@@ -61,6 +61,9 @@ const events: Readonly<Record<string, unknown>> = {
     payload: base64(subscribed),
   },
   'commands-sweep': {},
+  'alerts-sweep': {},
+  'webhooks-sweep': {},
+  'webhooks-deliver': { Records: [] },
   'commands-fleet-advance': {},
   'devices-sweep': {},
   'telemetry-ingest': telemetry,
@@ -96,7 +99,7 @@ describeWithSqld('a function that is called with events, while its database is d
   let sqld: Sqld
   let called: Awaited<ReturnType<typeof call>>
   beforeAll(async () => {
-    await buildCloud()
+    await builtCloud()
     sqld = await startSqld()
     await prepareDatabases(loadConfig({ DATABASE_URL: sqld.url }), createLog('silent'))
     await sqld.kill()

@@ -58,6 +58,16 @@ describe.concurrent('a start is refused', () => {
     )
   })
 
+  it('when several ports are in use, and names all of them with a line that picks free ones', async () => {
+    const [http, mqtt] = [server.httpUrl, server.mqttUrl].map((url) => new URL(url).port)
+    const settings = { DATA_DIR: anotherFolder(), PORT: String(http), MQTT_PORT: String(mqtt) }
+    const { code, err } = await runUntilEnd({ settings })
+    expect([code, err]).toEqual([
+      1,
+      `PORT ${http} and MQTT_PORT ${mqtt} are taken on 127.0.0.1: stop what listens there, or let the server pick free ports:\n  PORT=0 MQTT_PORT=0 npm start\n`,
+    ])
+  })
+
   it('when settings are wrong, with one sentence for each and without secrets', async () => {
     const end = await runUntilEnd({
       settings: {
@@ -133,10 +143,18 @@ it('disconnects a device that becomes inactive, also after a restart of the serv
   await first.stop()
   const second = await startStandaloneServer({ settings })
   try {
+    const headers = { Authorization: `Bearer ${settings.ADMIN_TOKEN}` }
+    const timesOnline = async () => {
+      const { body } = await second.request('GET', `/api/v1/admin/devices/${device.id}/events`, { headers })
+      return body.events.filter(({ event }: { event: string }) => event === 'online').length
+    }
+    const before = await timesOnline()
     const client = await second.mqtt(device)
     const closed = new Promise<void>((resolve) => client.once('close', () => resolve()))
+    // The registry learns of a connection a moment after the client does.
+    await until(async () => (await timesOnline()) > before, 'the registry knows of the connection', 500)
     const { body } = await second.request('PUT', `/api/v1/admin/devices/${device.id}/status`, {
-      headers: { Authorization: `Bearer ${settings.ADMIN_TOKEN}` },
+      headers,
       body: { status: 'inactive' },
     })
     expect(body.sessions_ended).toBe(1)

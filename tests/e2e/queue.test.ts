@@ -12,9 +12,9 @@ import { openInfluxStore } from '../../lib/telemetry/influx/store.ts'
 import type { TelemetryStore } from '../../lib/telemetry/store.ts'
 import { prepareDatabases } from '../../local/databases.ts'
 import { loadFunctions } from '../../local/functions.ts'
-import { buildCloud } from '../../scripts/build.ts'
 import { findMoto } from '../support/aws.ts'
 import { describeWith } from '../support/backends.ts'
+import { builtCloud } from '../support/cloud-bundles.ts'
 import { influxIsThere, ownBucket } from '../support/influxdb.ts'
 import { region, startGateway, startLambda } from '../support/lambda.ts'
 import { findSqld, startSqld } from '../support/sqld.ts'
@@ -79,7 +79,7 @@ const ingestFunction = (openInflux?: () => Promise<InfluxConnection>) => () => {
   let device: { id: number; api_key: string }
 
   beforeAll(async () => {
-    await buildCloud()
+    await builtCloud()
     const sqld = await startSqld()
     endings.push(() => sqld.stop())
     await prepareDatabases(loadConfig({ DATABASE_URL: sqld.url }), log)

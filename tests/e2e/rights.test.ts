@@ -25,6 +25,7 @@ beforeAll(async () => {
     ENROLLMENT_KEY: enrollmentKey,
     OPEN_REGISTRATION: 'false',
     PUBLIC_TELEMETRY_READS: 'false',
+    WEBHOOK_PRIVATE_ADDRESSES: '127.0.0.1',
   })
 })
 afterAll(async () => {
@@ -80,9 +81,38 @@ const fleetCommandTo = async (id: number): Promise<string> => {
   return ((await answer.json()) as { fleet_command_id: string }).fleet_command_id
 }
 
+/** Makes a rule that this device breaks. @returns its id. */
+const alertRule = async (deviceId: number): Promise<number> => {
+  const condition = { kind: 'threshold', field: 't', op: '>', value: 0 }
+  const body = { name: `of ${deviceId}`, target: { device_id: deviceId }, condition }
+  const answer = await call('POST', '/api/v1/admin/alert-rules', admin(), body)
+  return ((await answer.json()) as { rule: { id: number } }).rule.id
+}
+
+/** Makes a webhook that nobody answers, with a delivery. @returns their ids. */
+const webhook = async (): Promise<{ webhook: number; delivery: number }> => {
+  const url = 'https://127.0.0.1:9/'
+  const body = { name: 'of the tests', url, events: ['alert.*'], enabled: true }
+  const made = await call('POST', '/api/v1/admin/webhooks', admin(), body)
+  const { id } = ((await made.json()) as { webhook: { id: number } }).webhook
+  const tested = await call('POST', `/api/v1/admin/webhooks/${id}/test`, admin())
+  return { webhook: id, delivery: ((await tested.json()) as { delivery_id: number }).delivery_id }
+}
+
+/** Opens an alert of a new device. @returns its id. */
+const alert = async (): Promise<number> => {
+  const { id, key } = await register()
+  const rule = await alertRule(id)
+  await call('POST', '/api/v1/devices/telemetry', { 'X-API-Key': key }, { t: 1 })
+  const answer = await call('GET', `/api/v1/admin/alerts?rule_id=${rule}`, admin())
+  return ((await answer.json()) as { alerts: { id: number }[] }).alerts[0]?.id ?? 0
+}
+
 /** The id that the address of an operation names. */
 const idFor = async ({ path }: Operation, target: Device): Promise<number> => {
   if (path.includes('dead-letters/')) return deadLetter(target.id)
+  if (path.includes('alert-rules/')) return alertRule(target.id)
+  if (path.includes('alerts/')) return alert()
   if (path.includes('deletions/')) return addFinishedDeletion(dataDir, target.id)
   if (path.includes('enrollment-keys/')) {
     const answer = await call('POST', '/api/v1/admin/enrollment-keys', admin(), { name: `of ${target.id}` })
@@ -172,6 +202,9 @@ const bodyOf = async ({ id, body }: Operation): Promise<unknown> => {
   return example
 }
 
+/** Of the functions that answer nothing without one. */
+const neededQueries: Readonly<Record<string, string>> = { 'telemetry-fleet': '?field=t' }
+
 describe('over HTTP', () => {
   const names = Object.keys(callers)
   const rows: string[] = []
@@ -190,13 +223,16 @@ describe('over HTTP', () => {
         expect(reading.status).toBe(201)
         const [type] = operation.body?.contentTypes ?? []
         const headers = { ...(await become(target)), ...(type && { 'Content-Type': type }) }
-        const named = await idFor(operation, target)
+        const hook = operation.path.includes('webhooks/') ? await webhook() : undefined
+        const named = hook?.webhook ?? (await idFor(operation, target))
         const path = examplePath(operation, named, {
           command_id: await command(target.id),
           fleet_command_id: await fleetCommandTo(target.id),
           device_type: 'sensor',
+          ...(hook && { delivery_id: String(hook.delivery) }),
         })
-        const answer = await call(operation.method, path, headers, await bodyOf(operation))
+        const query = neededQueries[operation.functionName] ?? ''
+        const answer = await call(operation.method, `${path}${query}`, headers, await bodyOf(operation))
         await answer.body?.cancel()
         const { status } = answer
         answers[caller] = status >= 200 && status < 300 ? 'ok' : status

@@ -50,7 +50,7 @@ export async function openGate(upstream: string | undefined): Promise<Gate> {
     }
   }
 
-  const standIn = (path: string): [status: number, body: string] => {
+  const standIn = (path: string): [status: number, body: string | Buffer] => {
     if (path.startsWith('/api/v2/write')) return [204, '']
     if (path.startsWith('/api/v2/buckets'))
       return [200, JSON.stringify({ buckets: [{ id: 'b', retentionRules: [{ everySeconds: 2_592_000 }] }] })]
@@ -67,7 +67,8 @@ export async function openGate(upstream: string | undefined): Promise<Gate> {
       response.end()
       return
     }
-    let [status, text] = standIn(path)
+    let [status, content] = standIn(path)
+    let type = 'application/json'
     if (upstream !== undefined) {
       const {
         host: _host,
@@ -82,14 +83,13 @@ export async function openGate(upstream: string | undefined): Promise<Gate> {
         ...(body.length > 0 ? { body: new Uint8Array(body) } : {}),
       })
       status = got.status
-      text = await got.text()
+      content = Buffer.from(await got.arrayBuffer())
+      type = got.headers.get('content-type') ?? type
     }
     if (status === 204 && path.startsWith('/api/v2/write'))
       note((incoming.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body).toString())
-    response.writeHead(status, {
-      'Content-Type': upstream && path.includes('query') ? 'text/csv' : 'application/json',
-    })
-    response.end(text)
+    response.writeHead(status, { 'Content-Type': type })
+    response.end(content)
   }
 
   const server = createServer((incoming, response) => {

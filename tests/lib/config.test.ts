@@ -21,6 +21,7 @@ describe('without settings', () => {
       ports: { http: 5000, mqtt: 1883, mqttWs: 9001, mqttTls: 8883 },
       tls: undefined,
       trustProxy: [],
+      webhooks: { signingKey: undefined, privateAddresses: [], queue: undefined },
       dataDir: resolve('.iotflow'),
       database: { url: `file:${resolve('.iotflow/registry.db')}`, authToken: undefined },
       iot: undefined,
@@ -111,6 +112,21 @@ describe('a setting', () => {
     })
   })
 
+  it('takes credentials for the broker from the environment when it has some', () => {
+    const { iot } = loadConfig({
+      STAGE: 'dev',
+      IOT_ENDPOINT: 'https://abc-ats.iot.eu-central-1.amazonaws.com',
+      AWS_ACCESS_KEY_ID: 'AKIA',
+      AWS_SECRET_ACCESS_KEY: 'hidden',
+      AWS_SESSION_TOKEN: 'of the function',
+    })
+    expect(iot?.credentials).toMatchObject({
+      accessKeyId: 'AKIA',
+      secretAccessKey: 'hidden',
+      sessionToken: 'of the function',
+    })
+  })
+
   it.each([
     ['STAGE', 'production'],
     ['PORT', '70000'],
@@ -121,6 +137,9 @@ describe('a setting', () => {
     ['CORS_ORIGINS', 'example.com'],
     ['DATABASE_URL', 'postgres://x'],
     ['ADMIN_TOKEN', 'short'],
+    ['WEBHOOK_SIGNING_KEY', 'shorter-than-32-characters-01234'.slice(1)],
+    ['WEBHOOK_PRIVATE_ADDRESSES', 'relay.example'],
+    ['WEBHOOK_PRIVATE_ADDRESSES', '10.0.0.0/33'],
     ['ENROLLMENT_KEY', 'short'],
     ['ENROLLMENT_KEY', 'a-long-enough-key-1,a-long-enough-key-2,a-long-enough-key-3'],
     ['OPEN_REGISTRATION', 'maybe'],

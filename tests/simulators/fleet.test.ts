@@ -6,6 +6,7 @@ import { noFaults } from '../../simulators/faults.ts'
 import { Fleet, type FleetOptions } from '../../simulators/fleet.ts'
 import { profiles } from '../../simulators/profiles.ts'
 import { deviceTypes, findType, typesOfPreset } from '../../simulators/signals/device-types.ts'
+import { freePort } from '../support/free-port.ts'
 import { type FakeServer, type FakeServerOptions, type Stored, startFakeServer } from './fake-server.ts'
 
 let server: FakeServer | undefined
@@ -146,9 +147,7 @@ describe('a fleet', () => {
   })
 
   it('names in one sentence what to do when no server runs', async () => {
-    const gone = await startFakeServer()
-    await gone.close()
-    const { url, mqttUrl } = gone
+    const [url, mqttUrl] = [`http://127.0.0.1:${await freePort()}`, `mqtt://127.0.0.1:${await freePort()}`]
     const options = { types: deviceTypes.slice(0, 3), durationS: 1 }
     await expect(new Fleet({ ...options, url, protocol: 'http' }).simulate()).rejects.toThrow(
       /^Nothing answers at http:\/\/127\.0\.0\.1:\d+: run `npm start` first, or name the server's address with --url/,

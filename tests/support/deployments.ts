@@ -11,7 +11,7 @@ import { loadFunctions } from '../../local/functions.ts'
 import { openDataPlane } from '../../local/mqtt/data-plane.ts'
 import { startBroker } from '../../local/mqtt/embedded/broker.ts'
 import { loadRules } from '../../local/mqtt/rules.ts'
-import { buildCloud } from '../../scripts/build.ts'
+import { builtCloud } from './cloud-bundles.ts'
 import { account, region, startGateway, startLambda } from './lambda.ts'
 import { startSqld } from './sqld.ts'
 import { startStandaloneServer } from './standalone.ts'
@@ -21,6 +21,8 @@ export interface Deployment {
   readonly httpUrl: string
   readonly mqttUrl: string
   readonly adminToken: string
+  /** Calls a function, where no schedule does. */
+  readonly invoke?: (functionName: string, event: unknown) => Promise<unknown>
   stop(): Promise<void>
 }
 
@@ -87,11 +89,8 @@ const openOffline = async (settings: Settings): Promise<Deployment> => {
   }
 }
 
-let bundles: Promise<unknown> | undefined
-
 const openCloud = async (settings: Settings): Promise<Deployment> => {
-  bundles ??= buildCloud()
-  await bundles
+  await builtCloud()
   const sqld = await startSqld()
   await prepareDatabases(loadConfig({ ...settings, DATABASE_URL: sqld.url }), createLog('silent'))
 
@@ -131,6 +130,7 @@ const openCloud = async (settings: Settings): Promise<Deployment> => {
     httpUrl: gateway.url,
     mqttUrl: `mqtt://127.0.0.1:${broker.port}`,
     adminToken,
+    invoke: (functionName, event) => lambda.invoke(functionName, event),
     async stop() {
       await broker?.close()
       await gateway.close()

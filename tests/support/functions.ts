@@ -34,6 +34,11 @@ export interface TestFunctions {
   invoke(functionName: string, event: unknown): Promise<unknown>
   /** Registers a new device under a name that no other test device has. */
   register(fields?: Readonly<Record<string, unknown>>): Promise<{ id: number; key: string; name: string }>
+  setStatus(id: number, status: string): Promise<Answer>
+  /** The readings of a device, the oldest first. */
+  historyOf(id: number): Promise<Answer['json']>
+  /** The account of a device's readings. */
+  accountOf(id: number): Promise<Answer['json']>
   close(): Promise<void>
 }
 
@@ -116,6 +121,16 @@ export async function openFunctions(
       const { id, api_key: key, name } = answer.json.device
       return { id, key, name }
     },
+    setStatus: (id, status) =>
+      call('admin-set-status', 'PUT', `/api/v1/admin/devices/${id}/status`, {
+        admin: true,
+        body: { status },
+      }),
+    historyOf: async (id) =>
+      (await call('telemetry-history', 'GET', `/api/v1/telemetry/${id}?order=asc`, { admin: true })).json
+        .data,
+    accountOf: async (id) =>
+      (await call('admin-show', 'GET', `/api/v1/admin/devices/${id}`, { admin: true })).json.accounting,
     async close() {
       await runtime.close()
       await folder.remove()

@@ -23,8 +23,9 @@ export type Reply = (response: ServerResponse, heard: Heard) => void
 export const answer =
   (status: number, body: unknown = undefined, headers: Record<string, string> = {}): Reply =>
   (response) => {
-    const json = typeof body === 'string' || body === undefined ? body : JSON.stringify(body)
-    const type = typeof body === 'string' ? 'text/csv; charset=utf-8' : 'application/json; charset=utf-8'
+    const isText = typeof body === 'string'
+    const json = isText || body === undefined || Buffer.isBuffer(body) ? body : JSON.stringify(body)
+    const type = isText ? 'text/csv; charset=utf-8' : 'application/json; charset=utf-8'
     response
       .writeHead(status, { ...(json === undefined ? {} : { 'Content-Type': type }), ...headers })
       .end(json)
@@ -35,7 +36,7 @@ export const silence: Reply = () => {}
 
 /** Begins an answer, then closes the connection. */
 export const cutAnswer =
-  (status: number, begun: string): Reply =>
+  (status: number, begun: string | Buffer): Reply =>
   (response) => {
     response.writeHead(status, {
       'Content-Type': 'text/csv; charset=utf-8',
@@ -43,6 +44,57 @@ export const cutAnswer =
     })
     response.write(begun, () => response.socket?.destroy())
   }
+
+const lengthOf = (length: number, short: number, long: number) =>
+  length < 16 ? Buffer.from([short | length]) : Buffer.from([long, length >> 8, length & 255])
+
+/** MessagePack as InfluxDB writes it: numbers as doubles, bigints as 64 bits. */
+export const pack = (value: unknown): Buffer => {
+  if (value === null) return Buffer.from([0xc0])
+  if (typeof value === 'boolean') return Buffer.from([value ? 0xc3 : 0xc2])
+  if (typeof value === 'number') {
+    const bytes = Buffer.from([0xcb, 0, 0, 0, 0, 0, 0, 0, 0])
+    bytes.writeDoubleBE(value, 1)
+    return bytes
+  }
+  if (typeof value === 'bigint') {
+    const bytes = Buffer.from([0xd3, 0, 0, 0, 0, 0, 0, 0, 0])
+    bytes.writeBigInt64BE(value, 1)
+    return bytes
+  }
+  if (typeof value === 'string') {
+    const text = Buffer.from(value)
+    return Buffer.concat([Buffer.from([0xda, text.length >> 8, text.length & 255]), text])
+  }
+  if (Array.isArray(value)) return Buffer.concat([lengthOf(value.length, 0x90, 0xdc), ...value.map(pack)])
+  const entries = Object.entries(value as object)
+  return Buffer.concat([lengthOf(entries.length, 0x80, 0xde), ...entries.flat().map(pack)])
+}
+
+/** Points of one series in the answer to an InfluxQL query. */
+export interface Series {
+  readonly tags?: Readonly<Record<string, string>>
+  readonly columns: readonly string[]
+  readonly values: readonly (readonly unknown[])[]
+}
+
+/** The answer to an InfluxQL query: the series of each of its selects. */
+export const packedSeries = (...selects: readonly (readonly Series[])[]): Buffer =>
+  Buffer.concat(
+    selects.map((series, statement) => {
+      const named = series.map(({ tags = {}, columns, values }) => ({
+        name: 'device_telemetry',
+        tags: { device_id: '7', device_type: 'sensor', location: '', ...tags },
+        columns: ['time', ...columns],
+        values,
+      }))
+      return pack({ results: [{ statement_id: statement, series: named }] })
+    }),
+  )
+
+/** The statements of an InfluxQL request. */
+export const selectsOf = ({ body }: Heard): string[] =>
+  (new URLSearchParams(body).get('q') ?? '').split(/; (?=SELECT )/)
 
 /** The rows of one table as InfluxDB writes them, CRLF and annotations included. */
 export const table = (columns: Readonly<Record<string, string>>, ...rows: readonly string[][]): string => {
@@ -77,6 +129,8 @@ const usual: Record<string, Reply> = {
   '/api/v2/write': answer(204),
   '/api/v2/delete': answer(204),
   '/api/v2/query': answer(200, '\r\n'),
+  '/query': (response, heard) =>
+    answer(200, packedSeries(...selectsOf(heard).map(() => [])))(response, heard),
 }
 
 export async function startInfluxServer(): Promise<InfluxServer> {

@@ -94,6 +94,20 @@ export function intakeContract(name: string, open: () => Promise<OpenedIntake>):
       expect(await account()).toEqual({ ...nothing, received: 2, stored: 1, duplicates: 1 })
     })
 
+    it.each([['a'], [undefined, 'a'], ['a', undefined], [undefined, 'a', undefined], ['a', undefined, 'b']])(
+      'keeps the last value for one time, whichever messages have a key: %s %s %s',
+      async (...keys) => {
+        fresh()
+        const send = (key: string | undefined, n: number) =>
+          opened.intake.deliver(delivery([readingAt(1, n)], key === undefined ? undefined : [key]))
+        await Promise.all(keys.map(send))
+        expect(await found()).toEqual([keys.length - 1])
+        expect(await account()).toEqual({ ...nothing, received: keys.length, stored: keys.length })
+        for (const [n, key] of keys.entries()) await send(key === undefined ? key : `${key}${n}`, 10 + n)
+        expect(await found()).toEqual([9 + keys.length])
+      },
+    )
+
     it('tells keys apart reading by reading, also within one message', async () => {
       fresh()
       await opened.intake.deliver(delivery([readingAt(1, 1), readingAt(2, 2)], ['a', undefined]))

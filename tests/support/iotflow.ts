@@ -18,6 +18,8 @@ export interface RunOptions {
   /** Settings of the environment beside the data directory. */
   readonly settings?: Readonly<Record<string, string>>
   readonly cwd?: string
+  /** Is called with all of standard output so far, whenever more has come. */
+  readonly onOut?: (out: string) => unknown
 }
 
 /** Empty settings have priority over the `.env` of a developer. */
@@ -31,10 +33,11 @@ const environment = ({ dataDir, settings }: RunOptions) => ({
   ...settings,
 })
 
-const collect = (child: ChildProcess): Promise<Ended> => {
+const collect = (child: ChildProcess, { onOut }: RunOptions): Promise<Ended> => {
   let [out, err] = ['', '']
   child.stdout?.on('data', (chunk) => {
     out += chunk
+    onOut?.(out)
   })
   child.stderr?.on('data', (chunk) => {
     err += chunk
@@ -52,7 +55,7 @@ export function startIotflow(
     env: environment(options),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  return { child, ended: collect(child) }
+  return { child, ended: collect(child, options) }
 }
 
 export const runIotflow = (args: readonly string[], options: RunOptions): Promise<Ended> =>
@@ -65,7 +68,7 @@ export function runLine(line: string, options: RunOptions): Promise<Ended> {
     env: environment(options),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  return collect(child)
+  return collect(child, options)
 }
 
 /** Reads what the terminal shows, and types each answer when its question has appeared. Exits as the command. */
@@ -87,10 +90,10 @@ while time.time() < end:
             break
         shown += data
         sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
     if answers and answers[0][0].encode() in shown:
         shown = shown.split(answers[0][0].encode(), 1)[1]
         os.write(fd, answers.pop(0)[1].encode())
-sys.stdout.flush()
 _, status = os.waitpid(pid, 0)
 sys.exit(os.waitstatus_to_exitcode(status))
 `
@@ -111,7 +114,7 @@ export function runNodeAtTerminal(
     env: { ...environment(options), TERM: 'xterm' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  return collect(child)
+  return collect(child, options)
 }
 
 /** Runs the command at a terminal; see {@link runNodeAtTerminal}. */

@@ -13,7 +13,7 @@ import { temporaryFolder } from './temporary.ts'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const run = promisify(execFile)
 
-/** Every packaging first writes its state into `.serverless`, wherever `--package` says that it goes. */
+/** Packaging writes its state into `.serverless`, wherever `--package` says that it goes; a deployment reads archives there. */
 const lockFile = `${root}dist/packaging.lock`
 
 const isAlive = (pid: number): boolean => {
@@ -25,7 +25,7 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-/** Test files run beside each other, but one packaging at a time: another one would get its state. */
+/** Test files run beside each other, but one packaging or deployment at a time: another one would get its state. */
 async function alone<T>(work: () => Promise<T>): Promise<T> {
   await mkdir(`${root}dist`, { recursive: true })
   for (;;) {
@@ -51,8 +51,8 @@ export function serverless(
   args: readonly string[],
   settings: Readonly<Record<string, string>> = {},
 ): Promise<string> {
-  const packages = args[0] === 'package' || (args[0] === 'deploy' && !args.includes('--package'))
-  return packages ? alone(() => runServerless(args, settings)) : runServerless(args, settings)
+  const usesState = args[0] === 'package' || args[0] === 'deploy'
+  return usesState ? alone(() => runServerless(args, settings)) : runServerless(args, settings)
 }
 
 const runServerless = async (
@@ -88,6 +88,7 @@ export interface Resource {
   readonly Type: string
   // biome-ignore lint/suspicious/noExplicitAny: the shape of each type is defined by CloudFormation.
   readonly Properties: any
+  readonly DependsOn?: readonly string[]
   readonly DeletionPolicy?: string
   readonly UpdateReplacePolicy?: string
 }

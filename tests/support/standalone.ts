@@ -12,6 +12,7 @@ import { root } from '../../lib/root.ts'
 import { createDeadLetters } from '../../lib/telemetry/dead-letters.ts'
 import type { Row } from '../../lib/telemetry/embedded/connection.ts'
 import { openFile } from '../../lib/telemetry/embedded/file.ts'
+import { readingRequests } from '../../lib/telemetry/embedded/reading-requests.ts'
 import { answer } from '../../lib/telemetry/embedded/requests.ts'
 import { DatabaseSession } from '../../lib/telemetry/embedded/session.ts'
 import { temporaryFolder } from './temporary.ts'
@@ -148,11 +149,9 @@ const count = async (file: string): Promise<number> => {
     let total = 0
     for (let after: number | undefined = 0; after !== undefined; ) {
       const args = { from: 0n, after }
-      const [[found, last] = []] = (await answer(session, {
-        query: 'countSince',
-        args,
-        journal: 'fold',
-      })) as Row[]
+      const [[found, last] = []] = (await answer(session, { query: 'countSince', args, journal: 'fold' }, [
+        readingRequests,
+      ])) as Row[]
       total += Number(found)
       after = last === null ? undefined : Number(last)
     }

@@ -217,6 +217,52 @@ export function telemetryStoreContract(
       expect(await store.latest(id, start)).toBeUndefined()
     })
 
+    it('gives the newest value of one field of many devices, each with its time', async () => {
+      const [newest, late, rare, other, text, none] = [
+        device(),
+        device(),
+        device(),
+        device(),
+        device(),
+        device(),
+      ]
+      await write(newest, at(start, { v: 1 }), at(start + hour, { v: 2, w: 1 }))
+      await write(late, at(start + hour, { v: 3 }))
+      await write(late, at(start, { v: 4 }))
+      await write(rare, at(start, { v: true, w: 1 }))
+      await write(rare, at(start + minute, { w: 2 }), at(start + hour, { w: 3 }))
+      await write(other, at(start, { w: 1 }))
+      await write(text, at(start, { v: 5 }), at(start + 1n, { v: 'a\u0000"b' }))
+      await write(text, at(start + 2n, { w: 1 }))
+      const deviceIds = [newest, late, rare, other, text, none]
+      const found = await store.latestValues({ deviceIds, field: 'v', before: all.to })
+      expect([...found].sort(([one], [two]) => one - two)).toEqual([
+        [newest, { time: start + hour, value: 2 }],
+        [late, { time: start + hour, value: 3 }],
+        [rare, { time: start, value: true }],
+        [text, { time: start + 1n, value: 'a\u0000"b' }],
+      ])
+      const before = await store.latestValues({ deviceIds, field: 'v', before: start + 1n })
+      expect([...before].sort(([one], [two]) => one - two)).toEqual([
+        [newest, { time: start, value: 1 }],
+        [late, { time: start, value: 4 }],
+        [rare, { time: start, value: true }],
+        [text, { time: start, value: 5 }],
+      ])
+      expect(await store.latestValues({ deviceIds, field: 'x', before: all.to })).toEqual(new Map())
+      expect(await store.latestValues({ deviceIds: [], field: 'v', before: all.to })).toEqual(new Map())
+    })
+
+    it('gives the newest values of as many devices as a page has', async () => {
+      const deviceIds = Array.from({ length: 1000 }, device)
+      await store.write(deviceIds.map((id) => entry(id, [at(start, { v: id })])))
+      const found = await store.latestValues({ deviceIds, field: 'v', before: all.to })
+      expect([found.size, found.get(deviceIds[999] ?? 0)]).toEqual([
+        1000,
+        { time: start, value: deviceIds[999] },
+      ])
+    })
+
     it('knows the fields of a device, by type, and when they were first and last sent', async () => {
       const id = device()
       await write(id, at(start, { b: 1, a: 'x' }), at(start + 1n, { a: 'y' }))

@@ -1,5 +1,6 @@
 /** What is registered of a device, what it sent with its last reading, and the account of its readings. */
 import { localTime, span } from '../../format.ts'
+import { LabelList } from '../../ui/labels.tsx'
 import { Card } from '../../ui/layout.tsx'
 import { Time } from '../../ui/time.tsx'
 import type { DeviceDetails } from '../devices/answers.ts'
@@ -16,9 +17,11 @@ interface AboutCardProps {
   details: DeviceDetails
   /** Of the newest reading that had some. */
   metadata: Readonly<Record<string, string>>
+  /** ISO 8601; newer than that of the device while readings come. */
+  lastSeen: string | null
 }
 
-export const AboutCard = ({ details, metadata }: AboutCardProps) => {
+export const AboutCard = ({ details, metadata, lastSeen }: AboutCardProps) => {
   const { device } = details
   return (
     <Card title="About">
@@ -27,12 +30,20 @@ export const AboutCard = ({ details, metadata }: AboutCardProps) => {
         <Fact name="Description" value={device.description} />
         <Fact name="Type" value={device.device_type} />
         <Fact name="Location" value={device.location} />
+        {Object.keys(device.labels).length > 0 && (
+          <>
+            <dt>Labels</dt>
+            <dd>
+              <LabelList labels={device.labels} />
+            </dd>
+          </>
+        )}
         <Fact name="Time zone" value={device.timezone ?? 'UTC'} />
         <Fact name="Firmware" value={device.firmware_version} />
         <Fact name="Hardware" value={device.hardware_version} />
         <dt>Last seen</dt>
         <dd>
-          <Time time={device.last_seen} />
+          <Time time={lastSeen} />
         </dd>
         <Fact name="Offline after" value={`${span(device.offline_after_s)} of silence`} />
         <Fact name="Registered" value={localTime(device.created_at)} />

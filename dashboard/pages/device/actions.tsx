@@ -9,7 +9,7 @@ import { ErrorNotice } from '../../ui/states.tsx'
 import { toast } from '../../ui/toast.tsx'
 import { type DeviceDetails, type Status, statuses } from '../devices/answers.ts'
 import { deleteDevice, setStatus } from '../devices/calls.ts'
-import { bodyOf, DeviceFields, textsOf } from '../devices/device-form.tsx'
+import { areLabelsRight, bodyOf, DeviceFields, textsOf } from '../devices/device-form.tsx'
 
 type Device = DeviceDetails['device']
 
@@ -28,7 +28,7 @@ const EditDevice = ({ device, onClose, onChanged }: DialogProps) => {
     const isOwn = offlineAfter !== String(device.offline_after_s)
     setBusy(true)
     const answer = await put<unknown>(`admin/devices/${device.id}`, {
-      ...bodyOf(texts),
+      ...bodyOf(texts, device.labels),
       ...(isOwn ? { offline_after_s: offlineAfter.trim() === '' ? null : Number(offlineAfter) } : {}),
     })
     setBusy(false)
@@ -58,7 +58,7 @@ const EditDevice = ({ device, onClose, onChanged }: DialogProps) => {
         />
         <div class="actions end">
           <Button onClick={onClose}>Cancel</Button>
-          <Button kind="primary" type="submit" busy={busy}>
+          <Button kind="primary" type="submit" busy={busy} disabled={!areLabelsRight(texts)}>
             Save
           </Button>
         </div>

@@ -12,6 +12,7 @@ import { Card } from '../../ui/layout.tsx'
 import { ErrorNotice } from '../../ui/states.tsx'
 import type { FieldInfo } from './answers.ts'
 import { RangePicker } from './range-picker.tsx'
+import { useUsualRange } from './usual-range.ts'
 import { ValuesTable } from './values-table.tsx'
 import { readView, type View, writeView } from './view.ts'
 
@@ -40,12 +41,15 @@ interface Choice {
   readonly isApart: boolean
 }
 
-/** What is shown when nobody has chosen: all fields in one chart where that goes well, once there are values to judge by. */
+/**
+ * What is shown when nobody has chosen: all fields in one chart where that goes well, judged once there are values, and again when
+ * the device has sent another field.
+ */
 function useUsual(model: ChartModel, lines: readonly Line[], units: ReadonlyMap<string, string>): Choice {
   const choice = useRef<Choice | undefined>(undefined)
   const isAny = model.version.value > 0 && model.table.size > 0
   const fields = lines.slice(0, mostChosen).map(({ field }) => field)
-  if (choice.current === undefined && isAny) {
+  if (isAny && fields.join() !== choice.current?.fields.join()) {
     const extents = extentsOf(model, lines.slice(0, mostChosen), units)
     choice.current = { fields, isApart: assignAxes(extents).squeezed.length > 0 }
   }
@@ -53,15 +57,20 @@ function useUsual(model: ChartModel, lines: readonly Line[], units: ReadonlyMap<
 }
 
 /** Loads the model anew when what it shows has changed. @returns the place whose width counts. */
-function useLoading(model: ChartModel, deviceId: number, view: View, fields: readonly string[] | undefined) {
+function useLoading(
+  model: ChartModel,
+  deviceId: number,
+  { range, aggregation }: { readonly range: Range; readonly aggregation: Aggregation },
+  fields: readonly string[] | undefined,
+) {
   const place = useRef<HTMLDivElement>(null)
   const [pixels, setPixels] = useState(0)
   useLayoutEffect(() => setPixels(Math.max(200, (place.current?.clientWidth ?? 800) - 60)), [])
-  const key = JSON.stringify([writeRange(view.range), view.aggregation, fields])
+  const key = JSON.stringify([writeRange(range), aggregation, fields])
   // `key` stands for the range, the aggregation and the fields.
   useLayoutEffect(() => {
     if (pixels === 0) return
-    void model.load({ deviceId, range: view.range, pixels, aggregation: view.aggregation, fields })
+    void model.load({ deviceId, range, pixels, aggregation, fields })
   }, [model, deviceId, pixels, key])
   useEffect(() => () => model.close(), [model])
   return place
@@ -150,6 +159,8 @@ interface ChartsCardProps {
 
 export const ChartsCard = ({ deviceId, model, fields, units, query, newestAt, aside }: ChartsCardProps) => {
   const view = readView(query)
+  const usualRange = useUsualRange(deviceId, fields, () => model.now())
+  const range = view.range ?? usualRange
   const lines = useMemo(() => linesOf(fields), [fields])
   const usual = useUsual(model, lines, units)
   const chosen = view.fields ?? usual.fields
@@ -160,15 +171,15 @@ export const ChartsCard = ({ deviceId, model, fields, units, query, newestAt, as
   const place = useLoading(
     model,
     deviceId,
-    view,
+    { range, aggregation: view.aggregation },
     lines.length <= mostAtOnce ? undefined : shown.map(({ field }) => field),
   )
   const isPhone = matchMedia('(max-width: 640px)').matches
 
   const change = (changes: Partial<View>) => replaceQuery(writeView({ ...view, ...changes }))
-  const onRange = (range: Range) => change({ range })
+  const onRange = (chosenRange: Range) => change({ range: chosenRange })
   const onSpan = (span: Span | undefined) =>
-    onRange(span ?? { lastMs: isMoving(view.range) ? view.range.lastMs : nearestPreset(view.range) })
+    onRange(span ?? { lastMs: isMoving(range) ? range.lastMs : nearestPreset(range) })
   const onToggle = (field: string) =>
     change({ fields: chosen.includes(field) ? chosen.filter((name) => name !== field) : [...chosen, field] })
 
@@ -177,8 +188,8 @@ export const ChartsCard = ({ deviceId, model, fields, units, query, newestAt, as
   return (
     <Card title="Readings over time" class="wide" aside={aside}>
       <div class="chart-tools">
-        <RangePicker model={model} range={view.range} onRange={onRange} />
-        <ZoomButtons model={model} range={view.range} onRange={onRange} />
+        <RangePicker model={model} range={range} onRange={onRange} />
+        <ZoomButtons model={model} range={range} onRange={onRange} />
         {/* biome-ignore lint/a11y/useSemanticElements: a fieldset would stand on a line of its own. */}
         <div class="choices" role="group" aria-label="Charts">
           <button type="button" aria-pressed={!isApart} onClick={() => change({ isApart: false })}>
@@ -197,9 +208,7 @@ export const ChartsCard = ({ deviceId, model, fields, units, query, newestAt, as
           options={aggregations.map((name) => [name, aggregationNames[name]])}
         />
       </div>
-      {model.error.value && (
-        <ErrorNotice error={model.error.value} onRetry={() => onRange({ ...view.range })} />
-      )}
+      {model.error.value && <ErrorNotice error={model.error.value} onRetry={() => onRange({ ...range })} />}
       <div
         class={`charts${isApart ? ' apart' : ''}${model.loading.value ? ' loading-more' : ''}`}
         ref={place}

@@ -1,6 +1,7 @@
 /** The keys of a device: when they were made and used, and the ways to make and to end them. */
 import { useState } from 'preact/hooks'
 import type { ApiError } from '../../api.ts'
+import { laterTime } from '../../format.ts'
 import { Button } from '../../ui/button.tsx'
 import { confirm, Dialog } from '../../ui/dialog.tsx'
 import { Select } from '../../ui/field.tsx'
@@ -18,8 +19,14 @@ type AuthRecord = DeviceDetails['auth_records'][number]
 const stateOf = ({ is_active, revoked_at }: AuthRecord) =>
   is_active ? <Badge tone="good">valid</Badge> : <Badge>{revoked_at === null ? 'expired' : 'revoked'}</Badge>
 
-const KeyLine = ({ record, onRevoke }: { record: AuthRecord; onRevoke: () => void }) => {
-  const { key_prefix: prefix, created_at, last_used, expires_at, revoked_at, is_active } = record
+interface KeyLineProps {
+  record: AuthRecord
+  lastUsed: string | null
+  onRevoke: () => void
+}
+
+const KeyLine = ({ record, lastUsed, onRevoke }: KeyLineProps) => {
+  const { key_prefix: prefix, created_at, expires_at, revoked_at, is_active } = record
   return (
     <li>
       <code>{prefix}…</code>
@@ -29,11 +36,11 @@ const KeyLine = ({ record, onRevoke }: { record: AuthRecord; onRevoke: () => voi
           made <Time time={created_at} />
         </span>
         <span>
-          {last_used === null ? (
+          {lastUsed === null ? (
             'never used'
           ) : (
             <>
-              used <Time time={last_used} />
+              used <Time time={lastUsed} />
             </>
           )}
         </span>
@@ -111,13 +118,23 @@ const RotateKey = ({ device, onClose, onChanged }: RotateProps) => {
   )
 }
 
-export const CredentialsCard = ({
-  details,
-  onChanged,
-}: {
+interface CredentialsCardProps {
   details: DeviceDetails
+  /** ISO 8601. */
+  lastSeen: string | null
   onChanged: () => void
-}) => {
+}
+
+/**
+ * When a key was used last. The server notes it every few minutes only; a device with one valid key has used that one when it was
+ * seen.
+ */
+const lastUseOf = (record: AuthRecord, records: readonly AuthRecord[], lastSeen: string | null) => {
+  const isOnlyOne = record.is_active && records.filter(({ is_active }) => is_active).length === 1
+  return record.last_used !== null && isOnlyOne ? laterTime(record.last_used, lastSeen) : record.last_used
+}
+
+export const CredentialsCard = ({ details, lastSeen, onChanged }: CredentialsCardProps) => {
   const [rotating, setRotating] = useState(false)
   const { device, auth_records: records } = details
   const revoke = async (prefix?: string) => {
@@ -158,6 +175,7 @@ export const CredentialsCard = ({
           <KeyLine
             key={`${record.key_prefix} ${record.created_at}`}
             record={record}
+            lastUsed={lastUseOf(record, records, lastSeen)}
             onRevoke={() => void revoke(record.key_prefix)}
           />
         ))}

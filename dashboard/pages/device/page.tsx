@@ -4,6 +4,8 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { Reading } from '../../answers.ts'
 import { get } from '../../api.ts'
 import { ChartModel } from '../../charts/model.ts'
+import { useEvery } from '../../every.ts'
+import { laterTime } from '../../format.ts'
 import { live } from '../../live.ts'
 import type { PageProps } from '../../pages.ts'
 import { type Resource, useResource } from '../../resource.ts'
@@ -16,6 +18,7 @@ import { Time } from '../../ui/time.tsx'
 import type { DeviceDetails } from '../devices/answers.ts'
 import { AboutCard, AccountCard } from './about-card.tsx'
 import { DeviceActions } from './actions.tsx'
+import { AlertsCard } from './alerts-card.tsx'
 import type { DeviceEvents, Fields } from './answers.ts'
 import { ChartsCard } from './charts-card.tsx'
 import { CommandsCard } from './commands-card.tsx'
@@ -33,6 +36,8 @@ import { TrackCard } from './track-card.tsx'
 const eventCount = 500
 /** Time between two looks at what no event tells of, ms. */
 const refreshMs = 60_000
+/** Time from a reading to the look at the account, ms: the server counts the readings of the device for it. */
+const accountMs = 3000
 
 interface DeviceData {
   readonly details: Resource<DeviceDetails>
@@ -60,15 +65,11 @@ function useDevice(id: number): DeviceData {
     setTurn((before) => before + 1)
   }
   useEffect(() => {
-    const end = live.onEvent((event) => {
+    return live.onEvent((event) => {
       if (event.device_id === id) reload.current()
     })
-    const timer = setInterval(() => document.hidden || reload.current(), refreshMs)
-    return () => {
-      end()
-      clearInterval(timer)
-    }
   }, [id])
+  useEvery(refreshMs, () => reload.current())
   return { details, events, fields, turn }
 }
 
@@ -100,6 +101,25 @@ function useReadings(id: number, fields: Resource<Fields>, hasReadings: boolean)
   return { model, newest }
 }
 
+/** Reads the account of the device again a while after readings have come, however many they are. */
+function useReloadAfterReadings(id: number, reload: () => void): void {
+  const newest = useRef(reload)
+  newest.current = reload
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const end = live.watchDevice(id, () => {
+      timer ??= setTimeout(() => {
+        timer = undefined
+        newest.current()
+      }, accountMs)
+    })
+    return () => {
+      end()
+      clearTimeout(timer)
+    }
+  }, [id])
+}
+
 const Lead = ({ device, lastSeen }: { device: DeviceDetails['device']; lastSeen: string | null }) => (
   <span class="device-lead">
     <OnlineDot online={device.is_online} />
@@ -112,8 +132,6 @@ const Lead = ({ device, lastSeen }: { device: DeviceDetails['device']; lastSeen:
   </span>
 )
 
-const later = (a: string | null, b: string | null) => (b !== null && (a === null || b > a) ? b : a)
-
 const Known = ({
   details,
   data,
@@ -125,6 +143,8 @@ const Known = ({
 }) => {
   const { device } = details
   const { model, newest } = useReadings(device.id, data.fields, device.telemetry_count > 0)
+  useReloadAfterReadings(device.id, data.details.reload)
+  const lastSeen = laterTime(device.last_seen, newest.seenAt.value)
   const names = useMemo(
     () => [...new Set(data.fields.value?.fields.map(({ name }) => name))],
     [data.fields.value],
@@ -143,7 +163,7 @@ const Known = ({
       <PageHead
         title={device.name}
         back={{ href: href('/devices'), text: 'Devices' }}
-        lead={<Lead device={device} lastSeen={later(device.last_seen, newest.seenAt.value)} />}
+        lead={<Lead device={device} lastSeen={lastSeen} />}
         actions={<DeviceActions device={device} onChanged={changed} />}
       />
       {data.fields.value === undefined ? (
@@ -159,17 +179,18 @@ const Known = ({
           aside={<ExportButton device={device} fields={names} span={() => model.span()} />}
         />
       )}
-      <PresenceCard events={events} />
+      <AlertsCard deviceId={device.id} />
+      <PresenceCard events={events} registeredAt={device.created_at} />
       <div class="device-columns">
         <div>
           <LatestCard values={newest.values.value} units={units} />
           {place && <TrackCard model={model} fields={place} />}
           <EventsCard events={events} />
           <WarningsCard events={events} />
-          <CredentialsCard details={details} onChanged={changed} />
+          <CredentialsCard details={details} lastSeen={lastSeen} onChanged={changed} />
         </div>
         <div>
-          <AboutCard details={details} metadata={newest.metadata.value} />
+          <AboutCard details={details} metadata={newest.metadata.value} lastSeen={lastSeen} />
           <ConfigCard deviceId={device.id} turn={data.turn} />
           <CommandsCard deviceId={device.id} />
           <AccountCard accounting={details.accounting} kept={device.telemetry_count} />

@@ -23,20 +23,38 @@ const titleOf = (stretch: Stretch) => {
   return `${stateOf(stretch)} for ${span((stretch.to - stretch.from) / 1000)}: ${from} – ${to}${stretch.reason ? `, ${stretch.reason}` : ''}`
 }
 
-const sentenceOf = ({ onlinePart, outages, longestMs }: Presence): string => {
-  if (onlinePart === undefined) return 'Nothing is known of this time.'
-  const part = `Online ${measure(Math.floor(onlinePart * 10_000) / 100)} % of the time that is known`
+/** @param isYoung whether the device was registered within the time that is shown. */
+export const sentenceOf = (
+  { onlinePart, outages, longestMs, stretches }: Presence,
+  isYoung: boolean,
+): string => {
+  if (onlinePart === undefined)
+    return isYoung ? 'It has not been online yet.' : 'Nothing is known of this time.'
+  const isAllKnown = stretches.every(({ online }) => online !== undefined)
+  const time = isAllKnown
+    ? 'of this time'
+    : isYoung
+      ? 'of the time since it first came online'
+      : 'of the time that is known'
+  const part = `Online ${measure(Math.floor(onlinePart * 10_000) / 100)} % ${time}`
   if (outages === 0) return `${part}, never offline.`
   const times = outages === 1 ? 'once' : `${outages.toLocaleString()} times`
   return `${part}; offline ${times}, ${outages === 1 ? '' : 'at the longest '}for ${span(longestMs / 1000)}.`
 }
 
-export const PresenceCard = ({ events }: { events: readonly DeviceEvent[] }) => {
+interface PresenceCardProps {
+  events: readonly DeviceEvent[]
+  /** ISO 8601. */
+  registeredAt: string
+}
+
+export const PresenceCard = ({ events, registeredAt }: PresenceCardProps) => {
   const [length, setLength] = useState<number>(day)
   // A minute is less than a pixel of the band.
   const to = Math.ceil(useNow() / 60_000) * 60_000
   const from = to - length
   const presence = presenceOf(events, { from, to })
+  const sentence = sentenceOf(presence, Date.parse(registeredAt) > from)
   return (
     <Card
       title="Presence"
@@ -57,7 +75,7 @@ export const PresenceCard = ({ events }: { events: readonly DeviceEvent[] }) => 
         viewBox={`0 0 ${width} 28`}
         preserveAspectRatio="none"
         role="img"
-        aria-label={sentenceOf(presence)}
+        aria-label={sentence}
       >
         {presence.stretches.map((stretch) => (
           <rect
@@ -76,7 +94,7 @@ export const PresenceCard = ({ events }: { events: readonly DeviceEvent[] }) => 
         <span>{localTime(new Date(from).toISOString())}</span>
         <span>now</span>
       </div>
-      <p>{sentenceOf(presence)}</p>
+      <p>{sentence}</p>
     </Card>
   )
 }

@@ -3,7 +3,8 @@ import { type Aggregation, aggregations } from '../../charts/model.ts'
 import { type Range, readRange, writeRange } from '../../charts/range.ts'
 
 export interface View {
-  readonly range: Range
+  /** Undefined: the usual one. */
+  readonly range: Range | undefined
   readonly aggregation: Aggregation
   /** One chart for each field; undefined: where they do not go well together. */
   readonly isApart: boolean | undefined
@@ -16,7 +17,7 @@ const isAggregation = (text: string | null): text is Aggregation => aggregations
 export function readView(query: URLSearchParams): View {
   const [aggregation, fields] = [query.get('agg'), query.get('fields')]
   return {
-    range: readRange(query.get('range') ?? '1h') ?? { lastMs: 3_600_000 },
+    range: readRange(query.get('range') ?? ''),
     aggregation: isAggregation(aggregation) ? aggregation : 'mean',
     isApart: query.has('view') ? query.get('view') === 'apart' : undefined,
     // No name of a field has a comma.
@@ -26,7 +27,7 @@ export function readView(query: URLSearchParams): View {
 
 /** The query of the address; what is usual is left out. */
 export const writeView = ({ range, aggregation, isApart, fields }: View) => ({
-  range: writeRange(range) === '1h' ? undefined : writeRange(range),
+  range: range && writeRange(range),
   agg: aggregation === 'mean' ? undefined : aggregation,
   view: isApart === undefined ? undefined : isApart ? 'apart' : 'together',
   // A comma alone says that no field is chosen.

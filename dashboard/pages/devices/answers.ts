@@ -8,7 +8,6 @@ export type DeviceList = Answer<typeof listDevices>
 export type ListedDevice = Extract<DeviceList['devices'][number], { status: string }>
 export type DeviceDetails = Answer<typeof showDevice>
 export type ImportAnswer = Answer<typeof importDevices>
-export type NewKey = ImportAnswer['keys'][number]
 
 export const statuses = ['active', 'maintenance', 'inactive'] as const
 export type Status = (typeof statuses)[number]

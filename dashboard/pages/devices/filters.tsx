@@ -7,13 +7,29 @@ import { statuses } from './answers.ts'
 /** Pause in typing after which the search begins, ms. */
 const typingMs = 250
 
-const filterNames = ['q', 'status', 'device_type', 'online', 'configuration', 'sort', 'order'] as const
+const filterNames = [
+  'q',
+  'status',
+  'device_type',
+  'online',
+  'configuration',
+  'selector',
+  'sort',
+  'order',
+] as const
 export type Filters = Readonly<Record<(typeof filterNames)[number], string>>
 
 export const filtersOf = (query: URLSearchParams): Filters =>
   Object.fromEntries(filterNames.map((name) => [name, query.get(name) ?? ''])) as Filters
 
-export const noFilters = { q: '', status: '', device_type: '', online: '', configuration: '' } as const
+export const noFilters = {
+  q: '',
+  status: '',
+  device_type: '',
+  online: '',
+  configuration: '',
+  selector: '',
+} as const
 
 export const isFiltered = (filters: Filters): boolean =>
   Object.keys(noFilters).some((name) => filters[name as keyof typeof noFilters] !== '')
@@ -26,31 +42,47 @@ const typeOptions = (chosen: string): readonly (readonly [string, string])[] => 
   return [['', 'All types'], ...listed, ...(isKnown ? [] : [[chosen, chosen] as const])]
 }
 
-export const FilterBar = ({
-  filters,
-  onChange,
-}: {
-  filters: Filters
-  onChange: (changes: Partial<Filters>) => void
-}) => {
-  const [typed, setTyped] = useState(filters.q)
+/** What is typed in a field; `onChange` gets it after a pause. */
+function useTyped(given: string, onChange: (text: string) => void) {
+  const [typed, setTyped] = useState(given)
   const newest = useRef(onChange)
   newest.current = onChange
-  useEffect(() => setTyped(filters.q), [filters.q])
+  useEffect(() => setTyped(given), [given])
   useEffect(() => {
-    if (typed === filters.q) return
-    const timer = setTimeout(() => newest.current({ q: typed }), typingMs)
+    if (typed === given) return
+    const timer = setTimeout(() => newest.current(typed), typingMs)
     return () => clearTimeout(timer)
-  }, [typed, filters.q])
+  }, [typed, given])
+  return [typed, setTyped] as const
+}
+
+interface FilterBarProps {
+  filters: Filters
+  onChange: (changes: Partial<Filters>) => void
+  /** Why the server does not take the selector. */
+  selectorError: string | undefined
+}
+
+export const FilterBar = ({ filters, onChange, selectorError }: FilterBarProps) => {
+  const [words, setWords] = useTyped(filters.q, (q) => onChange({ q }))
+  const [selector, setSelector] = useTyped(filters.selector, (text) => onChange({ selector: text }))
   return (
     <search class="filters">
       <Field
         label="Search"
         type="search"
         placeholder="Name, location or description"
-        value={typed}
-        onInput={setTyped}
+        value={words}
+        onInput={setWords}
         maxLength={128}
+      />
+      <Field
+        label="Labels"
+        placeholder="site=north, floor!=2"
+        value={selector}
+        onInput={setSelector}
+        maxLength={1024}
+        error={selectorError}
       />
       <Select
         label="Status"

@@ -25,8 +25,9 @@ const OnceOnly = ({ many }: { many: boolean }) => (
     <Icon name="key" />
     <div>
       <p>
-        {many ? 'These keys are' : 'This key is'} shown once: the server keeps only{' '}
-        {many ? 'their digests' : 'its digest'}.
+        {many
+          ? 'Save these keys now; they cannot be shown again.'
+          : 'Copy this key now; it cannot be shown again.'}
       </p>
     </div>
   </div>

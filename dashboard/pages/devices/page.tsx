@@ -1,11 +1,14 @@
 /** The list of devices: search, filters, sorting, pages, and actions on a selection. */
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useRef, useState } from 'preact/hooks'
 import { get } from '../../api.ts'
+import { useEvery } from '../../every.ts'
 import { live } from '../../live.ts'
 import type { PageProps } from '../../pages.ts'
 import { useResource } from '../../resource.ts'
 import { href, replaceQuery } from '../../router.ts'
-import { Button } from '../../ui/button.tsx'
+import { Button, ButtonLink } from '../../ui/button.tsx'
+import { errorAt } from '../../ui/field.tsx'
+import { LabelList } from '../../ui/labels.tsx'
 import { PageHead } from '../../ui/layout.tsx'
 import { EmptyState, ErrorNotice, Loading, Pager } from '../../ui/states.tsx'
 import { OnlineDot, StatusBadge } from '../../ui/status.tsx'
@@ -14,7 +17,6 @@ import { Time } from '../../ui/time.tsx'
 import { toast } from '../../ui/toast.tsx'
 import type { DeviceList, ListedDevice } from './answers.ts'
 import { type BulkAction, BulkDialog, devicesCount } from './bulk.tsx'
-import { CreateDevice } from './create.tsx'
 import { FilterBar, type Filters, filtersOf, isFiltered, noFilters } from './filters.tsx'
 import { ImportDevices } from './import.tsx'
 import { SelectionBar, targetsOf } from './selection.tsx'
@@ -27,10 +29,13 @@ const columns: readonly Column<ListedDevice>[] = [
   {
     name: 'Name',
     sortKey: 'name',
-    cell: ({ id, name }) => (
-      <a class="device-name" href={href(`/devices/${id}`)}>
-        {name}
-      </a>
+    cell: ({ id, name, labels }) => (
+      <div>
+        <a class="device-name" href={href(`/devices/${id}`)}>
+          {name}
+        </a>
+        {Object.keys(labels).length > 0 && <LabelList labels={labels} />}
+      </div>
     ),
   },
   { name: 'Connection', cell: ({ is_online }) => <OnlineDot online={is_online} /> },
@@ -46,15 +51,7 @@ const columns: readonly Column<ListedDevice>[] = [
   { name: 'Id', sortKey: 'id', number: true, wideOnly: true, cell: ({ id }) => id },
 ]
 
-const Nothing = ({
-  filtered,
-  onCreate,
-  onClear,
-}: {
-  filtered: boolean
-  onCreate: () => void
-  onClear: () => void
-}) =>
+const Nothing = ({ filtered, onClear }: { filtered: boolean; onClear: () => void }) =>
   filtered ? (
     <EmptyState
       icon="search"
@@ -66,12 +63,12 @@ const Nothing = ({
       icon="devices"
       title="No devices yet"
       actions={
-        <Button kind="primary" icon="plus" onClick={onCreate}>
-          Register a device
-        </Button>
+        <ButtonLink href={href('/connect')} icon="plus" kind="primary">
+          Connect a device
+        </ButtonLink>
       }
     >
-      Register one here, import a file, or let devices register themselves.
+      Connect one, import a file, or let devices register themselves.
     </EmptyState>
   )
 
@@ -130,12 +127,7 @@ function useDevices(filters: Filters) {
   const before = useRef<DeviceList | undefined>(undefined)
   if (list.value !== undefined) before.current = list.value
   const shown = list.value ?? before.current
-  const reload = useRef(list.reload)
-  reload.current = list.reload
-  useEffect(() => {
-    const timer = setInterval(() => document.hidden || reload.current(), refreshMs)
-    return () => clearInterval(timer)
-  }, [])
+  useEvery(refreshMs, list.reload)
   const next = list.value?.next_cursor
   return {
     devices: (shown?.devices ?? []) as readonly ListedDevice[],
@@ -161,11 +153,10 @@ interface DialogsProps {
   onSelect: (selected: Selected) => void
 }
 
-type Opened = 'create' | 'import' | BulkAction | undefined
+type Opened = 'import' | BulkAction | undefined
 
 const Dialogs = ({ opened, selected, onClose, onChanged, onSelect }: DialogsProps) => {
   if (opened === undefined) return null
-  if (opened === 'create') return <CreateDevice onClose={onClose} onCreated={onChanged} />
   if (opened === 'import') return <ImportDevices onClose={onClose} onImported={onChanged} />
   return (
     <BulkDialog
@@ -200,6 +191,7 @@ export const DevicesPage = ({ query }: PageProps) => {
     else setSelected(new Map(all.map(({ id, name }) => [id, name])))
   }
   const { total, devices, error } = list
+  const selectorError = errorAt(error, 'selector')
   const lead = total !== undefined && `${devicesCount(total)}${isFiltered(filters) ? ' fit the filters' : ''}`
   return (
     <>
@@ -209,13 +201,13 @@ export const DevicesPage = ({ query }: PageProps) => {
         actions={
           <>
             <Button onClick={() => setOpened('import')}>Import</Button>
-            <Button kind="primary" icon="plus" onClick={() => setOpened('create')}>
-              Register
-            </Button>
+            <ButtonLink href={href('/connect')} icon="plus" kind="primary">
+              Connect a device
+            </ButtonLink>
           </>
         }
       />
-      <FilterBar filters={filters} onChange={change} />
+      <FilterBar filters={filters} onChange={change} selectorError={selectorError} />
       {selected.size > 0 && (
         <SelectionBar
           selected={selected}
@@ -225,14 +217,10 @@ export const DevicesPage = ({ query }: PageProps) => {
           onAction={setOpened}
         />
       )}
-      {error && <ErrorNotice error={error} onRetry={list.reload} />}
+      {error && selectorError === undefined && <ErrorNotice error={error} onRetry={list.reload} />}
       {total === undefined && error === undefined && <Loading lines={8} />}
       {total !== undefined && devices.length === 0 && (
-        <Nothing
-          filtered={isFiltered(filters)}
-          onCreate={() => setOpened('create')}
-          onClear={() => change(noFilters)}
-        />
+        <Nothing filtered={isFiltered(filters)} onClear={() => change(noFilters)} />
       )}
       {devices.length > 0 && (
         <DeviceTable

@@ -59,6 +59,11 @@ export interface FileConnection extends Connection {
    * newer: the pages reach the disk with the next transaction, in their order.
    */
   transactionWithoutFsync<T>(work: (run: Run, changedElsewhere: boolean) => T): T
+  /**
+   * Inserts one row as a transaction of its own: one call instead of four. It does not look whether another connection has
+   * changed the file: the next transaction does. @returns the id of the row.
+   */
+  insert(statement: Statement): bigint
   /** Runs work in a transaction and rolls it back: the file stays as it was. */
   dryRun<T>(work: (run: Run) => T): T
 }

@@ -1,6 +1,7 @@
 /** The database of the embedded store, ledger and spool: a file with one thread that writes and two that read, or a server. */
+import type { Freshness } from '../store.ts'
 import { unavailable } from '../unavailable.ts'
-import { aggregateQueries } from './aggregate.ts'
+import type { aggregateQueries } from './aggregate.ts'
 import type { Row } from './connection.ts'
 import { QueryQueue } from './query-queue.ts'
 import {
@@ -9,8 +10,15 @@ import {
   type QueryArgs,
   type QueryName,
   type QueryRequest,
+  type RequestTable,
 } from './requests.ts'
 import { connect, type DatabaseOptions, EmbeddedWriter } from './writer.ts'
+
+/** Names alone, so that a bundle of the cloud that reads nothing holds no aggregation. */
+const aggregations = { aggregate: true, fields: true, newestValues: true } satisfies Record<
+  keyof typeof aggregateQueries,
+  true
+>
 
 export class EmbeddedDatabase {
   readonly writer: EmbeddedWriter
@@ -39,14 +47,24 @@ export class EmbeddedDatabase {
     return this.#closed
   }
 
+  /** Called before the first of these requests, so that a bundle of the cloud holds no others. */
+  learn(requests: RequestTable): void {
+    this.writer.learn(requests)
+  }
+
   /** @throws {AppError} UNAVAILABLE when the query fails, too many wait, or the database is closed. */
-  async query<Name extends QueryName>(query: Name, args: QueryArgs<Name>): Promise<readonly Row[]> {
+  async query<Name extends QueryName>(
+    query: Name,
+    args: QueryArgs<Name>,
+    { mayLag = false }: Freshness = {},
+  ): Promise<readonly Row[]> {
     const { maxQueries = 200, log } = this.#options
     if (this.#queries >= maxQueries || this.#closed) throw unavailable()
     this.#queries += 1
-    const reader = this.#readers?.[query in aggregateQueries ? 'aggregations' : 'queries'] ?? this.writer
+    const reader = this.#readers?.[query in aggregations ? 'aggregations' : 'queries'] ?? this.writer
     try {
-      return (await this.#askReader(reader, { query, args } as QueryRequest)) as Row[]
+      const request = { query, args } as QueryRequest
+      return (await (mayLag ? reader.ask(request) : this.#askUpToDate(reader, request))) as Row[]
     } catch (error) {
       if (!this.#closed) log.error('a telemetry query failed', { error, query })
       throw unavailable(error)
@@ -77,7 +95,7 @@ export class EmbeddedDatabase {
   }
 
   /** Folds waiting messages first; where that fails, as on a full disk, in a dry run for this query only. */
-  async #askReader(reader: QueryQueue | EmbeddedWriter, request: QueryRequest): Promise<unknown> {
+  async #askUpToDate(reader: QueryQueue | EmbeddedWriter, request: QueryRequest): Promise<unknown> {
     if (!this.writer.isFile || !dependsOnJournal(request.query)) return reader.ask(request)
     if (this.writer.folding !== undefined) {
       const answer = await reader.ask({ ...request, journal: 'report' })

@@ -3,6 +3,7 @@ import type { Deletion } from '../deletion.ts'
 import type { TimeRange } from '../store.ts'
 import type { NoArgs, Row, Statement, Step } from './connection.ts'
 import { deleteOldest } from './removal.ts'
+import type { RequestTable } from './requests.ts'
 import type { DatabaseSession } from './session.ts'
 
 const columns =
@@ -97,12 +98,12 @@ export async function advanceDeletion(
   return toDeletion(after)
 }
 
-export const pruneDeletions = (before: number): Statement => ({
+const pruneDeletions = (before: number): Statement => ({
   sql: 'DELETE FROM deletions WHERE finished_at < ?',
   args: [before],
 })
 
-export const deletionQueries = {
+const deletionQueries = {
   deletion: ({ id }: { id: number }): Statement => ({
     sql: `SELECT ${columns} FROM deletions WHERE id = ?`,
     args: [id],
@@ -121,3 +122,15 @@ export const deletionQueries = {
     args: [deviceId, from, to, most],
   }),
 }
+
+/** The requests of deletions that go on in slices. */
+export const deletionRequests = {
+  queries: deletionQueries,
+  changes: {
+    createDeletion,
+    advanceDeletion,
+    pruneDeletions: async (session: DatabaseSession, { before }: { before: number }) => {
+      await session.execute(pruneDeletions(before))
+    },
+  },
+} satisfies RequestTable

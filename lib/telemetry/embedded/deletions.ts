@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Deletion, isOfEverything } from '../deletion.ts'
 import type { TimeRange } from '../store.ts'
 import type { EmbeddedDatabase } from './database.ts'
-import { toDeletion } from './deletion-table.ts'
+import { deletionRequests, toDeletion } from './deletion-table.ts'
 import { removalSlice } from './removal.ts'
 
 /** Most readings that one transaction deletes: about 0.2 s, during which writes wait. */
@@ -25,6 +25,7 @@ export class Deletions {
 
   /** @param now milliseconds since the epoch. @param slice readings that one transaction of a large deletion deletes. */
   constructor(database: EmbeddedDatabase, now: () => number = Date.now, slice = removalSlice) {
+    database.learn(deletionRequests)
     this.#database = database
     this.#now = now
     this.#slice = slice

@@ -92,6 +92,10 @@ class FileDatabase implements FileConnection {
     }
   }
 
+  insert({ sql, args = [] }: Statement): bigint {
+    return BigInt(this.#prepare(sql).statement.run(args).lastInsertRowid)
+  }
+
   dryRun<T>(work: (run: Run) => T): T {
     // Uncommitted pages stay in memory, so that a full disk does not matter.
     this.#db.exec('PRAGMA query_only = OFF; PRAGMA cache_spill = OFF')

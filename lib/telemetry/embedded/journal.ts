@@ -23,10 +23,14 @@ export interface MessageFacts {
   readonly keys?: readonly (string | undefined)[] | undefined
   /** One per reading; given exactly when a reading has a key. */
   readonly tokens?: readonly string[] | undefined
+  /** What alert rules are to judge, as JSON; see `encodeSamples`. */
+  readonly samples?: string | undefined
 }
 
 /** Kinds of a line: not counted; counted; counted, with keys. */
 const [plain, counted, keyed] = ['p', 'c', 'k']
+/** Follows the kind of a line whose samples stand before its readings. */
+const judged = 's'
 
 /** The fourth part of a line: the rejected readings, and only where there are any the warned ones and the request. */
 const countsOf = ({ rejected, warned = 0, request }: MessageFacts): string => {
@@ -38,12 +42,12 @@ const countsOf = ({ rejected, warned = 0, request }: MessageFacts): string => {
 const countsPattern = /^(\d+)(?:,(\d+)(?:,([^,]+),(.+))?)?$/
 
 const readCounts = (part: string): Pick<Message, 'rejected' | 'warned' | 'request'> => {
-  if (!part.includes(',')) return { rejected: Number(part), warned: 0 }
+  if (!part.includes(',')) return { rejected: Number(part), warned: 0, request: undefined }
   const [, rejected, warned, digest, key] = countsPattern.exec(part) ?? []
   return {
     rejected: Number(rejected),
     warned: Number(warned),
-    ...(digest !== undefined && key !== undefined && { request: { digest, key } }),
+    request: digest !== undefined && key !== undefined ? { digest, key } : undefined,
   }
 }
 
@@ -55,9 +59,11 @@ export function encodeMessage(
   { deviceId, receivedAt, deviceType, location, readings }: WriteEntry,
   facts: MessageFacts,
 ): string {
-  const { counted: isCounted, keys, tokens } = facts
-  const kind = tokens !== undefined ? keyed : isCounted ? counted : plain
+  const { counted: isCounted, keys, tokens, samples } = facts
+  const bare = tokens !== undefined ? keyed : isCounted ? counted : plain
+  const kind = samples === undefined ? bare : `${bare}${judged}`
   let line = `${deviceId}\t${receivedAt}\t${kind}\t${countsOf(facts)}\t${JSON.stringify(deviceType)}\t${JSON.stringify(location)}`
+  if (samples !== undefined) line += `\t${samples}`
   for (const [at, { time, fields, metadata }] of readings.entries()) {
     line += `\t${time}\t${JSON.stringify(fields)}\t${metadata ? JSON.stringify(metadata) : ''}`
     if (tokens !== undefined) line += `\t${JSON.stringify(keys?.[at] ?? null)}\t${tokens[at]}`
@@ -67,25 +73,34 @@ export function encodeMessage(
 
 const deviceOfLine = (line: string): number => Number(line.slice(0, line.indexOf('\t')))
 
+/** Every message has the same members in the same order: spreads and further forms would double its cost. */
 export function decodeMessage(line: string): Message {
   const parts = line.split('\t')
   const part = (at: number) => parts[at] ?? ''
-  const isKeyed = part(2) === keyed
+  const kind = part(2)
+  const isKeyed = kind.startsWith(keyed)
+  const isJudged = kind.endsWith(judged)
   const readings: MessageReading[] = []
-  for (let at = 6; at < parts.length; at += isKeyed ? 5 : 3) {
-    const reading = { ts: BigInt(part(at)), fields: part(at + 1), metadata: part(at + 2) || null }
-    readings.push(
-      isKeyed ? { ...reading, key: JSON.parse(part(at + 3)) as string | null, token: part(at + 4) } : reading,
-    )
+  for (let at = isJudged ? 7 : 6; at < parts.length; at += isKeyed ? 5 : 3) {
+    const [ts, fields, metadata] = [BigInt(part(at)), part(at + 1), part(at + 2) || null]
+    if (!isKeyed) readings.push({ ts, fields, metadata })
+    else {
+      const key = JSON.parse(part(at + 3)) as string | null
+      readings.push({ ts, fields, metadata, key, token: part(at + 4) })
+    }
   }
+  const { rejected, warned, request } = readCounts(part(3))
   return {
     deviceId: Number(part(0)),
     receivedAt: Number(part(1)),
     deviceType: JSON.parse(part(4)) as string,
     location: JSON.parse(part(5)) as string | null,
-    counted: part(2) !== plain,
+    counted: !kind.startsWith(plain),
     keyed: isKeyed,
-    ...readCounts(part(3)),
+    rejected,
+    warned,
+    request,
+    samples: isJudged ? part(6) : undefined,
     readings,
   }
 }
@@ -108,7 +123,7 @@ function upgradeLine(legacy: string): string {
 export const maxJournaled = 2000
 
 /** Messages that one fold moves, so that a write waits for it for milliseconds only. */
-const slice = 128
+const slice = 256
 /** One fold moves at least this share of the waiting messages: 1/128. */
 const sliceShare = 128
 
@@ -176,6 +191,11 @@ class Waiting {
     return [...this.devices.keys()].map((deviceId) => this.oldestOf(deviceId))
   }
 
+  /** Devices whose ids are near each other share pages of the tables: a fold of them changes fewer pages. */
+  devicesFromLast(): number[] {
+    return [...Float64Array.from(this.devices.keys()).sort().reverse()]
+  }
+
   remove(taken: readonly Taken[]): void {
     for (const { deviceId, entries, rest } of taken) {
       this.count -= entries.length
@@ -239,10 +259,10 @@ export class Journal {
   /** Makes messages durable: all of them, or none. */
   append({ count, text }: Lines): Written {
     try {
-      const seq = this.#file.transaction((run, changedElsewhere) => {
-        this.#session.noticeChange(changedElsewhere)
-        const sql = 'INSERT INTO journal (lines) VALUES (?) RETURNING seq'
-        return run({ sql, args: [versionMark + text] })[0]?.[0] as bigint
+      // Changes of other processes are noticed by the next fold, which is the first to need what is known here.
+      const seq = this.#file.insert({
+        sql: 'INSERT INTO journal (lines) VALUES (?)',
+        args: [versionMark + text],
       })
       this.#waiting?.add(seq, text.split('\n'))
       return { failed: [], code: '', duplicates: [] }
@@ -302,7 +322,7 @@ export class Journal {
       const ids = [...deviceIds].filter((id) => waiting.devices.has(id))
       return { taken: ids.map((id) => waiting.oldestOf(id, most)), done: 0n }
     }
-    this.#round ??= { upTo: waiting.lastSeq, due: [...waiting.devices.keys()].reverse() }
+    this.#round ??= { upTo: waiting.lastSeq, due: waiting.devicesFromLast() }
     const { due, upTo } = this.#round
     const taken: Taken[] = []
     let count = 0

@@ -4,21 +4,13 @@
  */
 import type { Row, Statement, Step } from './connection.ts'
 import { jsonRows, type Message } from './message.ts'
-import { newestTime } from './readings.ts'
+import { newestTime, pathOf } from './readings.ts'
+import { endOfString } from './stored-text.ts'
 
 /** Fields in the answer for a device: a bound on what it can make others read. */
 export const maxLatest = 1000
 
-const [quote, backslash] = [34, 92]
-
-/** The index after the end of the JSON string that begins at `start`. */
-const endOfString = (json: string, start: number): number => {
-  for (let at = json.indexOf('"', start + 1); ; at = json.indexOf('"', at + 1)) {
-    let backslashes = 0
-    while (json.charCodeAt(at - 1 - backslashes) === backslash) backslashes += 1
-    if (backslashes % 2 === 0) return at + 1
-  }
-}
+const quote = 34
 
 /**
  * The quoted names of the fields, in their order. Reads the text of a flat JSON object without parsing it: names have no
@@ -166,5 +158,12 @@ export const latestQueries = {
         WHERE device_id = ?1 AND json_type(n.fields, '$."' || field || '"') IS NULL
         ORDER BY l.ts DESC, field LIMIT ${maxLatest})`,
     args: [deviceId],
+  }),
+  /** Of each device: its newest reading's time and value of the field, then what `latest` keeps of the field. */
+  latestValues: ({ deviceIds, field }: { deviceIds: readonly number[]; field: string }): Statement => ({
+    sql: `SELECT d.value, n.ts, n.fields -> ?3, l.ts, l.type, l.value FROM json_each(?1) AS d
+      CROSS JOIN readings AS n ON n.device_id = d.value AND n.ts = ${newestTime('d.value')}
+      LEFT JOIN latest AS l ON l.device_id = n.device_id AND l.field = ?2`,
+    args: [JSON.stringify(deviceIds), field, pathOf(field)],
   }),
 }

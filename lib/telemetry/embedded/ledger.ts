@@ -1,9 +1,11 @@
 /** The ledger: accounts, keys of readings and deleted ranges. It stands in the embedded database, beside any store. */
 import DataLoader from 'dataloader'
-import type { Account, AccountChange } from '../account.ts'
+import { type Account, type AccountChange, sumByDevice } from '../account.ts'
 import type { Delivery } from '../delivery.ts'
-import type { TimeRange } from '../store.ts'
+import { judgedTime, type Sample } from '../samples.ts'
+import type { Freshness, TimeRange } from '../store.ts'
 import { type RemovalsWanted, toAccount } from './accounting.ts'
+import type { SampleRow } from './alert-states.ts'
 import type { EmbeddedDatabase } from './database.ts'
 import {
   earlierKeyIn,
@@ -26,8 +28,12 @@ export interface RecordedDelivery {
   readonly duplicates: number
   /** Readings about which the parser warned; absent for none. */
   readonly warned?: number | undefined
-  /** One per stored reading: its key. */
-  readonly stored: readonly { readonly key: string | undefined }[]
+  /** Readings that are stored. */
+  readonly stored: number
+  /** One per stored reading; absent where none has a key. */
+  readonly keys?: readonly (string | undefined)[] | undefined
+  /** What the stored readings say about alert rules, each with the time of its reading, ns since the epoch. */
+  readonly samples?: readonly (Sample & { readonly time: bigint })[] | undefined
   /** Keys of readings that the store refused: the same again is a duplicate. */
   readonly refusedKeys: readonly string[]
 }
@@ -41,6 +47,16 @@ export interface Reservation {
   /** The key of the request came with another body before: nothing is reserved. */
   readonly conflict: boolean
 }
+
+const changeOf = ({ deviceId, receivedAt, rejected, duplicates, warned, stored }: RecordedDelivery) => ({
+  deviceId,
+  received: stored + rejected + duplicates,
+  stored,
+  rejected,
+  duplicates,
+  warned,
+  lastArrival: receivedAt,
+})
 
 export class Ledger {
   readonly #database: EmbeddedDatabase
@@ -100,7 +116,8 @@ export class Ledger {
   }
 
   /**
-   * Counts a batch whose readings are stored elsewhere, and notes the keys: one statement, more only where there are keys.
+   * Counts a batch whose readings are stored elsewhere, notes the keys and judges the samples: one statement, more only where
+   * there are keys or samples.
    * @returns for each delivery how many of its stored readings another process recorded first: they count as duplicates.
    * @throws {AppError} UNAVAILABLE: nothing is counted.
    */
@@ -108,26 +125,29 @@ export class Ledger {
     const recordedBefore = batch.map(() => 0)
     if (batch.length === 0) return recordedBefore
     const keys: KeyRow[] = []
+    const samples: SampleRow[] = []
     const deliveryOf: number[] = []
-    const add = (at: number, key: string, stored: boolean) => {
+    const add = (at: number, key: string, stored: boolean): string => {
       const { deviceId, receivedAt } = batch[at] as RecordedDelivery
       const place = deliveryOf.push(at) - 1
-      keys.push({ device: deviceId, key, token: newToken(), at: receivedAt, place, stored })
+      const token = newToken()
+      keys.push({ device: deviceId, key, token, at: receivedAt, place, stored })
+      return token
     }
-    for (const [at, { stored, refusedKeys }] of batch.entries()) {
-      for (const { key } of stored) if (key !== undefined) add(at, key, true)
+    for (const [at, { deviceId, receivedAt, keys: own, refusedKeys, samples: judged }] of batch.entries()) {
+      const tokens = own?.map((key) => (key === undefined ? undefined : add(at, key, true)))
       for (const key of refusedKeys) add(at, key, false)
+      if (judged === undefined) continue
+      for (const { at: place, rule, revision, time, verdict, value } of judged) {
+        const [key, token] = [own?.[place], tokens?.[place]]
+        const members = token === undefined ? undefined : JSON.stringify({ key, token }).slice(1, -1)
+        const ts = judgedTime(time, receivedAt)
+        samples.push({ rule, revision, deviceId, ts, verdict, value, key: members })
+      }
     }
-    const accounts = batch.map(({ deviceId, receivedAt, rejected, duplicates, warned, stored }) => ({
-      deviceId,
-      received: stored.length + rejected + duplicates,
-      stored: stored.length,
-      rejected,
-      duplicates,
-      warned,
-      lastArrival: receivedAt,
-    }))
-    for (const place of await this.#database.writer.change('record', { accounts, keys })) {
+    // Summed here: there are many messages of one device in a large batch, and each would be copied to the writing thread.
+    const accounts = sumByDevice(batch.map(changeOf))
+    for (const place of await this.#database.writer.change('record', { accounts, keys, samples })) {
       const at = deliveryOf[place] ?? 0
       recordedBefore[at] = (recordedBefore[at] ?? 0) + 1
     }
@@ -140,8 +160,8 @@ export class Ledger {
   }
 
   /** The account of one device, or of all. @throws {AppError} UNAVAILABLE */
-  async account(deviceId?: number): Promise<Account> {
-    return toAccount(await this.#database.query('account', { deviceId }))
+  async account(deviceId?: number, freshness?: Freshness): Promise<Account> {
+    return toAccount(await this.#database.query('account', { deviceId }, freshness))
   }
 
   /** The newest arrival that was counted, ms since the epoch; 0 for none. @throws {AppError} UNAVAILABLE */

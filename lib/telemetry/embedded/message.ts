@@ -35,11 +35,13 @@ export interface Message {
   readonly warned: number
   /** Only of a message with keys. */
   readonly request?: KeyedRequest | undefined
+  /** What alert rules are to judge, as JSON; see `encodeSamples`. */
+  readonly samples?: string | undefined
   readonly readings: readonly MessageReading[]
 }
 
 /** The key of a reading and what else decides whether it is new, as members of a JSON object. */
-const keyFacts = (key: string | null | undefined, request: KeyedRequest | undefined): string =>
+export const keyFacts = (key: string | null | undefined, request: KeyedRequest | undefined): string =>
   JSON.stringify({
     key: key ?? null,
     ...earlierKeyIn(key),

@@ -11,6 +11,7 @@ import type { DatabaseOptions } from './writer.ts'
 export type EmbeddedOptions = DatabaseOptions & PruningOptions
 
 export interface Embedded {
+  readonly database: EmbeddedDatabase
   readonly store: EmbeddedStore
   readonly ledger: Ledger
   /** Writes readings, their keys and their account in one transaction. */
@@ -19,25 +20,26 @@ export interface Embedded {
   readonly deletions: Deletions
   /** Deletes old readings and old keys; nothing does so by itself. */
   readonly pruning: Pruning
-  /** Sets the mark of the file; see `local/database-marks.ts`. @throws {AppError} UNAVAILABLE */
-  setMark(mark: number): Promise<void>
   close(): Promise<void>
 }
+
+export const batchWriterOf = ({ writer }: EmbeddedDatabase): BatchWriter => ({
+  batchesAhead: writer.batchesAhead,
+  inAnyOrder: false,
+  deliver: (batch) => writer.deliver('readings', batch),
+})
 
 /** @throws {StoreFault} when the file cannot be opened. */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const database = await EmbeddedDatabase.open(options)
   return {
+    database,
     store: new EmbeddedStore(database),
     ledger: new Ledger(database, options.now),
-    writer: {
-      batchesAhead: database.writer.batchesAhead,
-      deliver: (batch) => database.writer.deliver('readings', batch),
-    },
+    writer: batchWriterOf(database),
     deletions: new Deletions(database, options.now, options.removalSlice),
     pruning: new Pruning(database, options),
     spool: (spoolOptions) => new EmbeddedSpool(database, spoolOptions),
-    setMark: (mark) => database.writer.change('mark', { mark }),
     close: () => database.close(),
   }
 }

@@ -5,20 +5,15 @@
 import type { AccountChange } from '../account.ts'
 import type { TimeRange } from '../store.ts'
 import { addToAccounts, countKeysOfOthers, ledgerQueries, noteRemovedRange } from './accounting.ts'
-import { aggregateQueries } from './aggregate.ts'
+import type { alertRequests } from './alert-requests.ts'
+import { ruleQueries } from './alert-rules-table.ts'
+import { judgeSamples, type SampleRow } from './alert-states.ts'
 import type { Query, Row } from './connection.ts'
-import {
-  advanceDeletion,
-  createDeletion,
-  deletionQueries,
-  type NewDeletion,
-  pruneDeletions,
-} from './deletion-table.ts'
+import type { deletionRequests } from './deletion-table.ts'
 import { selectAnyWaiting } from './journal.ts'
 import { forgetKeys, type KeyRow, noteKeys, type RequestRow } from './keys.ts'
-import { latestQueries } from './latest.ts'
 import type { Lines } from './message.ts'
-import { readingQueries } from './readings.ts'
+import type { readingRequests } from './reading-requests.ts'
 import { deleteRange } from './removal.ts'
 import { reserve } from './reservations.ts'
 import { type PrunePlace, pruneReadings, pruneSlice } from './retention.ts'
@@ -27,12 +22,9 @@ import { dropRange, type SettledRow, settleSpooled, spoolQueries } from './spool
 import { type Target, writeMessages } from './write-messages.ts'
 
 const queries = {
-  ...readingQueries,
-  ...latestQueries,
-  ...aggregateQueries,
   ...ledgerQueries,
   ...spoolQueries,
-  ...deletionQueries,
+  judgingRules: ruleQueries.judgingRules,
 }
 
 /** These do not depend on the readings and accounts that may wait in the journal. */
@@ -43,6 +35,10 @@ const independentOfJournal: ReadonlySet<QueryName> = new Set([
   'deletion',
   'deletions',
   'unfinishedDeletions',
+  'countAlertRules',
+  'judgingRules',
+  'timedRules',
+  'countedLetters',
 ])
 
 export const dependsOnJournal = (name: QueryName): boolean => !independentOfJournal.has(name)
@@ -64,11 +60,19 @@ const changes = {
     session: DatabaseSession,
     { keys, requests }: { keys: readonly KeyRow[]; requests: readonly RequestRow[] },
   ) => reserve(session, keys, requests),
-  /** Counts a batch that is stored elsewhere and notes its keys. @returns the places of keys that were recorded before. */
+  /**
+   * Counts a batch that is stored elsewhere, notes its keys and judges its samples.
+   * @returns the places of keys that were recorded before.
+   */
   record: async (
     session: DatabaseSession,
-    { accounts, keys }: { accounts: readonly AccountChange[]; keys: readonly KeyRow[] },
+    {
+      accounts,
+      keys,
+      samples,
+    }: { accounts: readonly AccountChange[]; keys: readonly KeyRow[]; samples: readonly SampleRow[] },
   ) => {
+    session.steady.forget(samples.map(({ deviceId }) => deviceId))
     let recordedBefore: number[] = []
     const foundRecorded = (places: number[]) => {
       recordedBefore = places
@@ -77,6 +81,7 @@ const changes = {
       ...(keys.length === 0 ? [] : [noteKeys(JSON.stringify(keys))]),
       addToAccounts(accounts),
       ...(keys.length === 0 ? [] : countKeysOfOthers(keys, foundRecorded)),
+      ...judgeSamples(samples),
     ])
     return recordedBefore
   },
@@ -95,12 +100,6 @@ const changes = {
     session.newest.forget(deviceId)
     await session.write(() => deleteRange(deviceId, { from, to }))
   },
-  createDeletion: (session: DatabaseSession, args: NewDeletion) => createDeletion(session, args),
-  advanceDeletion: (session: DatabaseSession, args: { id: number; at: number; most: number }) =>
-    advanceDeletion(session, args),
-  pruneDeletions: async (session: DatabaseSession, { before }: { before: number }) => {
-    await session.execute(pruneDeletions(before))
-  },
   /** @param write writes a little, as durably as readings are written. */
   check: async (session: DatabaseSession, { write }: { write: boolean }) => {
     await session.execute({ sql: write ? 'UPDATE spool_size SET bytes = bytes' : 'SELECT 1' })
@@ -112,13 +111,25 @@ const changes = {
   close: async (session: DatabaseSession, _args: object) => session.connection.close(),
 }
 
-type Queries = typeof queries
+/** The functions that answer requests, by their names. */
+export interface RequestTable {
+  readonly queries: Readonly<Record<string, (args: never) => Query>>
+  readonly changes: Readonly<Record<string, (session: DatabaseSession, args: never) => Promise<unknown>>>
+}
+
+/** The requests that every process may make. On a server, others are known after `EmbeddedDatabase.learn` only. */
+export const commonRequests = { queries, changes } satisfies RequestTable
+
+type Queries = typeof queries &
+  (typeof readingRequests)['queries'] &
+  (typeof alertRequests)['queries'] &
+  (typeof deletionRequests)['queries']
 export type QueryName = keyof Queries
 export type QueryArgs<Name extends QueryName> = Queries[Name] extends (args: infer Args) => Query
   ? Args
   : never
 
-type Changes = typeof changes
+type Changes = typeof changes & (typeof alertRequests)['changes'] & (typeof deletionRequests)['changes']
 export type ChangeName = keyof Changes
 export type ChangeArgs<Name extends ChangeName> = Parameters<Changes[Name]>[1]
 export type ChangeResult<Name extends ChangeName> = Awaited<ReturnType<Changes[Name]>>
@@ -152,6 +163,8 @@ export type StoreRequest = QueryRequest | ChangeRequest | AppendRequest
 export interface RequestPort {
   /** @throws {StoreFault} */
   ask(request: StoreRequest): Promise<unknown>
+  /** Adds requests; undefined where a thread answers them, which knows all. */
+  readonly learn: ((requests: RequestTable) => void) | undefined
   /** Resolves when the thread is gone; on a server at once. */
   readonly ended: Promise<void>
 }
@@ -169,8 +182,12 @@ const isAnythingWaiting = async (session: DatabaseSession): Promise<boolean> => 
   }
 }
 
-const answerQuery = async (session: DatabaseSession, { query, args, journal }: QueryRequest) => {
-  const statement = (queries[query] as (args: unknown) => Query)(args)
+const answerQuery = async (
+  session: DatabaseSession,
+  { args, journal }: QueryRequest,
+  queryOf: (args: never) => Query,
+) => {
+  const statement = queryOf(args as never)
   const { convert = (rows: Row[]) => rows } = statement
   const { file } = session
   if (file === undefined || journal === undefined || !(await isAnythingWaiting(session)))
@@ -183,9 +200,20 @@ const answerQuery = async (session: DatabaseSession, { query, args, journal }: Q
   return convert(rows)
 }
 
-/** Answers a query or makes a change. @throws the errors of the database. */
-export function answer(session: DatabaseSession, request: QueryRequest | ChangeRequest): Promise<unknown> {
-  if ('query' in request) return answerQuery(session, request)
-  const change = changes[request.change] as (session: DatabaseSession, args: unknown) => Promise<unknown>
-  return change(session, request.args)
+/** Answers a query or makes a change. @param tables the requests that are known. @throws the errors of the database. */
+export async function answer(
+  session: DatabaseSession,
+  request: QueryRequest | ChangeRequest,
+  tables: readonly RequestTable[],
+): Promise<unknown> {
+  for (const { queries, changes } of tables) {
+    if ('query' in request) {
+      const query = queries[request.query]
+      if (query !== undefined) return answerQuery(session, request, query)
+    } else {
+      const change = changes[request.change]
+      if (change !== undefined) return change(session, request.args as never)
+    }
+  }
+  throw new Error(`unknown request: ${'query' in request ? request.query : request.change}`)
 }

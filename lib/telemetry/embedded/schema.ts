@@ -1,4 +1,6 @@
 /** The tables of the embedded store, its ledger and its spool. */
+import { alertCountTables } from './alert-counts.ts'
+import { alertTables, renewTriggers, selectSlowTriggers } from './alert-tables.ts'
 import type { Connection, FileConnection, ServerConnection } from './connection.ts'
 import { isFileConnection } from './connection.ts'
 
@@ -114,8 +116,11 @@ const addColumn = async (
 /** Makes the tables and columns that are missing. */
 export async function prepareTables(connection: ServerConnection | FileConnection): Promise<void> {
   connection.applyPragmas()
-  await connection.script(tables)
+  await connection.script(tables + alertTables)
   if (isFileConnection(connection)) await connection.script(journalTables)
   await addColumn(connection, 'spool', 'spooled_at', 'INTEGER')
   await addColumn(connection, 'accounting', 'warned', 'INTEGER NOT NULL DEFAULT 0')
+  await connection.script(alertCountTables)
+  if ((await connection.execute({ sql: selectSlowTriggers })).length > 0)
+    await connection.script(renewTriggers)
 }

@@ -11,6 +11,7 @@ import {
 } from './connection.ts'
 import { Journal } from './journal.ts'
 import { NewestReadings } from './latest.ts'
+import { SteadyStates } from './steady-states.ts'
 import { messageSteps } from './write-messages.ts'
 
 export class DatabaseSession {
@@ -20,6 +21,7 @@ export class DatabaseSession {
   /** Undefined on a server. */
   readonly journal: Journal | undefined
   readonly newest = new NewestReadings()
+  readonly steady = new SteadyStates()
   readonly #server: ServerConnection | undefined
 
   constructor(connection: ServerConnection | FileConnection) {
@@ -55,6 +57,7 @@ export class DatabaseSession {
   noticeChange(changedElsewhere: boolean): boolean {
     if (changedElsewhere) {
       this.newest.forgetAll()
+      this.steady.forgetAll()
       this.journal?.forget()
     }
     return changedElsewhere

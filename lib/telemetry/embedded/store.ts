@@ -7,9 +7,12 @@ import {
   type AggregateQuery,
   allTime,
   type FieldSummary,
+  type Freshness,
   firstSummaries,
   type HistoryQuery,
   type Latest,
+  type LatestValue,
+  type LatestValuesQuery,
   type ScanQuery,
   type StoredReading,
   type TelemetryStore,
@@ -21,6 +24,7 @@ import { type NewestValues, sliceOf } from './aggregate.ts'
 import type { Row } from './connection.ts'
 import type { EmbeddedDatabase } from './database.ts'
 import { maxLatest } from './latest.ts'
+import { readingRequests } from './reading-requests.ts'
 
 const toReading = ([time, fields, metadata]: Row): Reading => ({
   time: time as bigint,
@@ -60,6 +64,7 @@ export class EmbeddedStore implements TelemetryStore {
   readonly #database: EmbeddedDatabase
 
   constructor(database: EmbeddedDatabase) {
+    database.learn(readingRequests)
     this.#database = database
   }
 
@@ -87,17 +92,35 @@ export class EmbeddedStore implements TelemetryStore {
     return { time: time as bigint, fields: sortedByName(Object.fromEntries(fields)) }
   }
 
+  async latestValues({ deviceIds, field, before }: LatestValuesQuery): Promise<Map<number, LatestValue>> {
+    const found = new Map<number, LatestValue>()
+    const rows = await this.#database.query('latestValues', { deviceIds, field })
+    for (const [device, newest, inNewest, keptAt, type, kept] of rows) {
+      const id = Number(device)
+      if (inNewest === null && keptAt === null) continue
+      if ((newest as bigint) >= before) {
+        // A reading in the future hides older values.
+        const query = { deviceId: id, from: 0n, to: before, fields: [field], limit: 1 } as const
+        const [older] = await this.history({ ...query, order: 'desc' })
+        const value = older?.fields[field]
+        if (older !== undefined && value !== undefined) found.set(id, { time: older.time, value })
+      } else if (inNewest !== null)
+        found.set(id, { time: newest as bigint, value: JSON.parse(inNewest as string) as FieldValue })
+      else found.set(id, { time: keptAt as bigint, value: toValue(type, kept) })
+    }
+    return found
+  }
+
   /** Readings in the future hide older values from the table `latest`: this goes back until each field is found. */
   async #latestBefore(deviceId: number, before: bigint, missing: Set<string>): Promise<Latest | undefined> {
     const fields: Record<string, FieldValue> = {}
     let time: bigint | undefined
-    for (let to = before; missing.size > 0; ) {
+    for (let to = before; missing.size > 0 && to > 0n; ) {
       const range = { deviceId, from: 0n, to }
-      const slice = sliceOf<NewestValues>(await this.#database.query('newestValues', range))
-      if (slice === undefined) break
-      time ??= slice.found.time
-      for (const [name, value] of slice.found.values) if (missing.delete(name)) fields[name] = value
-      to = slice.last
+      const { found, edge } = sliceOf<NewestValues>(await this.#database.query('newestValues', range))
+      time ??= found.time
+      for (const [name, value] of found.values) if (missing.delete(name)) fields[name] = value
+      to = edge
     }
     return time === undefined ? undefined : { time, fields: sortedByName(fields) }
   }
@@ -106,26 +129,29 @@ export class EmbeddedStore implements TelemetryStore {
     const aggregator = new Aggregator(query)
     // Slices, the oldest first: other queries come in between.
     for (let from = query.from; from < query.to && !aggregator.isFull; ) {
-      const slice = sliceOf<FieldParts[]>(await this.#database.query('aggregate', { ...query, from }))
-      if (slice === undefined) break
-      aggregator.take(slice.found)
-      from = slice.last + 1n
+      const { found, edge } = sliceOf<FieldParts[]>(
+        await this.#database.query('aggregate', { ...query, from }),
+      )
+      aggregator.take(found)
+      from = edge
     }
     return aggregator.result()
   }
 
   async fields(deviceId: number): Promise<FieldSummary[]> {
     let fields = new Map<string, FieldSummary>()
-    for (let { from, to } = allTime; ; ) {
-      const slice = sliceOf<FieldSummary[]>(await this.#database.query('fields', { deviceId, from, to }))
-      if (slice === undefined) return [...fields.values()]
-      for (const field of slice.found) {
+    for (let { from, to } = allTime; from < to; ) {
+      const { found, edge } = sliceOf<FieldSummary[]>(
+        await this.#database.query('fields', { deviceId, from, to }),
+      )
+      for (const field of found) {
         const key = `${field.type} ${field.name}`
         fields.set(key, { ...field, first: fields.get(key)?.first ?? field.first })
       }
       fields = new Map(firstSummaries(fields.values()).map((field) => [`${field.type} ${field.name}`, field]))
-      from = slice.last + 1n
+      from = edge
     }
+    return [...fields.values()]
   }
 
   remove(deviceId: number, { from, to }: TimeRange): Promise<void> {
@@ -153,10 +179,10 @@ export class EmbeddedStore implements TelemetryStore {
     return (await this.#database.query('devices', {})).map(([id]) => Number(id))
   }
 
-  async countSince(from: bigint): Promise<number> {
+  async countSince(from: bigint, freshness?: Freshness): Promise<number> {
     let total = 0
     await eachSlice(async (after) => {
-      const [[count, last] = []] = await this.#database.query('countSince', { from, after })
+      const [[count, last] = []] = await this.#database.query('countSince', { from, after }, freshness)
       total += Number(count ?? 0)
       return last
     })

@@ -4,10 +4,19 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { maxBatchCharacters } from '../delivery.ts'
+import { alertRequests } from './alert-requests.ts'
 import { codeOf } from './connection.ts'
+import { deletionRequests } from './deletion-table.ts'
 import { openFile } from './file.ts'
 import type { Lines, Written } from './message.ts'
-import { type AppendRequest, answer, type StoreRequest, type WriteRequest } from './requests.ts'
+import { readingRequests } from './reading-requests.ts'
+import {
+  type AppendRequest,
+  answer,
+  commonRequests,
+  type StoreRequest,
+  type WriteRequest,
+} from './requests.ts'
 import { prepareTables } from './schema.ts'
 import { DatabaseSession } from './session.ts'
 import { writeMessages } from './write-messages.ts'
@@ -23,6 +32,7 @@ if (port === null) throw new Error('worker.ts runs as a worker thread only')
 
 const connection = openFile(file, readOnly)
 const session = new DatabaseSession(connection)
+const known = [commonRequests, readingRequests, alertRequests, deletionRequests]
 const send = (answered: Answer) => port.postMessage(answered)
 
 const isAppend = (request: StoreRequest): request is AppendRequest => 'append' in request
@@ -83,7 +93,7 @@ const answerNext = async (queue: WithId<StoreRequest>[]) => {
     const [firstWrite] = writes
     if (firstWrite !== undefined) await writeTogether(writes, firstWrite)
     else if (first !== undefined && !isAppend(first)) {
-      send({ id: first.id, value: await answer(session, first) })
+      send({ id: first.id, value: await answer(session, first, known) })
       if ('change' in first && first.change === 'close') port.close()
     }
   } catch (error) {

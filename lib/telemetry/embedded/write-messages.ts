@@ -1,6 +1,7 @@
 /** Writes messages together with their account and their keys: store, ledger and spool share one transaction. */
 import type { AccountChange } from '../account.ts'
 import { addToAccounts, countKeyed } from './accounting.ts'
+import { judgeMessages } from './alert-states.ts'
 import { codeOf, isStoreWideFailure, type Row, type Step } from './connection.ts'
 import { decodeMessage } from './journal.ts'
 import { findDuplicates, isNotDuplicate, noteKeys, noteRequests, ReusedIds, requestKey } from './keys.ts'
@@ -19,17 +20,32 @@ type Findings = Required<Pick<Written, 'duplicates' | 'conflicts' | 'reused'>>
 const noFindings: Findings = { duplicates: [], conflicts: [], reused: [] }
 const nothingFailed: Written = { failed: [], code: '', duplicates: [] }
 
-const accountChangeOf = (message: Message, target: Target) => {
-  const { deviceId, receivedAt, rejected, warned, keyed, readings } = message
-  const change: AccountChange = {
-    deviceId,
-    received: readings.length + rejected,
-    rejected,
-    lastArrival: receivedAt,
-    ...(warned > 0 && { warned }),
+interface SummedChange extends AccountChange {
+  received: number
+  stored: number
+  spooled: number
+  rejected: number
+  warned: number
+  lastArrival: number
+}
+
+/** Adds up what the messages change in the accounts, one change for each device: a fold has the messages of a device together. */
+function accountChangesOf(messages: readonly Message[], target: Target): AccountChange[] {
+  const sums = new Map<number, SummedChange>()
+  for (const { deviceId, receivedAt, rejected, warned, keyed, readings } of messages) {
+    let sum = sums.get(deviceId)
+    if (sum === undefined) {
+      sum = { deviceId, received: 0, stored: 0, spooled: 0, rejected: 0, warned: 0, lastArrival: 0 }
+      sums.set(deviceId, sum)
+    }
+    sum.received += readings.length + rejected
+    sum.rejected += rejected
+    sum.warned += warned
+    if (receivedAt > sum.lastArrival) sum.lastArrival = receivedAt
+    // Keyed readings are counted by the state of their keys.
+    if (!keyed) sum[target === 'readings' ? 'stored' : 'spooled'] += readings.length
   }
-  // Keyed readings are counted by the state of their keys.
-  return keyed ? change : { ...change, [target === 'readings' ? 'stored' : 'spooled']: readings.length }
+  return [...sums.values()]
 }
 
 /** Readings without keys: most messages only make the newest reading of their device newer. */
@@ -98,14 +114,29 @@ const keyedSteps = (
   ]
 }
 
+/**
+ * Plain messages are written before the keyed ones. One that comes after a keyed one of its device counts as keyed, too: of several
+ * values for one time, the last one has to be written last.
+ */
+const keepingOrder = (messages: readonly Message[]): readonly Message[] => {
+  if (!messages.some(({ keyed }) => keyed)) return messages
+  const keyedDevices = new Set<number>()
+  return messages.map((message) => {
+    const { keyed, deviceId } = message
+    if (keyed) keyedDevices.add(deviceId)
+    return keyed || !keyedDevices.has(deviceId) ? message : { ...message, keyed: true }
+  })
+}
+
 /** The steps of one transaction that writes the messages. @param found gets what their keys tell, after the commit. */
 export function messageSteps(
   session: DatabaseSession,
   target: Target,
-  messages: readonly Message[],
+  arrived: readonly Message[],
   changedElsewhere: boolean,
   found: (findings: Findings) => void = () => undefined,
 ): Step[] {
+  const messages = keepingOrder(arrived)
   const withReadings = messages.filter(({ readings }) => readings.length > 0)
   const plain = withReadings.filter(({ keyed }) => !keyed)
   const keyed = withReadings.filter(({ keyed }) => keyed)
@@ -114,8 +145,8 @@ export function messageSteps(
   if (plain.length > 0)
     steps.push(...(target === 'spool' ? [spoolPlain(plain)] : plainSteps(session, plain, changedElsewhere)))
   if (keyed.length > 0) steps.push(...keyedSteps(session, target, keyed, found))
-  if (counted.length > 0)
-    steps.push(addToAccounts(counted.map((message) => accountChangeOf(message, target))))
+  steps.push(...judgeMessages(session, withReadings, changedElsewhere))
+  if (counted.length > 0) steps.push(addToAccounts(accountChangesOf(counted, target)))
   return steps
 }
 

@@ -12,6 +12,7 @@ import { type Delivery, hasKeys, type Outcome } from '../delivery.ts'
 import type { WriteEntry } from '../store.ts'
 import { endOfTime } from '../time.ts'
 import { unavailable } from '../unavailable.ts'
+import { encodeSamples } from './alert-states.ts'
 import { codeOf, connectionOf, isStoreWideFailure, isThreadFault, StoreFault } from './connection.ts'
 import { encodeMessage, maxJournaled } from './journal.ts'
 import { JournalFolding } from './journal-folding.ts'
@@ -23,8 +24,10 @@ import {
   type ChangeName,
   type ChangeRequest,
   type ChangeResult,
+  commonRequests,
   type QueryRequest,
   type RequestPort,
+  type RequestTable,
   type StoreRequest,
   type WriteRequest,
 } from './requests.ts'
@@ -50,6 +53,7 @@ interface Pending {
 
 class Thread implements RequestPort {
   readonly ended: Promise<void>
+  readonly learn = undefined
   readonly #worker: Worker
   readonly #pending = new Map<number, Pending>()
   #lastId = 0
@@ -128,11 +132,13 @@ const provenMs = 10_000
 const connectToServer = (url: string, authToken: string | undefined): RequestPort => {
   const client = openServer({ url, ...(authToken === undefined ? {} : { authToken }), intMode: 'bigint' })
   const session = new DatabaseSession(connectionOf(client))
+  const known: RequestTable[] = [commonRequests]
   return {
     ended: Promise.resolve(),
+    learn: (requests) => void (known.includes(requests) || known.push(requests)),
     async ask(request) {
       if ('append' in request) throw new StoreFault('NO_JOURNAL')
-      return answer(session, request).catch((error: unknown) => {
+      return answer(session, request, known).catch((error: unknown) => {
         throw new StoreFault(codeOf(error))
       })
     },
@@ -152,6 +158,7 @@ export async function connect({ at, log, readOnly = false }: DatabaseOptions): P
 }
 
 interface Outgoing {
+  readonly deviceId: number
   readonly line: string
   readonly count: number
   /** One per reading; only in a message with keys. */
@@ -160,10 +167,9 @@ interface Outgoing {
   readonly journaled: boolean
 }
 
-const isSafeForJournal = ({ deviceType, readings }: WriteEntry, line: string): boolean =>
-  line.length <= maxJournaled &&
-  typeof deviceType === 'string' &&
-  readings.every(({ time }) => time <= endOfTime)
+/** @param length of its line without samples. */
+const isSafeForJournal = ({ deviceType, readings }: WriteEntry, length: number): boolean =>
+  length <= maxJournaled && typeof deviceType === 'string' && readings.every(({ time }) => time <= endOfTime)
 
 const linesOf = (messages: readonly Outgoing[]): Lines => ({
   count: messages.length,
@@ -209,11 +215,14 @@ export class EmbeddedWriter {
     return this.#write(
       target,
       batch.map((delivery) => {
-        const { readings, keys, rejected, warned, request } = delivery
+        const { readings, keys, rejected, warned, request, samples: found } = delivery
+        const samples = found && encodeSamples(found)
         const tokens = hasKeys(delivery) ? readings.map(newToken) : undefined
-        const line = encodeMessage(delivery, { counted: true, rejected, warned, request, keys, tokens })
-        const journaled = tokens === undefined && isSafeForJournal(delivery, line)
-        return { line, count: readings.length, tokens, journaled }
+        const facts = { counted: true, rejected, warned, request, keys, tokens, samples }
+        const line = encodeMessage(delivery, facts)
+        const length = line.length - (samples?.length ?? 0)
+        const journaled = tokens === undefined && isSafeForJournal(delivery, length)
+        return { deviceId: delivery.deviceId, line, count: readings.length, tokens, journaled }
       }),
     )
   }
@@ -224,8 +233,8 @@ export class EmbeddedWriter {
       'readings',
       batch.map((entry) => {
         const line = encodeMessage(entry, { counted: false, rejected: 0 })
-        const journaled = isSafeForJournal(entry, line)
-        return { line, count: entry.readings.length, tokens: undefined, journaled }
+        const journaled = isSafeForJournal(entry, line.length)
+        return { deviceId: entry.deviceId, line, count: entry.readings.length, tokens: undefined, journaled }
       }),
     )
   }
@@ -236,6 +245,11 @@ export class EmbeddedWriter {
     return asked.catch((error: unknown) => {
       throw unavailable(error)
     })
+  }
+
+  /** Adds requests to those that are known on a server; a thread knows all. */
+  learn(requests: RequestTable): void {
+    this.#port.learn?.(requests)
   }
 
   /** Answers a query on the connection that writes: on a server it is the only one. @throws {StoreFault} */
@@ -296,18 +310,22 @@ export class EmbeddedWriter {
   async #write(target: Target, messages: readonly Outgoing[]): Promise<(Outcome | AppError)[]> {
     if (target === 'spool' || !this.isFile) return this.#send(target, messages)
     if (messages.every(({ journaled }) => journaled)) return this.#send('journal', messages)
+    // The journal is written first: behind another message of its device, a small one is not for it.
+    const devices = new Set<number>()
+    const isForJournal = messages.map(({ deviceId, journaled }) => {
+      if (!journaled) devices.add(deviceId)
+      return !devices.has(deviceId)
+    })
     const [small, others] = [
-      messages.filter(({ journaled }) => journaled),
-      messages.filter(({ journaled }) => !journaled),
+      messages.filter((_, at) => isForJournal[at]),
+      messages.filter((_, at) => !isForJournal[at]),
     ]
     const [appended, written] = await Promise.all([
       small.length === 0 ? [] : this.#send('journal', small),
       this.#send(target, others),
     ])
     const [fromJournal, fromTables] = [appended.values(), written.values()]
-    return messages.map(
-      ({ journaled }) => (journaled ? fromJournal : fromTables).next().value ?? unavailable(),
-    )
+    return isForJournal.map((isSmall) => (isSmall ? fromJournal : fromTables).next().value ?? unavailable())
   }
 
   async #send(to: Target | 'journal', messages: readonly Outgoing[]): Promise<(Outcome | AppError)[]> {

@@ -1,101 +1,175 @@
-/** Reads the values of aggregations: as a stream where each value stands for itself, in pages where values must be merged. */
-import { flux, fluxExpression, type ParameterizedQuery } from '@influxdata/influxdb-client'
+/** Reads the values of aggregations: as a stream where the device has one series, in pages where points must be merged. */
 import { Aggregator, takesText } from '../aggregation.ts'
-import type { FieldValue } from '../reading.ts'
-import type { Aggregate, AggregateQuery } from '../store.ts'
-import { keyOfKind, keysOfField, parseFieldKey, receivedAtKey } from './field-keys.ts'
-import { type FluxReader, secondOfRow, withKeys } from './flux.ts'
+import type { Aggregate, AggregateQuery, TimeRange } from '../store.ts'
+import type { DeviceKeys } from './device-keys.ts'
+import {
+  isLastKindKey,
+  type Kind,
+  keyOfKind,
+  keysOfField,
+  lastKindKey,
+  metadataPrefix,
+  parseFieldKey,
+  receivedAtKey,
+} from './field-keys.ts'
+import { anyOfKeys, otherKeys } from './key-patterns.ts'
 import { ReadingMerger, seriesOf } from './merge.ts'
+import { type PointReader, type PointRow, type Points, selectPoints, timeOfRow } from './points.ts'
 import { decodeText } from './text.ts'
 
-/** Values of one page of readings that must be merged, about. */
-const pageValues = 100_000
+/** Points of each series in one page of readings that must be merged. */
+const pagePoints = 5000
 
-const onlyNumbers = fluxExpression('filter(fn: (r) => r._field !~ /^(meta_.*|received_at|.*[|].*)$/)')
-const noMetadata = fluxExpression('filter(fn: (r) => r._field !~ /^meta_.*$/)')
-const valueColumns = fluxExpression('columns: ["_time", "_field", "_value"]')
+const noMetadata = otherKeys([], [metadataPrefix])
+const valueKeys = otherKeys([receivedAtKey], [metadataPrefix])
+const valueKeysOfNoText = otherKeys([receivedAtKey], [metadataPrefix], 'no text')
 
-/** The tables of a query's answer: one for each series and key. */
-interface Tables {
-  readonly count: number
-  /** Keys that have values in the range. */
-  readonly keys: ReadonlySet<string>
-  /** Flux sees series and keys, not readings: several series, or a field with several kinds, must be merged. */
-  readonly needMerging: boolean
+const isNoMetadata = (key: string) => !key.startsWith(metadataPrefix)
+const isValueKey = (key: string) => isNoMetadata(key) && key !== receivedAtKey
+
+/**
+ * @throws {AppError} as {@link Aggregator.result}, and UNAVAILABLE. InfluxDB's own aggregations are not asked for: its sums depend
+ * on the order of the values, its windows end with the range, and its medians take twice the time of the values themselves.
+ */
+export async function aggregateReadings(
+  reader: PointReader,
+  deviceKeys: DeviceKeys,
+  query: AggregateQuery,
+): Promise<Aggregate[]> {
+  const { deviceId, field } = query
+  const withText = takesText(query.aggregation)
+  const keys =
+    field === undefined
+      ? await deviceKeys.patternFor(
+          deviceId,
+          query,
+          withText ? valueKeys : valueKeysOfNoText,
+          (key) => isValueKey(key) && (withText || !isTextKey(key)),
+        )
+      : anyOfKeys(keysOfField(field).filter((key) => withText || key !== keyOfKind(field, 's')))
+  if (keys === undefined) return []
+  const streamed = new Aggregator(query)
+  const found = await addStreamed(reader, { ...query, keys }, withText, streamed)
+  if (found !== 'more') {
+    const isText = found === 'nothing' && field !== undefined && !withText
+    if (isText && (await hasText(reader, query, field))) streamed.noteText(field)
+    return streamed.result()
+  }
+  const keysToMerge =
+    field === undefined
+      ? await deviceKeys.patternFor(deviceId, query, noMetadata, isNoMetadata)
+      : anyOfKeys([...keysOfField(field), receivedAtKey])
+  if (keysToMerge === undefined) return []
+  const merged = new Aggregator(query)
+  await addMerged(reader, { ...query, keys: keysToMerge }, merged)
+  return merged.result()
 }
 
-async function findTables(reader: FluxReader, points: ParameterizedQuery): Promise<Tables> {
-  const series = new Set<string>()
-  const keys = new Set<string>()
-  const names = new Set<string>()
-  let [count, repeated] = [0, false]
-  await reader.rows(flux`${points} |> first()`, (row) => {
-    count += 1
-    series.add(seriesOf(row))
-    keys.add(row.key)
-    const { name } = parseFieldKey(row.key) ?? {}
-    if (name === undefined) return
-    repeated ||= names.has(name)
-    names.add(name)
-  })
-  return { count, keys, needMerging: series.size > 1 || repeated }
+const isTextKey = (key: string) => parseFieldKey(key)?.kind === 's'
+
+/** A range of points, and the pattern of the keys to read. */
+interface Asked extends TimeRange {
+  readonly deviceId: number
+  readonly keys: string
 }
 
 /**
- * @throws {AppError} as {@link Aggregator.result}, and UNAVAILABLE. InfluxDB's own aggregations would be quicker, but their
- * sums depend on the order of the values, their windows end with the range, and a median of many windows takes longer than a query may.
+ * @param withText whether the keys of texts are asked for.
+ * @returns whether there are values, or more than can be streamed: the device has several series, which come one after the other,
+ * or a text that was not asked for was written over another value.
  */
-export async function aggregateReadings(reader: FluxReader, query: AggregateQuery): Promise<Aggregate[]> {
-  const { deviceId, field } = query
-  const points = reader.points(query, deviceId)
-  if (points === undefined) return []
-  const asked = flux`${points} |> ${field === undefined ? noMetadata : withKeys(keysOfField(field))}`
-  const tables = await findTables(reader, asked)
-  const aggregator = new Aggregator(query)
-  if (tables.count === 0) return []
-  if (tables.needMerging) await addMerged(reader, query, tables, aggregator)
-  else await addStreamed(reader, points, query, tables, aggregator)
-  return aggregator.result()
+async function addStreamed(
+  reader: PointReader,
+  { deviceId, keys, from, to }: Asked,
+  withText: boolean,
+  aggregator: Aggregator,
+): Promise<'nothing' | 'values' | 'more'> {
+  const select = selectPoints({ deviceId, keys, from, to })
+  let found: 'nothing' | 'values' | 'more' = 'nothing'
+  if (select === undefined) return found
+  let series: string | undefined
+  await reader.read([select], (points) => {
+    const own = seriesOf(points)
+    const isStream = (series === undefined || series === own) && (withText || !saysText(points))
+    series = own
+    found = isStream ? 'values' : 'more'
+    if (isStream) addPoints(points, aggregator)
+    return isStream && !aggregator.isFull
+  })
+  return found
 }
 
-async function addStreamed(
-  reader: FluxReader,
-  points: ParameterizedQuery,
-  { field, aggregation }: AggregateQuery,
-  { keys }: Tables,
-  aggregator: Aggregator,
-): Promise<void> {
-  let wanted = onlyNumbers
-  if (field !== undefined) {
-    const [textKey, booleanKey] = [keyOfKind(field, 's'), keyOfKind(field, 'b')]
-    if (keys.has(textKey)) aggregator.noteText(field)
-    const found = [field, booleanKey, ...(takesText(aggregation) ? [textKey] : [])].filter((key) =>
-      keys.has(key),
-    )
-    if (found.length === 0) return
-    wanted = withKeys(found)
-  }
-  await reader.query(flux`${points} |> ${wanted} |> keep(${valueColumns})`, (column) => {
-    if (aggregator.isFull) return
-    const value = column('_value') as FieldValue
-    const name = field ?? String(column('_field'))
-    aggregator.add(secondOfRow(column), name, typeof value === 'string' ? decodeText(value) : value)
+/** Whether a point says that the value of a field written last is a text. */
+const saysText = ({ keys, rows }: Points): boolean => {
+  const places = keys.flatMap((key, n) => (isLastKindKey(key) ? [n + 1] : []))
+  return places.length > 0 && rows.some((row) => places.some((at) => row[at] === 's'))
+}
+
+async function hasText(
+  reader: PointReader,
+  { deviceId, from, to }: TimeRange & { deviceId: number },
+  field: string,
+) {
+  const select = selectPoints({ deviceId, from, to, keys: anyOfKeys([keyOfKind(field, 's')]), limit: 1 })
+  let found = false
+  if (select !== undefined)
+    await reader.read([select], ({ rows }) => {
+      found ||= rows.length > 0
+    })
+  return found
+}
+
+/** The place of a value in a row, and those of the other kinds of values that its field has; 0 for none. */
+interface Column {
+  readonly name: string
+  readonly kind: Kind
+  readonly at: number
+  readonly places: Readonly<Record<Kind, number>>
+  /** Where the row says which kind was written last. */
+  readonly lastKind: number
+}
+
+const columnsOf = (keys: readonly string[]): Column[] => {
+  // The first value of a row is its time.
+  const places = new Map(keys.map((key, n) => [key, n + 1]))
+  return keys.flatMap((key, n) => {
+    const { name, kind } = parseFieldKey(key) ?? {}
+    if (name === undefined || kind === undefined) return []
+    const placeOf = (one: Kind) => places.get(keyOfKind(name, one)) ?? 0
+    const ofKinds = { n: placeOf('n'), s: placeOf('s'), b: placeOf('b') }
+    return [{ name, kind, at: n + 1, places: ofKinds, lastKind: places.get(lastKindKey(name)) ?? 0 }]
   })
 }
 
-/** Reads so many values of each table that a page is about as large as it should be, and merges them into readings. */
+/** Whether a value of another kind was written over this one. */
+const isOverwritten = (row: PointRow, { kind, places, lastKind }: Column): boolean => {
+  const last = row[lastKind] as Kind | null
+  return last !== null && last !== kind && row[places[last]] !== null
+}
+
+function addPoints(points: Points, aggregator: Aggregator): void {
+  const columns = columnsOf(points.keys)
+  for (const row of points.rows) {
+    const second = Number(timeOfRow(row) / 1_000_000_000n)
+    for (const column of columns) {
+      const value = row[column.at]
+      if (value === null || value === undefined || typeof value === 'bigint') continue
+      if (column.lastKind > 0 && isOverwritten(row, column)) continue
+      aggregator.add(second, column.name, typeof value === 'string' ? decodeText(value) : value)
+    }
+  }
+}
+
+/** Reads pages of points of all series and merges them into readings. */
 async function addMerged(
-  reader: FluxReader,
-  { deviceId, field, from, to }: AggregateQuery,
-  { count }: Tables,
+  reader: PointReader,
+  { deviceId, keys, from, to }: Asked,
   aggregator: Aggregator,
 ): Promise<void> {
-  const ofTable = Math.max(100, Math.floor(pageValues / count))
-  const wanted = field === undefined ? noMetadata : withKeys([...keysOfField(field), receivedAtKey])
   for (let next = from; next < to && !aggregator.isFull; ) {
-    const points = reader.points({ from: next, to }, deviceId)
-    if (points === undefined) return
-    const page = await readPage(reader, flux`${points} |> ${wanted} |> limit(n: ${ofTable})`, ofTable)
+    const select = selectPoints({ deviceId, from: next, to, keys, limit: pagePoints })
+    if (select === undefined) return
+    const page = await readPage(reader, select)
     for (const time of page.merger.times()) {
       if (page.end !== undefined && time > page.end) break
       const second = Number(time / 1_000_000_000n)
@@ -109,19 +183,21 @@ async function addMerged(
 
 /** @returns the time up to which the page has everything; undefined when it has all there is. */
 async function readPage(
-  reader: FluxReader,
-  script: ParameterizedQuery,
-  ofTable: number,
+  reader: PointReader,
+  select: string,
 ): Promise<{ merger: ReadingMerger; end: bigint | undefined }> {
   const merger = new ReadingMerger()
-  const rowsOfTable = new Map<string, number>()
+  const pointsOfSeries = new Map<string, number>()
   let end: bigint | undefined
-  await reader.rows(script, (row) => {
-    merger.add(row)
-    const table = seriesOf(row) + row.key
-    const rows = (rowsOfTable.get(table) ?? 0) + 1
-    rowsOfTable.set(table, rows)
-    if (rows === ofTable && (end === undefined || row.time < end)) end = row.time
+  await reader.read([select], (points) => {
+    merger.addPoints(points)
+    const series = seriesOf(points)
+    const count = (pointsOfSeries.get(series) ?? 0) + points.rows.length
+    pointsOfSeries.set(series, count)
+    const last = points.rows.at(-1)
+    if (count < pagePoints || last === undefined) return
+    const time = timeOfRow(last)
+    if (end === undefined || time < end) end = time
   })
   return { merger, end }
 }

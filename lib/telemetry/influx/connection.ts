@@ -38,3 +38,23 @@ export const createClient = (
   agent: HttpAgent,
   timeoutMs: number,
 ): InfluxDB => new InfluxDB({ url, token, timeout: timeoutMs, transportOptions: { agent } })
+
+/** Clients of one server that share their connections. */
+export interface InfluxClients {
+  readonly agent: HttpAgent
+  readonly writing: InfluxDB
+  readonly querying: InfluxDB
+}
+
+/** The owner calls `agent.destroy()`. @param timeoutMs those of {@link requestTimeouts} unless given. */
+export const createClients = (
+  connection: InfluxConnection,
+  { write = requestTimeouts.write, query = requestTimeouts.query }: { write?: number; query?: number } = {},
+): InfluxClients => {
+  const agent = createAgent(connection.url)
+  return {
+    agent,
+    writing: createClient(connection, agent, write),
+    querying: createClient(connection, agent, query),
+  }
+}

@@ -20,6 +20,8 @@ export const keyOfKind = (name: string, kind: Kind): string => (kind === 'n' ? n
 /** The key that says which kind was written last, for a field that has values of several kinds. */
 export const lastKindKey = (name: string): string => `${name}|k`
 
+export const isLastKindKey = (key: string): boolean => key.endsWith('|k')
+
 /** Every key that may belong to a field. */
 export const keysOfField = (name: string): string[] => [
   name,

@@ -11,16 +11,14 @@ import {
   type ParameterizedQuery,
   type QueryApi,
 } from '@influxdata/influxdb-client'
-import { AppError } from '../../errors.ts'
-import type { Log } from '../../log.ts'
 import type { FieldValue } from '../reading.ts'
 import type { TimeRange } from '../store.ts'
 import { parseTime } from '../time.ts'
-import { unavailable } from '../unavailable.ts'
 import type { InfluxConnection } from './connection.ts'
-import { InfluxFault, unavailableFor } from './faults.ts'
+import { InfluxFault } from './faults.ts'
 import { measurement } from './field-keys.ts'
 import type { ReadingMerger, Row } from './merge.ts'
+import type { QueryGate } from './query-gate.ts'
 import { decodeText } from './text.ts'
 
 /** Reads a column of the current row. */
@@ -50,15 +48,19 @@ const anyOf = (terms: readonly string[]): string => {
 export const withKeys = (keys: readonly string[]) =>
   fluxExpression(`filter(fn: (r) => ${anyOf(keys.map((key) => flux`r._field == ${key}`.toString()))})`)
 
-/** A filter for rows of any of these devices. @param ids as the tag has them. */
+/**
+ * A filter for rows of any of these devices. InfluxDB looks up a pattern in its index: 1,000 devices take 0.1 s, while 200
+ * alternatives with `or` take many seconds, since each is compared with each series.
+ * @param ids as the tag has them: digits.
+ */
 export const withDevices = (ids: readonly string[]) =>
-  fluxExpression(`filter(fn: (r) => ${anyOf(ids.map((id) => flux`r.device_id == ${id}`.toString()))})`)
-
-/** The second since the epoch of a row's time. */
-export const secondOfRow = (column: Column): number =>
-  Math.floor(Date.parse(`${String(column('_time')).slice(0, 19)}Z`) / 1000)
+  fluxExpression(`filter(fn: (r) => r.device_id =~ /^(${ids.map((id) => Number(id)).join('|')})$/)`)
 
 const rowColumns = fluxExpression('columns: ["_time", "_field", "_value", "device_type", "location"]')
+
+const rowColumnsOfDevices = fluxExpression(
+  'columns: ["device_id", "_time", "_field", "_value", "device_type", "location"]',
+)
 
 const toRow = (column: Column): Row => {
   const value = column('_value') as FieldValue
@@ -78,32 +80,17 @@ const pointsPerQuery = 50
 export class FluxReader {
   readonly bucket: string
   readonly #queries: QueryApi
-  readonly #log: Log
-  readonly #maxQueries: number
-  #running = 0
+  readonly #gate: QueryGate
 
-  /** @param maxQueries queries that may run at the same time; another one is unavailable at once. */
-  constructor(client: InfluxDB, { org, bucket }: InfluxConnection, log: Log, maxQueries: number) {
+  constructor(client: InfluxDB, { org, bucket }: InfluxConnection, gate: QueryGate) {
     this.bucket = bucket
     this.#queries = client.getQueryApi(org)
-    this.#log = log
-    this.#maxQueries = maxQueries
+    this.#gate = gate
   }
 
   /** Calls `each` for every row of the answer. @throws {AppError} UNAVAILABLE, or what `each` throws as an AppError. */
-  async query(script: ParameterizedQuery, each: (column: Column) => void): Promise<void> {
-    if (this.#running >= this.#maxQueries) throw unavailable()
-    this.#running += 1
-    try {
-      await this.#run(script, each)
-    } catch (error) {
-      if (error instanceof AppError) throw error
-      const failure = unavailableFor(error)
-      this.#log.error('a telemetry query failed', { error: failure.cause })
-      throw failure
-    } finally {
-      this.#running -= 1
-    }
+  query(script: ParameterizedQuery, each: (column: Column) => void): Promise<void> {
+    return this.#gate.run(() => this.#run(script, each))
   }
 
   /** A script that reads the points of one device, or of all; undefined for a range without times. */
@@ -119,6 +106,13 @@ export class FluxReader {
   /** Calls `each` for every value that a script of {@link points} gives. */
   async rows(script: ParameterizedQuery, each: (row: Row) => void): Promise<void> {
     await this.query(flux`${script} |> keep(${rowColumns})`, (column) => each(toRow(column)))
+  }
+
+  /** As {@link FluxReader.rows}, with the device of each value. */
+  async rowsOfDevices(script: ParameterizedQuery, each: (deviceId: number, row: Row) => void): Promise<void> {
+    await this.query(flux`${script} |> keep(${rowColumnsOfDevices})`, (column) =>
+      each(Number(column('device_id')), toRow(column)),
+    )
   }
 
   /** Adds all values of the device's points at these times. */

@@ -1,4 +1,4 @@
-/** Builds readings from the values of a query answer. */
+/** Builds readings from the points and the values of query answers. */
 import { type FieldValue, type Reading, sortedByName } from '../reading.ts'
 import type { StoredReading } from '../store.ts'
 import {
@@ -9,6 +9,7 @@ import {
   parseFieldKey,
   receivedAtKey,
 } from './field-keys.ts'
+import { eachValue, type PointRow, type Points, timeOfRow } from './points.ts'
 
 /** One row of a query answer: one value of one point. */
 export interface Row {
@@ -87,14 +88,25 @@ export class ReadingMerger {
   readonly #times = new Set<bigint>()
 
   add(row: Row): void {
-    const { time, key, value, deviceType, location } = row
-    const bySeries = this.#points.get(time) ?? new Map<string, Point>()
-    this.#points.set(time, bySeries)
-    const series = seriesOf(row)
-    const point = bySeries.get(series) ?? { deviceType, location, values: new Map<string, FieldValue>() }
-    bySeries.set(series, point)
-    point.values.set(key, value)
-    if (parseFieldKey(key) !== undefined) this.#times.add(time)
+    this.#point(row.time, row).values.set(row.key, row.value)
+    if (parseFieldKey(row.key) !== undefined) this.#times.add(row.time)
+  }
+
+  /** Adds points of one series. @param isWanted only these of them. */
+  addPoints(points: Points, isWanted: (time: bigint) => boolean = () => true): void {
+    for (const row of points.rows) {
+      const time = timeOfRow(row)
+      if (isWanted(time)) this.addPoint(points, row, time)
+    }
+  }
+
+  /** Adds one point of a series. */
+  addPoint(points: Points, row: PointRow, time: bigint): void {
+    const { values } = this.#point(time, points)
+    eachValue(points, row, (key, value) => {
+      values.set(key, value)
+      if (parseFieldKey(key) !== undefined) this.#times.add(time)
+    })
   }
 
   /** Times with a value of a field, ascending. */
@@ -124,6 +136,15 @@ export class ReadingMerger {
       location: last?.location ?? null,
       receivedAt: last === undefined ? 0 : receivedAtOf(last),
     }
+  }
+
+  #point(time: bigint, { deviceType, location }: Pick<Point, 'deviceType' | 'location'>): Point {
+    const bySeries = this.#points.get(time) ?? new Map<string, Point>()
+    this.#points.set(time, bySeries)
+    const series = seriesOf({ deviceType, location })
+    const point = bySeries.get(series) ?? { deviceType, location, values: new Map<string, FieldValue>() }
+    bySeries.set(series, point)
+    return point
   }
 
   #byArrival(time: bigint): Point[] {

@@ -1,34 +1,41 @@
-/** Readings of one device: history, newest values, and the pages of an export. */
+/** Readings of one device: history, newest values of one field, and the pages of an export. */
 import { flux, fluxExpression } from '@influxdata/influxdb-client'
-import { type FieldValue, type Reading, sortedByName } from '../reading.ts'
+import type { Reading } from '../reading.ts'
 import {
   type FieldSummary,
   type FieldType,
   firstSummaries,
   type HistoryQuery,
-  type Latest,
+  type LatestValue,
+  type LatestValuesQuery,
   type ScanQuery,
   type StoredReading,
 } from '../store.ts'
+import type { DeviceKeys } from './device-keys.ts'
 import { type Kind, keysOfField, parseFieldKey } from './field-keys.ts'
-import { allInfluxTimes, type FluxReader, withKeys } from './flux.ts'
+import { allInfluxTimes, type FluxReader, withDevices, withKeys } from './flux.ts'
+import { anyOfKeys } from './key-patterns.ts'
 import { ReadingMerger } from './merge.ts'
-
-/** Fields that the newest values contain at most. */
-const maxLatestFields = 1000
+import { type PointReader, selectPoints } from './points.ts'
 
 const noMetadata = fluxExpression('filter(fn: (r) => r._field !~ /^(meta_.*|received_at)$/)')
-const onlyMetadata = fluxExpression('filter(fn: (r) => r._field =~ /^(meta_.*|received_at)$/)')
+const onlyMetadata = '/(?s)^(?:meta_.*|received_at)$/'
 
-export async function readHistory(reader: FluxReader, query: HistoryQuery): Promise<Reading[]> {
-  const { deviceId, fields, limit, order, ...range } = query
-  const points = reader.points(range, deviceId)
-  if (points === undefined) return []
-  const wanted = fields === undefined ? points : flux`${points} |> ${withKeys(fields.flatMap(keysOfField))}`
-  // Flux limits each series and field for itself, so that the first readings are among these rows, or the last ones.
-  const part = fluxExpression(order === 'asc' ? 'limit' : 'tail')
+export async function readHistory(
+  reader: PointReader,
+  deviceKeys: DeviceKeys,
+  query: HistoryQuery,
+): Promise<Reading[]> {
+  const { deviceId, fields, limit, order } = query
+  const keys =
+    fields === undefined
+      ? await deviceKeys.patternFor(deviceId, query, '*')
+      : anyOfKeys(fields.flatMap(keysOfField))
+  const select = keys === undefined ? undefined : selectPoints({ ...query, keys })
+  if (select === undefined) return []
+  // InfluxDB limits each series for itself, so that the first readings are among these points, or the last ones.
   const merger = new ReadingMerger()
-  await reader.rows(flux`${wanted} |> ${part}(n: ${limit})`, (row) => merger.add(row))
+  await reader.read([select], (points) => merger.addPoints(points))
   const ascending = merger.times()
   const times = (order === 'asc' ? ascending : ascending.reverse()).slice(0, limit)
   if (fields !== undefined) await addMetadata(reader, deviceId, times, merger)
@@ -37,7 +44,7 @@ export async function readHistory(reader: FluxReader, query: HistoryQuery): Prom
 
 /** A query for some fields leaves out metadata and times of arrival: this adds them to the readings found. */
 async function addMetadata(
-  reader: FluxReader,
+  reader: PointReader,
   deviceId: number,
   times: readonly bigint[],
   merger: ReadingMerger,
@@ -45,39 +52,39 @@ async function addMetadata(
   const [first, last] = [times[0], times.at(-1)]
   if (first === undefined || last === undefined) return
   const [from, to] = first < last ? [first, last] : [last, first]
-  const points = reader.points({ from, to: to + 1n }, deviceId)
-  if (points === undefined) return
+  const select = selectPoints({ deviceId, from, to: to + 1n, keys: onlyMetadata })
+  if (select === undefined) return
   const found = new Set(times)
-  await reader.rows(flux`${points} |> ${onlyMetadata}`, (row) => {
-    if (found.has(row.time)) merger.add(row)
-  })
+  await reader.read([select], (points) => merger.addPoints(points, (time) => found.has(time)))
 }
 
-export async function readLatest(
+/** Devices that one query for their newest values names. */
+const devicesPerQuery = 1000
+
+export async function readLatestValues(
   reader: FluxReader,
-  deviceId: number,
-  before: bigint,
-): Promise<Latest | undefined> {
-  const points = reader.points({ from: 0n, to: before }, deviceId)
-  if (points === undefined) return undefined
-  const merger = new ReadingMerger()
-  await reader.rows(flux`${points} |> last()`, (row) => merger.add(row))
-  // The last time of arrival of a series may belong to a later point than the last value of a field.
-  await reader.completePoints(deviceId, merger.timesWithConflicts(), merger)
-  const times = merger.times().reverse()
-  const newest = times[0]
-  if (newest === undefined) return undefined
-  const fields: Record<string, FieldValue> = {}
-  let count = 0
-  for (const time of times) {
-    const names = Object.entries(merger.reading(time).fields).sort(([one], [other]) => (one < other ? -1 : 1))
-    for (const [name, value] of names) {
-      if (Object.hasOwn(fields, name) || count === maxLatestFields) continue
-      fields[name] = value
-      count += 1
+  { deviceIds, field, before }: LatestValuesQuery,
+): Promise<Map<number, LatestValue>> {
+  const found = new Map<number, LatestValue>()
+  const points = reader.points({ from: 0n, to: before })
+  if (points === undefined) return found
+  const ofField = withKeys(keysOfField(field))
+  for (let at = 0; at < deviceIds.length; at += devicesPerQuery) {
+    const mergers = new Map<number, ReadingMerger>()
+    const ofThese = withDevices(deviceIds.slice(at, at + devicesPerQuery).map(String))
+    await reader.rowsOfDevices(flux`${points} |> ${ofThese} |> ${ofField} |> last()`, (deviceId, row) => {
+      const merger = mergers.get(deviceId) ?? new ReadingMerger()
+      mergers.set(deviceId, merger)
+      merger.add(row)
+    })
+    for (const [deviceId, merger] of mergers) {
+      await reader.completePoints(deviceId, merger.timesWithConflicts(), merger)
+      const time = merger.times().findLast((one) => Object.hasOwn(merger.reading(one).fields, field))
+      const value = time === undefined ? undefined : merger.reading(time).fields[field]
+      if (time !== undefined && value !== undefined) found.set(deviceId, { time, value })
     }
   }
-  return { time: newest, fields: sortedByName(fields) }
+  return found
 }
 
 const types: Readonly<Record<Kind, FieldType>> = { n: 'number', s: 'text', b: 'boolean' }
@@ -101,14 +108,18 @@ export async function readFields(reader: FluxReader, deviceId: number): Promise<
   return firstSummaries(fields.values())
 }
 
-export async function scanReadings(reader: FluxReader, query: ScanQuery): Promise<StoredReading[]> {
-  const { deviceId, limit, ...range } = query
-  const points = reader.points(range, deviceId)
-  if (points === undefined) return []
+export async function scanReadings(
+  reader: PointReader,
+  deviceKeys: DeviceKeys,
+  query: ScanQuery,
+): Promise<StoredReading[]> {
+  const keys = await deviceKeys.patternFor(query.deviceId, query, '*')
+  const select = keys === undefined ? undefined : selectPoints({ ...query, keys })
+  if (select === undefined) return []
   const merger = new ReadingMerger()
-  await reader.rows(flux`${points} |> limit(n: ${limit})`, (row) => merger.add(row))
+  await reader.read([select], (points) => merger.addPoints(points))
   return merger
     .times()
-    .slice(0, limit)
+    .slice(0, query.limit)
     .map((time) => merger.storedReading(time))
 }

@@ -1,9 +1,6 @@
 /** The telemetry store on InfluxDB 2. */
-import type { Agent } from 'node:http'
-import { setTimeout as pause } from 'node:timers/promises'
 import { flux, type InfluxDB } from '@influxdata/influxdb-client'
 import { DeleteAPI } from '@influxdata/influxdb-client-apis'
-import type { Log } from '../../log.ts'
 import type { Reading } from '../reading.ts'
 import type {
   Aggregate,
@@ -11,6 +8,8 @@ import type {
   FieldSummary,
   HistoryQuery,
   Latest,
+  LatestValue,
+  LatestValuesQuery,
   ScanQuery,
   StoredReading,
   TelemetryStore,
@@ -20,62 +19,67 @@ import type {
 } from '../store.ts'
 import { formatTime } from '../time.ts'
 import { aggregateReadings } from './aggregate.ts'
-import { createAgent, createClient, type InfluxConnection, requestTimeouts } from './connection.ts'
+import type { InfluxConnection } from './connection.ts'
 import { countReadings, listDevices } from './count.ts'
+import { DeviceKeys } from './device-keys.ts'
 import { unavailableFor } from './faults.ts'
 import { measurement } from './field-keys.ts'
-import { FieldKinds } from './field-kinds.ts'
-import { allInfluxTimes, clampRange, FluxReader, instant, lastInfluxTime } from './flux.ts'
-import { readFields, readHistory, readLatest, scanReadings } from './readings.ts'
-import { InfluxWriter } from './write.ts'
+import { allInfluxTimes, clampRange, FluxReader, lastInfluxTime } from './flux.ts'
+import { LatestReader } from './latest.ts'
+import { PointReader } from './points.ts'
+import { QueryGate } from './query-gate.ts'
+import { readFields, readHistory, readLatestValues, scanReadings } from './readings.ts'
+import { InfluxWrites, type InfluxWritesOptions } from './writes.ts'
 
-export interface InfluxOptions {
-  connection: InfluxConnection
-  log: Log
+export interface InfluxOptions extends InfluxWritesOptions {
   /** Queries that may run at the same time. */
   maxQueries?: number
-  /** Milliseconds without a byte after which a request fails. */
-  timeoutMs?: { write?: number; query?: number }
-  /** How old the knowledge of the fields that other processes wrote may become, ms. */
-  fieldsMaxAgeMs?: number
+  /** Keys of all devices up to which a query may name all of them. */
+  fewKeys?: number
 }
-
-/** Milliseconds that {@link InfluxStore.close} waits for running writes; unfinished ones stay in the spool. */
-const closeMs = 1000
 
 export class InfluxStore implements TelemetryStore {
   readonly backend = 'influxdb'
   readonly #connection: InfluxConnection
-  readonly #agent: Agent
   readonly #client: InfluxDB
   readonly #reader: FluxReader
-  readonly #kinds: FieldKinds
-  readonly #writer: InfluxWriter
+  readonly #points: PointReader
+  readonly #deviceKeys: DeviceKeys
+  readonly #latest: LatestReader
+  readonly #writes: InfluxWrites
 
-  constructor({ connection, log, maxQueries = 200, timeoutMs, fieldsMaxAgeMs = 60_000 }: InfluxOptions) {
+  /** @param writes of the same server, whose connections this uses; it is closed with this. */
+  constructor(options: InfluxOptions, writes = new InfluxWrites(options)) {
+    const { connection, log, maxQueries = 200, fewKeys = 150 } = options
+    const { writing, querying } = writes.clients
+    const gate = new QueryGate(log, maxQueries)
     this.#connection = connection
-    this.#agent = createAgent(connection.url)
-    this.#client = createClient(connection, this.#agent, timeoutMs?.write ?? requestTimeouts.write)
-    const queryClient = createClient(connection, this.#agent, timeoutMs?.query ?? requestTimeouts.query)
-    this.#reader = new FluxReader(queryClient, connection, log, maxQueries)
-    this.#kinds = new FieldKinds((each) => this.#loadFieldKeys(each), fieldsMaxAgeMs)
-    this.#writer = new InfluxWriter(this.#client, connection, this.#kinds, log)
+    this.#writes = writes
+    this.#client = writing
+    this.#reader = new FluxReader(querying, connection, gate)
+    this.#points = new PointReader(querying, connection, gate)
+    this.#deviceKeys = new DeviceKeys(this.#points, this.#reader, fewKeys)
+    this.#latest = new LatestReader(this.#points, this.#reader, this.#deviceKeys)
   }
 
   write(batch: readonly WriteEntry[]): Promise<readonly WriteOutcome[]> {
-    return this.#writer.write(batch)
+    return this.#writes.write(batch)
   }
 
   history(query: HistoryQuery): Promise<Reading[]> {
-    return readHistory(this.#reader, query)
+    return readHistory(this.#points, this.#deviceKeys, query)
   }
 
   latest(deviceId: number, before: bigint): Promise<Latest | undefined> {
-    return readLatest(this.#reader, deviceId, before)
+    return this.#latest.read(deviceId, before)
+  }
+
+  latestValues(query: LatestValuesQuery): Promise<Map<number, LatestValue>> {
+    return readLatestValues(this.#reader, query)
   }
 
   aggregate(query: AggregateQuery): Promise<Aggregate[]> {
-    return aggregateReadings(this.#reader, query)
+    return aggregateReadings(this.#points, this.#deviceKeys, query)
   }
 
   fields(deviceId: number): Promise<FieldSummary[]> {
@@ -83,7 +87,7 @@ export class InfluxStore implements TelemetryStore {
   }
 
   scan(query: ScanQuery): Promise<StoredReading[]> {
-    return scanReadings(this.#reader, query)
+    return scanReadings(this.#points, this.#deviceKeys, query)
   }
 
   count(deviceId: number, range: TimeRange = allInfluxTimes): Promise<number> {
@@ -121,16 +125,8 @@ export class InfluxStore implements TelemetryStore {
     if (lastSecond) await this.#reader.query(flux`${lastSecond} |> limit(n: 1)`, () => undefined)
   }
 
-  async close(): Promise<void> {
-    await Promise.race([this.#writer.close(), pause(closeMs, undefined, { ref: false })])
-    this.#agent.destroy()
-    await this.#kinds.close()
-  }
-
-  async #loadFieldKeys(each: (key: string) => void): Promise<void> {
-    const script = flux`import "influxdata/influxdb/schema"
-      schema.measurementFieldKeys(bucket: ${this.#connection.bucket}, measurement: ${measurement}, start: ${instant(0n)})`
-    await this.#reader.query(script, (column) => each(String(column('_value'))))
+  close(): Promise<void> {
+    return this.#writes.close()
   }
 }
 

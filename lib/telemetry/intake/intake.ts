@@ -11,11 +11,8 @@ import {
   type Door,
   keysOf,
   type MessageArrival,
-  maxBatchCharacters,
   type Outcome,
   type Sender,
-  type Size,
-  sizeOf,
   toDelivery,
 } from '../delivery.ts'
 import type { Ledger } from '../embedded/ledger.ts'
@@ -23,11 +20,12 @@ import type { FieldCatalogue } from '../field-catalogue.ts'
 import { type Parsed, parsePayload } from '../payload/parse.ts'
 import { digestOfJson } from '../reading-keys.ts'
 import { conflictError, rejectionError } from '../rejections.ts'
-import type { Spool, SpoolState } from '../spool.ts'
-import type { TimeRange } from '../store.ts'
-import { unavailable } from '../unavailable.ts'
+import { type Sampler, samplesAt } from '../samples.ts'
+import type { Spool } from '../spool.ts'
 import { countWarned, reusedIdWarning, strictError, WarnedLater } from '../warnings.ts'
-import type { ArrivedDelivery, BatchObserver } from './batch-observer.ts'
+import type { BatchObserver } from './batch-observer.ts'
+import { BatchQueue, type Waiting } from './batch-queue.ts'
+import { accessTo, type SpoolAccess } from './spool-access.ts'
 import type { SpoolDrain } from './spool-drain.ts'
 import { type BatchWriter, SpoolFallback } from './spool-fallback.ts'
 
@@ -41,6 +39,8 @@ export interface IntakeOptions {
   readonly maxClockAheadMs?: number | undefined
   /** Knows the names of each device's fields, and bounds their number. */
   readonly fields?: FieldCatalogue | undefined
+  /** Knows the alert rules. */
+  readonly sampler?: Sampler | undefined
   /** Takes deliveries while the store is unavailable. */
   readonly spool?: Spool | undefined
   /** Empties the spool; only where this process does that. */
@@ -52,122 +52,20 @@ export interface IntakeOptions {
   readonly maxWaitingCharacters?: number | undefined
 }
 
-interface Waiting extends ArrivedDelivery {
-  /** Whether the spool may take it: a delivery out of the spool's own queue stays there instead. */
-  readonly maySpool: boolean
-  readonly size: Size
-  readonly resolve: (outcome: Outcome) => void
-  readonly reject: (error: AppError) => void
-}
-
-/** As many waiting deliveries are handed over at once, without waiting for what else this turn of the event loop brings. */
-const handOverAt = 32
-
-/**
- * Group commit: deliveries that come at the same time are written as one batch. While one batch is under way the next one
- * gathers, so that a batch is one message in quiet times and thousands under load.
- */
-class BatchQueue {
-  readonly #write: (batch: readonly Waiting[]) => Promise<readonly (Outcome | AppError)[]>
-  readonly #batchesAhead: number
-  readonly #most: Size
-  readonly #underWay = new Set<Promise<void>>()
-  #queue: Waiting[] = []
-  #readings = 0
-  #characters = 0
-  #planned = false
-  #closed = false
-
-  /**
-   * @param write one outcome per delivery, in order, or why it was not stored.
-   * @param batchesAhead batches that are handed over before the first of them is answered.
-   * @param most what may wait; beyond it a delivery is refused.
-   */
-  constructor(
-    write: (batch: readonly Waiting[]) => Promise<readonly (Outcome | AppError)[]>,
-    batchesAhead: number,
-    most: Size,
-  ) {
-    this.#write = write
-    this.#batchesAhead = batchesAhead
-    this.#most = most
-  }
-
-  /**
-   * Resolves with the outcome of the write.
-   * @throws {AppError} the write's error; UNAVAILABLE when more waits than the queue holds, or after its end.
-   */
-  add(delivery: Delivery, door: Door | undefined, maySpool: boolean): Promise<Outcome> {
-    const size = sizeOf(delivery)
-    const [readings, characters] = [this.#readings + size.readings, this.#characters + size.characters]
-    if (this.#closed || readings > this.#most.readings || characters > this.#most.characters)
-      return Promise.reject(unavailable())
-    this.#readings = readings
-    this.#characters = characters
-    return new Promise((resolve, reject) => {
-      this.#queue.push({ delivery, door, since: performance.now(), maySpool, size, resolve, reject })
-      if (this.#batchesAhead > 1 && this.#queue.length >= handOverAt) this.#handOver()
-      else if (!this.#planned && this.#underWay.size < this.#batchesAhead) {
-        // Everything that this turn of the event loop brings belongs to the batch.
-        this.#planned = true
-        setImmediate(() => this.#handOver())
-      }
-    })
-  }
-
-  /** Takes nothing more. Resolves when everything is written. */
-  async close(): Promise<void> {
-    this.#closed = true
-    this.#handOver()
-    while (this.#underWay.size > 0) await Promise.all(this.#underWay)
-  }
-
-  #handOver(): void {
-    this.#planned = false
-    while (this.#queue.length > 0 && this.#underWay.size < this.#batchesAhead) {
-      const batch = this.#writeBatch(this.#nextBatch()).then(() => {
-        this.#underWay.delete(batch)
-        this.#handOver()
-      })
-      this.#underWay.add(batch)
-    }
-  }
-
-  #nextBatch(): Waiting[] {
-    let characters = 0
-    let end = 0
-    while (end < this.#queue.length && (end === 0 || characters < maxBatchCharacters)) {
-      characters += this.#queue[end]?.size.characters ?? 0
-      end += 1
-    }
-    const batch = this.#queue.slice(0, end)
-    this.#queue = this.#queue.slice(end)
-    return batch
-  }
-
-  async #writeBatch(batch: readonly Waiting[]): Promise<void> {
-    const outcomes = await this.#write(batch).catch((error: unknown) => batch.map(() => unavailable(error)))
-    for (const [at, { size, resolve, reject }] of batch.entries()) {
-      this.#readings -= size.readings
-      this.#characters -= size.characters
-      const outcome = outcomes[at] ?? unavailable()
-      if (outcome instanceof AppError) reject(outcome)
-      else resolve(outcome)
-    }
-  }
-}
-
 export class Intake {
   readonly #options: IntakeOptions
   readonly #queue: BatchQueue
   readonly #fallback: SpoolFallback
   readonly #warnedLater: WarnedLater
+  /** The way to the readings that wait in the spool. */
+  readonly spooled: SpoolAccess
 
   constructor(options: IntakeOptions) {
     this.#options = options
+    this.spooled = accessTo(options.spool, () => options.drain?.writesEnded() ?? Promise.resolve())
     this.#warnedLater = new WarnedLater(options.ledger)
     this.#fallback = new SpoolFallback(options)
-    this.#queue = new BatchQueue((batch) => this.#writeInTurn(batch), options.writer.batchesAhead, {
+    this.#queue = new BatchQueue((batch) => this.#writeInTurn(batch), options.writer, {
       readings: options.maxWaiting ?? 20_000,
       characters: options.maxWaitingCharacters ?? 64 * 1024 * 1024,
     })
@@ -181,7 +79,8 @@ export class Intake {
    */
   async accept(sender: Sender, body: unknown, arrival: MessageArrival): Promise<Accepted> {
     const { receivedAt, idempotencyKey, redelivered = false, strict = false, door } = arrival
-    const { fields, observers = [] } = this.#options
+    const { fields, sampler, observers = [] } = this.#options
+    const rulesReady = sampler?.ready()
     let parsed: Parsed
     try {
       parsed = this.#parse(sender, body, arrival)
@@ -204,13 +103,14 @@ export class Intake {
       await this.countRejected(sender.id, receivedAt, readings.length + rejected.length, door)
       throw strictError(warnings, batch)
     }
-    const delivery = toDelivery(sender, readings, receivedAt, {
+    if (rulesReady !== undefined) await rulesReady
+    const taken = readings.map(({ reading }) => reading)
+    const delivery = toDelivery(sender, taken, receivedAt, {
       keys: keysOf(readings, arrival, idempotencyKey),
       rejected: rejected.length,
-      ...(warnings.length > 0 && { warned: countWarned(readings, warnings) }),
-      ...(idempotencyKey !== undefined && {
-        request: { key: idempotencyKey, digest: digestOfJson(body) },
-      }),
+      warned: warnings.length > 0 ? countWarned(readings, warnings) : undefined,
+      request: idempotencyKey === undefined ? undefined : { key: idempotencyKey, digest: digestOfJson(body) },
+      samples: sampler?.samplesOf(sender, taken),
     })
     if (warnings.length > 0) for (const observer of observers) observer.messageWarned?.(warnings)
     const outcome = await (redelivered ? this.redeliver(delivery) : this.deliver(delivery, door))
@@ -221,6 +121,34 @@ export class Intake {
     const all = [...warnings, ...reused.map((place) => reusedIdWarning(readings[place]?.index ?? 0))]
     await this.#warnedLater.count(sender.id, countWarned(readings, all) - countWarned(readings, warnings))
     return acceptedOf(delivery, { rejected, warnings: all, batch }, outcome)
+  }
+
+  /**
+   * Takes a message of which all is to be stored, and nothing else is to be done: nearly every message over MQTT is one.
+   * @param ended called when its readings are durable and counted, or with the error UNAVAILABLE when nothing of it is.
+   * @returns false for every other message: nothing of it is stored or counted, and {@link accept} has to take it.
+   */
+  take(sender: Sender, body: unknown, arrival: MessageArrival, ended: (failure?: AppError) => void): boolean {
+    const { fields, sampler } = this.#options
+    if (sampler?.ready() !== undefined || fields?.knows(sender.id) === false) return false
+    const parsed = this.#parsePlain(sender, body, arrival)
+    if (parsed === undefined) return false
+    const { receivedAt, door } = arrival
+    // Of new names, some may be too many, and the others are to be written before the answer.
+    if (
+      fields !== undefined &&
+      (fields.admit(sender.id, parsed, receivedAt) !== parsed || fields.hasNewNames)
+    )
+      return false
+    const taken = parsed.readings.map(({ reading }) => reading)
+    const delivery = toDelivery(sender, taken, receivedAt, {
+      rejected: 0,
+      samples: sampler?.samplesOf(sender, taken),
+    })
+    this.#queue.add(delivery, door, true, (outcome) =>
+      ended(outcome instanceof AppError ? outcome : undefined),
+    )
+    return true
   }
 
   /**
@@ -241,7 +169,7 @@ export class Intake {
    * @throws {AppError} UNAVAILABLE when neither could be done; nothing is counted then.
    */
   deliver(delivery: Delivery, door?: Door): Promise<Outcome> {
-    return this.#queue.add(delivery, door, true)
+    return this.#add(delivery, door, true)
   }
 
   /**
@@ -252,18 +180,42 @@ export class Intake {
     const { ledger } = this.#options
     // Its request was compared when it came first, and that may be longer ago than keys are remembered.
     const { request: _, ...known } = delivery
-    const { deviceId, receivedAt, readings, keys } = known
+    const { deviceId, receivedAt, readings, keys, samples } = known
     const removed = await ledger.removedSince(deviceId, receivedAt)
     const isKept = readings.map(({ time }) => !removed.some(({ from, to }) => time >= from && time < to))
+    const places = [...isKept.keys()].filter((at) => isKept[at])
     const kept: Delivery = {
       ...known,
       readings: readings.filter((_, at) => isKept[at]),
       keys: keys?.filter((_, at) => isKept[at]),
+      samples: samplesAt(samples, places),
     }
-    const outcome = await this.#queue.add(kept, 'queue', false)
+    const outcome = await this.#add(kept, 'queue', false)
     const gone = readings.length - kept.readings.length
     if (gone > 0) await ledger.count({ deviceId, received: gone, stored: gone })
     return outcome
+  }
+
+  #add(delivery: Delivery, door: Door | undefined, maySpool: boolean): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      this.#queue.add(delivery, door, maySpool, (outcome) => {
+        if (outcome instanceof AppError) reject(outcome)
+        else resolve(outcome)
+      })
+    })
+  }
+
+  /** @returns undefined when anything is to be said about the message, or a reading of it has an id. */
+  #parsePlain(sender: Sender, body: unknown, arrival: MessageArrival): Parsed | undefined {
+    try {
+      const parsed = this.#parse(sender, body, arrival)
+      const { readings, rejected, warnings } = parsed
+      const isPlain = readings.length > 0 && rejected.length === 0 && warnings.length === 0
+      return isPlain && readings.every(({ messageId }) => messageId === undefined) ? parsed : undefined
+    } catch (error) {
+      if (error instanceof AppError) return undefined
+      throw error
+    }
   }
 
   /** @throws {AppError} as {@link parsePayload}. */
@@ -280,26 +232,6 @@ export class Intake {
       retentionMs,
       ...(maxClockAheadMs !== undefined && { maxClockAheadMs }),
     })
-  }
-
-  /** Whether readings are accepted while the store is unavailable. */
-  async acceptsDuringOutage(): Promise<boolean> {
-    return (await this.#options.spool?.accepts()) ?? false
-  }
-
-  /** Undefined where there is no spool. @throws {AppError} UNAVAILABLE */
-  async spoolState(): Promise<SpoolState | undefined> {
-    return this.#options.spool?.state()
-  }
-
-  /**
-   * Drops the waiting readings of a range; they count as stored. Afterwards no write of such readings is under way any more, so
-   * that a deletion in the store finds all of them.
-   * @throws {AppError} UNAVAILABLE
-   */
-  async dropSpooled(deviceId: number, range: TimeRange): Promise<void> {
-    await this.#options.spool?.dropRange(deviceId, range)
-    await this.#options.drain?.writesEnded()
   }
 
   /** Waits until the spool is empty, where this process empties it. @param until by performance.now(): no longer. */
@@ -320,7 +252,7 @@ export class Intake {
       began = performance.now()
       return this.#write(batch)
     }
-    const outcomes = await (drain === undefined ? write() : drain.exclusively(write))
+    const outcomes = await (drain === undefined ? write() : drain.beside(write))
     for (const observer of observers) observer.batchEnded(batch, outcomes, began)
     return outcomes
   }

@@ -35,6 +35,8 @@ const holdUpMs = 1000
 export class SpoolDrain {
   readonly #options: SpoolDrainOptions
   readonly #draining: Promise<void>
+  /** Batches of new readings that wait or run. */
+  readonly #besides = new Set<Promise<void>>()
   /** The last piece of work that must not run beside another one. */
   #last: Promise<unknown> = Promise.resolve()
   #round: Promise<unknown> = Promise.resolve()
@@ -68,9 +70,21 @@ export class SpoolDrain {
     this.#endSleep()
   }
 
-  /** Runs work while no other exclusive work runs: batches of new readings, and the last round of the drain. */
-  exclusively<T>(work: () => Promise<T>): Promise<T> {
+  /** Runs a batch of new readings, also beside others, but while no exclusive work runs. */
+  beside<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#last.then(work)
+    const ended = result.then(
+      () => undefined,
+      () => undefined,
+    )
+    this.#besides.add(ended)
+    void ended.then(() => this.#besides.delete(ended))
+    return result
+  }
+
+  /** Runs work alone, as the last round of the drain: after what came before, and before what comes later. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = Promise.all([this.#last, ...this.#besides]).then(work)
     this.#last = result.catch(() => undefined)
     return result
   }

@@ -4,6 +4,7 @@ import type { Log } from '../../log.ts'
 import type { Delivery, Outcome } from '../delivery.ts'
 import type { Spool } from '../spool.ts'
 import { unavailable } from '../unavailable.ts'
+import type { Batching } from './batch-queue.ts'
 import type { SpoolDrain } from './spool-drain.ts'
 
 /** A delivery that could not be stored, with the times under which the spool has to keep its readings. */
@@ -13,11 +14,9 @@ export interface Unstored {
 }
 
 /** Stores and counts batches: the embedded store in one transaction, a store elsewhere in steps. */
-export interface BatchWriter {
+export interface BatchWriter extends Batching {
   /** One outcome per delivery, in order, or why nothing of the delivery is stored and counted. Never rejects. */
   deliver(batch: readonly Delivery[]): Promise<readonly (Outcome | AppError | Unstored)[]>
-  /** Batches that the queue may hand over before the first is answered. */
-  readonly batchesAhead: number
 }
 
 export interface SpoolFallbackOptions {

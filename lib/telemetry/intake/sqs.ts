@@ -4,6 +4,7 @@ import { type AwsAccess, createAwsCall } from '../../lambda/aws.ts'
 import type { Delivery, Outcome } from '../delivery.ts'
 import type { Ledger } from '../embedded/ledger.ts'
 import type { Reading } from '../reading.ts'
+import { samplesAt } from '../samples.ts'
 import type { Spool, SpoolState } from '../spool.ts'
 import type { TimeRange } from '../store.ts'
 import { unavailable } from '../unavailable.ts'
@@ -45,7 +46,7 @@ export function decodeQueuedDelivery(body: unknown): Delivery | undefined {
 
 /** Halves a delivery until each part fits into a message. */
 const splitToFit = (delivery: Delivery): Delivery[] => {
-  const { readings, keys, rejected, warned } = delivery
+  const { readings, keys, samples, rejected, warned } = delivery
   if (readings.length < 2 || Buffer.byteLength(encode(delivery)) <= maxMessageBytes) return [delivery]
   const half = readings.length >> 1
   const part = (from: number, to: number, counts: Pick<Delivery, 'rejected' | 'warned'>) =>
@@ -53,6 +54,10 @@ const splitToFit = (delivery: Delivery): Delivery[] => {
       ...delivery,
       readings: readings.slice(from, to),
       keys: keys?.slice(from, to),
+      samples: samplesAt(
+        samples,
+        Array.from({ length: to - from }, (_, at) => from + at),
+      ),
       ...counts,
     })
   return [

@@ -33,11 +33,18 @@ export interface AedesInternals {
   readonly _disconnected: boolean
   /** The packet id of the next message to the client that has none yet, 1–65535. */
   _nextId: number
+  /** Time until the timer ends, ms; not above 0 for a client without a keep alive. */
+  readonly _keepaliveInterval: number
+  /** Ends the connection of a client that has sent nothing for this time; null for a client without a keep alive. */
+  readonly _keepaliveTimer: NodeJS.Timeout | null
 }
 
 /** Private members of aedes itself. */
 interface BrokerInternals {
+  /** Listeners by topic filter: a client has one for each of its subscriptions. */
+  readonly mq: { readonly _matcher: { match(topic: string): readonly unknown[] } }
   readonly clients: Record<string, Client>
+  publish(packet: AedesPublishPacket, client: Client, done: () => void): void
   /** Ends the wait for the will of a client that is gone: it is not published. */
   clearDelayedWill(clientId: string): void
   /** Ends the wait for the end of a session. */
@@ -194,4 +201,20 @@ export function restoreClient(aedes: Aedes, client: Client, old: Client): void {
   brokerInternals(aedes).clients[client.id] = client
   // aedes ends no session of an earlier version.
   internals(old).version = 4
+}
+
+/** Whether a connected client, or a part of aedes, listens to a topic. */
+export function hasListeners(aedes: Aedes, topic: string): boolean {
+  return brokerInternals(aedes).mq._matcher.match(topic).length > 0
+}
+
+/** Notes that the client has sent a packet which aedes does not see. */
+export function refreshKeepAlive(client: Client): void {
+  const { _keepaliveInterval: interval, _keepaliveTimer: timer } = internals(client)
+  if (interval > 0) timer?.refresh()
+}
+
+/** Publishes a message of a client that is acknowledged, as aedes does; its failure concerns nobody any more. */
+export function publishInAedes(aedes: Aedes, client: Client, packet: AedesPublishPacket): void {
+  brokerInternals(aedes).publish(packet, client, () => undefined)
 }

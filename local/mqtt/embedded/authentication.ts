@@ -8,7 +8,8 @@ import type { AuthorizerEvent, AuthorizerResult } from '../../../lib/mqtt/author
 import { deviceOfClientId } from '../../../lib/mqtt/client-ids.ts'
 import { compilePolicies, type Policy } from '../../../lib/mqtt/policy.ts'
 import { announceClientId, useSession } from './aedes-internals.ts'
-import type { Connection, ConnectionTable, ConnectRequest } from './connection.ts'
+import type { Connection, ConnectRequest } from './connection.ts'
+import type { ConnectionTable } from './connection-table.ts'
 import { authFailuresPerMinutePerName, type BrokerLog, type BrokerOptions, reasonCodes } from './options.ts'
 import type { BrokerPersistence } from './persistence.ts'
 

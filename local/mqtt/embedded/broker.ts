@@ -19,7 +19,9 @@ import {
 } from './aedes-internals.ts'
 import { Authentication, LoginFailures, SessionOwners } from './authentication.ts'
 import { commandOf } from './commands.ts'
-import { type Connection, type ConnectionContext, ConnectionTable } from './connection.ts'
+import type { Connection, ConnectionContext } from './connection.ts'
+import { ConnectionTable } from './connection-table.ts'
+import { DirectPublishing } from './direct-publish.ts'
 import { FlowControl, Throttle } from './flow-control.ts'
 import { Handshakes } from './handshakes.ts'
 import { Lifecycle } from './lifecycle.ts'
@@ -269,7 +271,8 @@ class EmbeddedBroker implements Broker {
   }
 
   private createContext(): ConnectionContext {
-    const { limits, options } = this
+    const { aedes, limits, options, persistence, publishing } = this
+    const direct = new DirectPublishing({ aedes, persistence, publishing })
     return {
       guardLimits: {
         preConnectBytes: limits.preConnectBytes,
@@ -282,6 +285,7 @@ class EmbeddedBroker implements Broker {
       handle: this.aedes.handle,
       brokerId: this.aedes.id,
       onTraffic: (principalId) => this.reportTraffic(principalId),
+      onPublish: (client, packet) => direct.publish(client, packet),
       onCommandReceived: (deviceId, commandId) => options.onCommandReceived?.(deviceId, commandId),
       onClose: (connection) => this.onClose(connection),
     }

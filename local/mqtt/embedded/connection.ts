@@ -1,4 +1,4 @@
-/** One connection of a client to the embedded broker, from its first byte to its end, and the table of all of them. */
+/** One connection of a client to the embedded broker, from its first byte to its end. */
 import { randomUUID } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import type { AedesPublishPacket, Client, ConnectPacket } from 'aedes'
@@ -9,17 +9,18 @@ import { topicMatcher } from '../../../lib/mqtt/topics.ts'
 import {
   containErrors,
   disableDuplicateDetection,
-  hasDisconnected,
   inheritNoSubscriptions,
   onParsedPacket,
   type ParsedPacket,
   readNextPackets,
+  refreshKeepAlive,
   subscriptionIdentifiers,
   subscriptionsOf,
   takePacketId,
 } from './aedes-internals.ts'
 import { commandOf } from './commands.ts'
 import { DeliveryWindow } from './delivery-window.ts'
+import { type PlainPublish, readPlainPublish } from './direct-publish.ts'
 import type { FlowControl, MessageSource, Throttle } from './flow-control.ts'
 import { type BrokerLog, inflightWindow, maxSubscriptions, reasonCodes } from './options.ts'
 import { type GuardLimits, PacketGuard } from './packet-guard.ts'
@@ -53,6 +54,8 @@ export interface ConnectionContext {
   /** Id of the broker in aedes. */
   readonly brokerId: string
   onTraffic(principalId: string): void
+  /** Called for a message that does not pass through aedes. */
+  onPublish(client: Client, packet: PlainPublish): void
   /** Called when a client has confirmed that it has a command. */
   onCommandReceived(deviceId: number, commandId: string): void
   /** Called once, when the stream is closed. */
@@ -133,6 +136,8 @@ export class Connection implements MessageSource {
   private readonly unconfirmed = new Map<number, NonNullable<ReturnType<typeof commandOf>>>()
   /** aedes' numbers of the last deliveries. */
   private readonly deliveries: number[] = []
+  /** Messages that do not pass through aedes, in the order of their arrival. */
+  private direct: PlainPublish[] = []
 
   constructor(
     stream: Duplex,
@@ -150,6 +155,7 @@ export class Connection implements MessageSource {
     this.guard = new PacketGuard(stream, context.guardLimits, {
       breach: (reason, code) => this.drop(this.policy ? 'warn' : 'debug', reason, code),
       ready: () => this.requestTurn(),
+      take: (bytes) => this.take(bytes),
     })
     stream.on('drain', () => this.requestTurn())
     stream.once('close', () => context.onClose(this))
@@ -176,7 +182,27 @@ export class Connection implements MessageSource {
     if (this.gone) return 0
     readNextPackets(this.client)
     this.released += messages
+    for (const packet of this.direct.splice(0)) if (!this.client.closed) this.publishDirectly(packet)
     return messages
+  }
+
+  /** Takes a message whose topic is known, unless it would overtake one that aedes has. @returns its bytes, 0 for none. */
+  private take(bytes: Buffer): number {
+    if (this.released > 0) return 0
+    const packet = readPlainPublish(bytes, this.client.version, this.context.guardLimits.publishBytes)
+    if (packet === undefined || !this.publishDecisions.get(packet.topic)?.rules.length) return 0
+    this.direct.push(packet)
+    return packet.size
+  }
+
+  private publishDirectly(packet: PlainPublish): void {
+    refreshKeepAlive(this.client)
+    this.context.onTraffic(this.principalId)
+    try {
+      this.context.onPublish(this.client, packet)
+    } catch (error) {
+      this.client.emit('error', error)
+    }
   }
 
   /** Asks flow control for a turn when packets are waiting. */
@@ -336,77 +362,6 @@ export class Connection implements MessageSource {
     if (this.deliveries.includes(counter)) return false
     this.deliveries.push(counter)
     if (this.deliveries.length > rememberedDeliveries) this.deliveries.shift()
-    return true
-  }
-}
-
-/** All connections of the broker. */
-export class ConnectionTable {
-  readonly all = new Set<Connection>()
-  /** Connections that are authenticated and have their CONNACK. */
-  readonly established = new Set<Connection>()
-  private readonly byClient = new WeakMap<Client, Connection>()
-  /** Connections that aedes has under their client id. */
-  private readonly byClientId = new Map<string, Connection>()
-  /** Of `established`, by principal. */
-  private readonly byPrincipal = new Map<string, Set<Connection>>()
-  private opened = 0
-
-  /** Begins a connection on a stream that nobody has read from. */
-  open(
-    stream: Duplex,
-    peer: Peer,
-    protocols: NonNullable<AuthorizerEvent['protocols']>,
-    context: ConnectionContext,
-  ): void {
-    const connection = new Connection(stream, peer, protocols, context, ++this.opened)
-    this.all.add(connection)
-    this.byClient.set(connection.client, connection)
-  }
-
-  of(client: Client | null): Connection | undefined {
-    return client ? this.byClient.get(client) : undefined
-  }
-
-  withClientId(clientId: string): Connection | undefined {
-    return this.byClientId.get(clientId)
-  }
-
-  /** Those that are established. */
-  ofPrincipal(principalId: string): Connection[] {
-    return [...(this.byPrincipal.get(principalId) ?? [])]
-  }
-
-  /** The client has its CONNACK. */
-  establish(connection: Connection): void {
-    const { principalId } = connection
-    connection.ready = true
-    this.established.add(connection)
-    this.byPrincipal.set(principalId, (this.byPrincipal.get(principalId) ?? new Set()).add(connection))
-  }
-
-  /** aedes has registered the client under its id: an earlier connection of that id is about to end. */
-  registered(client: Client): void {
-    const connection = this.byClient.get(client)
-    const before = this.byClientId.get(client.id)
-    if (before && before !== connection) before.endReason ??= 'DUPLICATE_CLIENTID'
-    if (connection && !connection.gone) this.byClientId.set(client.id, connection)
-  }
-
-  /** Removes a connection whose stream is closed. @returns true when it had been established. */
-  remove(connection: Connection): boolean {
-    if (connection.gone) return false
-    connection.gone = true
-    this.all.delete(connection)
-    if (this.byClientId.get(connection.client.id) === connection) this.byClientId.delete(connection.client.id)
-    if (!connection.ready) return false
-    this.established.delete(connection)
-    const own = this.byPrincipal.get(connection.principalId)
-    own?.delete(connection)
-    if (own?.size === 0) this.byPrincipal.delete(connection.principalId)
-    connection.endReason ??= hasDisconnected(connection.client)
-      ? 'CLIENT_INITIATED_DISCONNECT'
-      : 'CONNECTION_LOST'
     return true
   }
 }

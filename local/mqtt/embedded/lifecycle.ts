@@ -77,11 +77,14 @@ export class Lifecycle {
     await pRetry(() => invoke(rule.functionName, rule.event(message)), {
       ...retries,
       signal: closing,
-      onFailedAttempt: ({ error, retriesLeft }) =>
+      onFailedAttempt: ({ error, retriesLeft }) => {
+        // Presence is reset when the next broker starts: a line for each of thousands of clients would say nothing.
+        if (closing.aborted) return
         log(retriesLeft === 0 ? 'error' : 'warn', 'mqtt lifecycle event not accepted', {
           topic: message.topic,
           error,
-        }),
+        })
+      },
     }).catch(() => undefined)
   }
 }

@@ -22,6 +22,11 @@ export interface GuardEvents {
   breach(reason: string, code: number): void
   /** Bytes are waiting: the owner calls `release` now or later. */
   ready(): void
+  /**
+   * Offers bytes at whose beginning a packet begins, while the parser has none. The owner may take a PUBLISH that is complete.
+   * @returns its bytes; 0: they are handed on.
+   */
+  take(bytes: Buffer): number
 }
 
 /** Bytes that may wait while the transport is still read: to pause and resume it costs as much as a message. */
@@ -129,6 +134,8 @@ export class PacketGuard {
   private received = 0
   /** The reader wants more, by the last answer of `push`. */
   private flowing = true
+  /** The transport was told to stop reading. */
+  private stopped = false
   /** Time at which the packet began that is incomplete, ms since the epoch. */
   private packetStartedAt: number | undefined
   /** Time since which bytes wait here, ms since the epoch. */
@@ -144,7 +151,7 @@ export class PacketGuard {
     stream.push = (chunk: Buffer | null) => this.accept(chunk)
     // The transport is asked for more only when nothing waits here, so at most two chunks do.
     stream._read = (size: number) => {
-      if (!this.breached && !this.offer() && this.chunks.length === 0) this.readOn(size)
+      if (!this.breached && !this.offer() && this.chunks.length === 0) this.readFrom(size)
     }
   }
 
@@ -172,6 +179,9 @@ export class PacketGuard {
       this.packetStartedAt += Date.now() - this.heldAt
     let publishes = 0
     let left = this.opened ? packets : this.scanner.connectDone ? 0 : 1
+    const taken = this.takeDirectly(left)
+    publishes += taken
+    left -= taken
     while (left > 0) {
       const [chunk] = this.chunks
       if (chunk === undefined) break
@@ -190,7 +200,29 @@ export class PacketGuard {
     this.heldAt = this.chunks.length > 0 ? Date.now() : undefined
     if (this.scanner.insidePacket) this.packetStartedAt ??= Date.now()
     if (this.ended && this.chunks.length === 0) this.pushOn(null)
+    else if (this.stopped && this.flowing && this.chunks.length === 0) this.readFrom(0)
     return publishes
+  }
+
+  /** Lets the owner take packets before the parser gets any: later ones would overtake those that the parser has. */
+  private takeDirectly(packets: number): number {
+    if (!this.opened || this.scanner.insidePacket || this.stream.readableLength > 0) return 0
+    let taken = 0
+    for (let [chunk] = this.chunks; chunk !== undefined && taken < packets; [chunk] = this.chunks) {
+      const bytes = this.events.take(chunk)
+      if (bytes === 0) break
+      taken++
+      if (bytes === chunk.length) this.chunks.shift()
+      else this.chunks[0] = chunk.subarray(bytes)
+    }
+    // The parser has read all that it has got.
+    if (taken > 0) this.flowing = true
+    return taken
+  }
+
+  private readFrom(size: number): void {
+    this.stopped = false
+    this.readOn(size)
   }
 
   private handOn(chunk: Buffer, bytes: number): void {
@@ -219,9 +251,10 @@ export class PacketGuard {
     this.offer()
     if (this.chunks.length > 0) this.heldAt ??= Date.now()
     const [first] = this.chunks
-    return (
+    const goesOn =
       this.flowing && (first === undefined || (this.chunks.length === 1 && first.length <= readAheadBytes))
-    )
+    this.stopped = !goesOn
+    return goesOn
   }
 
   /** Tells the owner of waiting bytes, or hands on the CONNECT. Returns false when nothing is waiting. */

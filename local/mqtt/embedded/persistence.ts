@@ -76,6 +76,11 @@ export class BrokerPersistence {
     return [...this.retainedMessages.keys()].filter((topic) => this.retained(topic) !== undefined)
   }
 
+  /** Whether a session has a subscription that keeps messages of this topic. */
+  async isKept(topic: string): Promise<boolean> {
+    return (await this.memory.subscriptionsByTopic(topic)).length > 0
+  }
+
   // Methods that differ from aedes-persistence
 
   async storeRetained(packet: AedesPublishPacket): Promise<void> {

@@ -1,6 +1,6 @@
 /** Enforces the time limits of connections and messages at intervals, which costs less than a timer for each of them. */
 import type { Authentication, LoginFailures } from './authentication.ts'
-import type { ConnectionTable } from './connection.ts'
+import type { ConnectionTable } from './connection-table.ts'
 import { type BrokerLimits, reasonCodes } from './options.ts'
 import type { Publishing } from './publishing.ts'
 import type { Peers } from './transports.ts'

@@ -3,33 +3,40 @@
  * reconnection, so this file recognises messages that are in progress or already stored.
  */
 import { createHash } from 'node:crypto'
+import type { ReceivedMessage } from './packet-reader.ts'
 
-/** Larger payloads are remembered by their digest, so that 2,000 of them do not fill the memory. */
+/** Bytes. Larger payloads are remembered by their digest, so that thousands of them do not fill the memory. */
 const largestKeptPayload = 1024
 
-/** Text that is equal for equal messages. Small payloads are compared as they are: 0.2 µs instead of 3 µs for a digest. */
-export const fingerprintOf = (topic: string, payload: Buffer): string =>
-  payload.length <= largestKeptPayload
-    ? `${topic}\0${payload.toString('latin1')}`
-    : createHash('sha256').update(`${topic}\0`).update(payload).digest('base64')
+const digestOf = (payload: Buffer): string => createHash('sha256').update(payload).digest('base64')
 
-/** A message without a PUBACK. */
-interface MessageInProgress {
-  readonly fingerprint: string
+/** A message that has a packet id. */
+export interface KnownMessage {
+  readonly id: number
+  readonly topic: string
+  /** Its payload, or the digest of a large one. */
+  readonly content: Buffer | string
   /** It is durable; its PUBACK may have got lost with a connection. */
   durable: boolean
+  /** Its PUBACK was written, and may have got lost all the same. */
+  acknowledged: boolean
 }
+
+const isSame = ({ topic, content }: KnownMessage, other: { topic: string; payload: Buffer }): boolean =>
+  topic === other.topic &&
+  (typeof content === 'string' ? content === digestOf(other.payload) : content.equals(other.payload))
 
 export class Acknowledgements {
   private readonly write: (bytes: Buffer) => boolean
   private readonly maxInProgress: number
   /** By packet id. They outlive the connection, as the packet ids do. */
-  private readonly inProgress = new Map<number, MessageInProgress>()
+  private readonly known = new Map<number, KnownMessage>()
   /**
-   * Fingerprints of the messages that were acknowledged last, by packet id. The broker has at most `maxInProgress` messages in
+   * The messages that were acknowledged last, each at the place of its turn. The broker has at most `maxInProgress` messages in
    * progress, so only the last `maxInProgress` PUBACKs can have got lost with a connection.
    */
-  private readonly acknowledged = new Map<number, string>()
+  private acknowledged: KnownMessage[] = []
+  private turn = 0
   private queue: number[] = []
 
   /** @param write sends bytes to the broker; returns false when it is not connected. */
@@ -40,32 +47,28 @@ export class Acknowledgements {
 
   /**
    * Begins a message with a packet id.
-   * @param dup the broker says that it may have sent the message before.
+   * @param received `dup`: the broker says that it may have sent the message before. Nobody changes its payload.
    * @returns undefined for a repetition: it is acknowledged here, now or when the first one is durable.
    */
-  begin(id: number, fingerprint: string, dup: boolean): MessageInProgress | undefined {
-    if (dup) {
-      const known = this.inProgress.get(id)
-      if (known?.fingerprint === fingerprint) {
-        if (known.durable) this.acknowledge(id)
-        return undefined
-      }
-      if (this.acknowledged.get(id) === fingerprint) {
-        this.inProgress.set(id, { fingerprint, durable: true })
-        this.acknowledge(id)
-        return undefined
-      }
+  begin(received: Pick<ReceivedMessage, 'id' | 'topic' | 'payload' | 'dup'>): KnownMessage | undefined {
+    const { id, topic, payload, dup } = received
+    const known = dup ? this.known.get(id) : undefined
+    if (known !== undefined && isSame(known, received)) {
+      // A message of its own, which is remembered from its own PUBACK on.
+      if (known.acknowledged) this.known.set(id, { ...known, acknowledged: false })
+      if (known.durable) this.acknowledge(id)
+      return undefined
     }
-    this.acknowledged.delete(id)
-    const message: MessageInProgress = { fingerprint, durable: false }
-    this.inProgress.set(id, message)
+    const content = payload.length <= largestKeptPayload ? payload : digestOf(payload)
+    const message: KnownMessage = { id, topic, content, durable: false, acknowledged: false }
+    this.known.set(id, message)
     return message
   }
 
   /** The message is durable: acknowledges it, unless the broker forgot the session and gave its id to another message. */
-  complete(id: number, message: MessageInProgress): void {
+  complete(message: KnownMessage): void {
     message.durable = true
-    if (this.inProgress.get(id) === message) this.acknowledge(id)
+    if (this.known.get(message.id) === message) this.acknowledge(message.id)
   }
 
   /** Queues a PUBACK. Those of one turn of the event loop are written together. */
@@ -80,9 +83,11 @@ export class Acknowledgements {
     if (ids.length === 0) return
     this.queue = []
     const bytes = Buffer.allocUnsafe(ids.length * 4)
-    for (const [at, id] of ids.entries()) {
-      bytes.writeUInt16BE(0x4002, at * 4)
-      bytes.writeUInt16BE(id, at * 4 + 2)
+    let at = 0
+    for (const id of ids) {
+      bytes.writeUInt16BE(0x4002, at)
+      bytes.writeUInt16BE(id, at + 2)
+      at += 4
     }
     if (!this.write(bytes)) return
     for (const id of ids) this.remember(id)
@@ -90,18 +95,18 @@ export class Acknowledgements {
 
   /** The broker has a new session: packet ids of the old one mean nothing any more. */
   forgetSession(): void {
-    for (const [id, { durable }] of this.inProgress) if (durable) this.inProgress.delete(id)
-    this.acknowledged.clear()
+    for (const [id, { durable }] of this.known) if (durable) this.known.delete(id)
+    this.acknowledged = []
+    this.turn = 0
   }
 
   private remember(id: number): void {
-    const message = this.inProgress.get(id)
-    if (message === undefined) return
-    this.inProgress.delete(id)
-    this.acknowledged.delete(id)
-    this.acknowledged.set(id, message.fingerprint)
-    if (this.acknowledged.size <= this.maxInProgress) return
-    const [oldest = 0] = this.acknowledged.keys()
-    this.acknowledged.delete(oldest)
+    const message = this.known.get(id)
+    if (message === undefined || message.acknowledged) return
+    message.acknowledged = true
+    const oldest = this.acknowledged[this.turn]
+    if (oldest !== undefined && this.known.get(oldest.id) === oldest) this.known.delete(oldest.id)
+    this.acknowledged[this.turn] = message
+    this.turn = (this.turn + 1) % this.maxInProgress
   }
 }

@@ -3,14 +3,15 @@
  * until then it sends the message again, over a persistent session, to this process or the next one.
  */
 import { LRUCache } from 'lru-cache'
-import type { IPublishPacket } from 'mqtt-packet'
 import pRetry from 'p-retry'
 import pTimeout from 'p-timeout'
 import type { MqttConnection } from '../../../lib/config.ts'
 import type { TopicTree } from '../../../lib/mqtt/topics.ts'
+import type { TakeMessage } from '../../../lib/telemetry/delivery.ts'
 import type { RuleMessage, TopicRule } from '../rules.ts'
-import { Acknowledgements, fingerprintOf } from './acknowledgements.ts'
+import { Acknowledgements, type KnownMessage } from './acknowledgements.ts'
 import { BridgeConnection } from './connection.ts'
+import type { ReceivedMessage } from './packet-reader.ts'
 
 export interface BridgeOptions extends MqttConnection {
   /** Client id, which names the bridge's session: one process at a time may use it. */
@@ -18,6 +19,8 @@ export interface BridgeOptions extends MqttConnection {
   readonly rules: readonly TopicRule[]
   /** Resolves when the message is durable; when it rejects it is called again. */
   invoke(functionName: string, event: Record<string, unknown>): Promise<void>
+  /** The short way of telemetry that has one rule, beside {@link invoke}: it must do what that rule's function does. */
+  readonly take?: TakeMessage
   readonly topics: TopicTree
   nextMessageId(): string
   /** Arrival time of a message, ms since the epoch. */
@@ -27,6 +30,8 @@ export interface BridgeOptions extends MqttConnection {
   log(level: 'info' | 'warn' | 'error', msg: string, fields?: Record<string, unknown>): void
   /** Messages in progress; when there are as many, the bridge stops reading. 1–65535. */
   readonly maxInProgress?: number
+  /** Bytes of payload in progress; when there are as many, the bridge stops reading, too. */
+  readonly maxBytesInProgress?: number
   /** Pauses between tries, of a connection and of a message: the first and the longest, ms. */
   readonly retryMs?: { readonly first: number; readonly longest: number }
 }
@@ -46,6 +51,9 @@ interface Route {
   readonly clientId: string
   /** A status stays retained at the broker; other messages do not. */
   readonly isStatus: boolean
+  /** Of telemetry: the part of the topic behind `telemetry/`. */
+  readonly subtopic: string | undefined
+  readonly isTelemetry: boolean
   readonly rules: readonly TopicRule[]
 }
 
@@ -67,18 +75,24 @@ class MosquittoBridge implements Bridge {
   readonly ready: Promise<void>
   private readonly options: BridgeOptions
   private readonly maxInProgress: number
+  private readonly maxBytesInProgress: number
   private readonly retryMs: { readonly first: number; readonly longest: number }
   private readonly rules: readonly TopicRule[]
   private readonly routes = new LRUCache<string, Route>({ max: rememberedTopics })
   private readonly connection: BridgeConnection
   private readonly acknowledgements: Acknowledgements
   private readonly closing = new AbortController()
+  /** Messages with telemetry that their function has not stored yet, by device. */
+  private readonly calls = new Map<number, number>()
   private inProgress = 0
+  private bytesInProgress = 0
   private onIdle = () => {}
 
   constructor(options: BridgeOptions) {
     this.options = options
-    this.maxInProgress = options.maxInProgress ?? 2000
+    // While one batch of the intake is under way, the next one gathers. InfluxDB needs less for a line the more come at once.
+    this.maxInProgress = options.maxInProgress ?? 10_000
+    this.maxBytesInProgress = options.maxBytesInProgress ?? 2_000_000
     this.retryMs = options.retryMs ?? { first: 500, longest: 15_000 }
     // Only AWS IoT Core publishes on topics that begin with `$`.
     this.rules = options.rules.filter(({ filter }) => !filter.startsWith('$'))
@@ -95,7 +109,7 @@ class MosquittoBridge implements Bridge {
       filters: subscriptionsFor(this.rules),
       receiveMaximum: Math.min(this.maxInProgress, 65_535),
       retryMs: this.retryMs,
-      onPublish: (packet) => this.accept(packet),
+      onMessage: (message) => this.accept(message),
       onNewSession: () => this.acknowledgements.forgetSession(),
       onSubscribed,
       log: options.log,
@@ -122,24 +136,22 @@ class MosquittoBridge implements Bridge {
     await this.connection.close()
   }
 
-  private accept(packet: IPublishPacket): void {
+  private accept(received: ReceivedMessage): void {
     // The broker keeps it, for the next process.
     if (this.closing.signal.aborted) return
-    const { topic, qos, messageId: id = 0 } = packet
-    const payload = Buffer.from(packet.payload as Buffer)
+    const { topic, qos, id, payload } = received
+    const { acknowledgements } = this
     const route = this.routeOf(topic)
-    if (packet.retain && !this.acceptRetained(topic, payload, route)) {
-      if (qos > 0) this.acknowledgements.acknowledge(id)
+    if (received.retain && !this.acceptRetained(topic, payload, route)) {
+      if (qos > 0) acknowledgements.acknowledge(id)
       return
     }
     if (qos === 0) {
-      this.store(route, packet, payload, () => {})
+      this.store(route, received, undefined)
       return
     }
-    const { acknowledgements } = this
-    const message = acknowledgements.begin(id, fingerprintOf(topic, payload), packet.dup)
-    if (message === undefined) return
-    this.store(route, packet, payload, () => acknowledgements.complete(id, message))
+    const known = acknowledgements.begin(received)
+    if (known !== undefined) this.store(route, received, known)
   }
 
   /** Clears a retained message at the broker. @returns false when it is no message for the rules. */
@@ -162,6 +174,8 @@ class MosquittoBridge implements Bridge {
         deviceId: device?.deviceId,
         clientId: device === undefined ? '' : String(device.deviceId),
         isStatus: device?.kind === 'status',
+        subtopic: device?.subtopic,
+        isTelemetry: device?.kind === 'telemetry',
         rules: this.rules.filter((rule) => rule.matches(topic)),
       }
       this.routes.set(topic, route)
@@ -169,39 +183,93 @@ class MosquittoBridge implements Bridge {
     return route
   }
 
-  private store(route: Route, packet: IPublishPacket, payload: Buffer, onDurable: () => void): void {
+  /** @param known by its packet id; undefined with QoS 0. */
+  private store(
+    route: Route,
+    { topic, payload, correlationData }: ReceivedMessage,
+    known: KnownMessage | undefined,
+  ): void {
     const { clientId, deviceId, rules } = route
     const message: RuleMessage = {
-      topic: packet.topic,
+      topic,
       payload,
       clientId,
       receivedAt: this.options.arrival(),
       messageId: this.options.nextMessageId(),
-      correlationData: packet.properties?.correlationData,
+      correlationData,
     }
     if (deviceId !== undefined) this.options.onTraffic?.(deviceId)
+    const { length } = payload
     this.inProgress += 1
-    if (this.inProgress >= this.maxInProgress) this.connection.pause()
+    this.bytesInProgress += length
+    if (this.isFull) this.connection.pause()
+    let isCalled = false
+    const end = () => {
+      if (isCalled) this.countCall(route, -1)
+      this.readOn(length)
+    }
+    const done = () => {
+      if (known !== undefined) this.acknowledgements.complete(known)
+      end()
+    }
     const [only] = rules
-    const stored: Promise<unknown> =
-      only !== undefined && rules.length === 1
-        ? this.invoke(only, message)
-        : Promise.all(rules.map((rule) => this.invoke(rule, message)))
-    stored.then(
-      () => {
-        onDurable()
-        this.readOn()
-      },
-      () => this.readOn(),
+    if (only === undefined || rules.length > 1) {
+      void this.invokeAll(rules, message).then(done, end)
+      return
+    }
+    const isTaken = this.take(route, message, (failure) => {
+      if (failure === undefined) done()
+      else void this.retry(only, message, failure).then(done, end)
+    })
+    if (isTaken) return
+    isCalled = true
+    this.countCall(route, 1)
+    this.invoke(only, message, done, end)
+  }
+
+  private take(
+    { deviceId, subtopic, isTelemetry }: Route,
+    { payload, receivedAt, messageId }: RuleMessage,
+    ended: (failure?: Error) => void,
+  ): boolean {
+    const { take } = this.options
+    if (take === undefined || deviceId === undefined || !isTelemetry) return false
+    // A message must not overtake an earlier one of its device: of two values for one time, the last one counts.
+    if (this.calls.has(deviceId)) return false
+    try {
+      return take({ deviceId, subtopic, payload, receivedAt, messageId }, ended)
+    } catch {
+      // The function fails at it, too, and the log then says so: an error that left here would end the process.
+      return false
+    }
+  }
+
+  private countCall({ deviceId, isTelemetry }: Route, by: 1 | -1): void {
+    if (deviceId === undefined || !isTelemetry) return
+    const calls = (this.calls.get(deviceId) ?? 0) + by
+    if (calls === 0) this.calls.delete(deviceId)
+    else this.calls.set(deviceId, calls)
+  }
+
+  private get isFull(): boolean {
+    const { inProgress, bytesInProgress } = this
+    return inProgress >= this.maxInProgress || bytesInProgress >= this.maxBytesInProgress
+  }
+
+  private async invokeAll(rules: readonly TopicRule[], message: RuleMessage): Promise<void> {
+    await Promise.all(
+      rules.map(
+        (rule) => new Promise<void>((resolve, reject) => this.invoke(rule, message, resolve, reject)),
+      ),
     )
   }
 
-  private invoke(rule: TopicRule, message: RuleMessage): Promise<void> {
-    const retry = (error: unknown) => this.retry(rule, message, error)
+  private invoke(rule: TopicRule, message: RuleMessage, done: () => void, gaveUp: () => void): void {
+    const retry = (error: unknown) => this.retry(rule, message, error).then(done, gaveUp)
     try {
-      return this.options.invoke(rule.functionName, rule.event(message)).catch(retry)
+      this.options.invoke(rule.functionName, rule.event(message)).then(done, retry)
     } catch (error) {
-      return retry(error)
+      void retry(error)
     }
   }
 
@@ -233,9 +301,11 @@ class MosquittoBridge implements Bridge {
     })
   }
 
-  private readOn(): void {
+  private readOn(bytes: number): void {
     this.inProgress -= 1
-    if (this.inProgress < this.maxInProgress * 0.8 && !this.closing.signal.aborted) this.connection.resume()
+    this.bytesInProgress -= bytes
+    const isLow = this.inProgress < this.maxInProgress * 0.8 && !this.isFull
+    if (isLow && !this.closing.signal.aborted) this.connection.resume()
     if (this.inProgress === 0) this.onIdle()
   }
 }

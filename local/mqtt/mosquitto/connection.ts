@@ -3,16 +3,12 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import mqttPacket, {
-  type IConnackPacket,
-  type IPublishPacket,
-  type ISubackPacket,
-  type Packet,
-} from 'mqtt-packet'
+import mqttPacket, { type IConnackPacket, type ISubackPacket, type Packet } from 'mqtt-packet'
 import pRetry from 'p-retry'
 import pTimeout from 'p-timeout'
 import { createWebSocketStream, WebSocket } from 'ws'
 import type { MqttConnection } from '../../../lib/config.ts'
+import { PacketReader, type ReceivedMessage } from './packet-reader.ts'
 
 export interface ConnectionOptions extends MqttConnection {
   readonly clientId: string
@@ -21,7 +17,7 @@ export interface ConnectionOptions extends MqttConnection {
   readonly receiveMaximum: number
   /** Pauses between two tries to connect: the first and the longest, ms. */
   readonly retryMs: { readonly first: number; readonly longest: number }
-  onPublish(packet: IPublishPacket): void
+  onMessage(message: ReceivedMessage): void
   /** The broker has no session of this client: it forgot all packet ids. */
   onNewSession(): void
   /** Called each time when the broker has accepted the subscriptions. */
@@ -75,12 +71,14 @@ class Attempt {
     this.version = version
     const stream = openStream(options.url)
     this.stream = stream
-    const parser = mqttPacket.parser({ protocolVersion: version })
-    parser.on('packet', (packet: Packet) => this.onPacket(packet))
-    parser.on('error', () => this.fail('MALFORMED_PACKET'))
+    const reader = new PacketReader(version, {
+      onMessage: (message) => options.onMessage(message),
+      onPacket: (packet) => this.onPacket(packet),
+      onError: () => this.fail('MALFORMED_PACKET'),
+    })
     stream.on('data', (chunk: Buffer) => {
       this.heardAt = performance.now()
-      parser.parse(chunk)
+      reader.read(chunk)
     })
     stream.on('error', (error) => {
       this.reason = codeOf(error)
@@ -134,9 +132,6 @@ class Attempt {
 
   private onPacket(packet: Packet): void {
     switch (packet.cmd) {
-      case 'publish':
-        this.options.onPublish(packet)
-        break
       case 'connack':
         this.onConnack(packet)
         break

@@ -1,9 +1,11 @@
 import { expect, it } from 'vitest'
+import { addLogGroups } from '../../../cloud/plugin/logs.ts'
 import { addRoles, callFunctionsByRole, type ServiceDefinition } from '../../../cloud/plugin/roles.ts'
 import type { BundleContents } from '../../../scripts/build.ts'
 
 const bundle = (modules: string[], checks: BundleContents['checks'] = []): BundleContents => ({
   bytes: 1,
+  files: [],
   modules,
   checks,
 })
@@ -44,6 +46,7 @@ const serviceOf = (
 })
 
 const rolesOf = (service: ServiceDefinition) => {
+  addLogGroups(service, 'dev')
   addRoles(service, 'dev', contents)
   const roles = service.resources?.Resources as Record<string, Role>
   return (name: string) => {
@@ -62,7 +65,7 @@ it('are shared by functions with equal rights, whose logs they may write', () =>
   const roleOf = rolesOf(service)
   const { functions, resources } = service
   expect(functions.read?.role).toBe(functions.list?.role)
-  expect(Object.keys(resources?.Resources ?? {})).toEqual([
+  expect(Object.keys(resources?.Resources ?? {}).filter((id) => id.startsWith('Role'))).toEqual([
     'RoleForDatabaseLimitsAdmin',
     'RoleForDatabaseCommands',
     'RoleForLogs',

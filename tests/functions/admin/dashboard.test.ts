@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type CallOptions, openFunctions, type TestFunctions } from '../../support/functions.ts'
+import { alertAddress, alerts, ruleAddress, ruleOf } from './alert-requests.ts'
 import { itIsForAdminsOnly } from './refusals.ts'
 
 const noon = Date.parse('2026-03-01T12:00:00Z')
@@ -61,6 +62,7 @@ describe('the dashboard', () => {
       broker: { kind: 'none', connected: false, connections: null },
       spool: { depth: 0, oldest_age_s: null },
       dead_letters: { count: 0 },
+      alerts: { open: { critical: 0, warning: 0, info: 0 }, opened_total: 0, newest: [] },
       events: [],
       last_seen: [],
     })
@@ -85,6 +87,33 @@ describe('the dashboard', () => {
       by_status: { active: 2, inactive: 1, maintenance: 0 },
       by_type: { meter: 2, sensor: 1 },
     })
+  })
+
+  it('counts open alerts by severity, and shows the newest of those that nobody has acknowledged', async () => {
+    const rule = await ruleOf(functions, {
+      severity: 'critical',
+      condition: { kind: 'no_data', for: '1m' },
+      target: { device_type: 'pump' },
+    })
+    const pumps: Awaited<ReturnType<typeof functions.register>>[] = []
+    for (let made = 0; made < 7; made += 1) pumps.push(await functions.register({ device_type: 'pump' }))
+    wait(61)
+    await functions.invoke('alerts-sweep', {})
+    const [newest] = await alerts(functions, '?limit=1')
+    await functions.call('admin-acknowledge-alert', 'POST', `${alertAddress}/${newest.id}/acknowledge`, {
+      admin: true,
+    })
+    const { json } = await dashboard()
+    expect(json.alerts).toMatchObject({ open: { critical: 7, warning: 0, info: 0 }, opened_total: 7 })
+    expect(json.alerts.newest).toHaveLength(5)
+    const [first, ...others] = pumps.map(({ name }) => name).reverse()
+    expect(newest.device_name).toBe(first)
+    expect(json.alerts.newest.map(({ device_name: name }: { device_name: string }) => name)).toEqual(
+      others.slice(0, 5),
+    )
+    await functions.call('admin-delete-alert-rule', 'DELETE', `${ruleAddress}/${rule}`, { admin: true })
+    for (const { id } of pumps)
+      await functions.call('admin-delete', 'DELETE', `/api/v1/admin/devices/${id}`, { admin: true })
   })
 
   it('counts the readings of the last minute, hour and day', async () => {
@@ -112,6 +141,7 @@ describe('the dashboard', () => {
       'firmware_version',
       'hardware_version',
       'id',
+      'labels',
       'last_seen',
       'location',
       'name',

@@ -19,12 +19,6 @@ const events = (id: number | string, query = '', options: CallOptions = { admin:
 const setLocation = (id: number, location: string) =>
   functions.call('admin-update', 'PUT', `/api/v1/admin/devices/${id}`, { admin: true, body: { location } })
 
-const setStatus = (id: number, status: string) =>
-  functions.call('admin-set-status', 'PUT', `/api/v1/admin/devices/${id}/status`, {
-    admin: true,
-    body: { status },
-  })
-
 describe('the events of a device', () => {
   itIsForAdminsOnly(
     () => functions,
@@ -53,7 +47,7 @@ describe('the events of a device', () => {
   it('are its own, newest first', async () => {
     const { id } = await functions.register()
     const other = await functions.register()
-    await setStatus(id, 'maintenance')
+    await functions.setStatus(id, 'maintenance')
     await setLocation(other.id, 'Roof')
     await setLocation(id, 'Cellar')
     const names = (await events(id)).json.events.map(({ event }: { event: string }) => event)
@@ -83,7 +77,8 @@ describe('the events of a device', () => {
 
   it('come in pages', async () => {
     const { id } = await functions.register()
-    for (const status of ['maintenance', 'active', 'inactive', 'active']) await setStatus(id, status)
+    for (const status of ['maintenance', 'active', 'inactive', 'active'])
+      await functions.setStatus(id, status)
     const first = (await events(id, '?limit=2')).json
     const second = (await events(id, `?limit=2&cursor=${first.next_cursor}`)).json
     const third = (await events(id, `?limit=2&cursor=${second.next_cursor}`)).json
@@ -96,7 +91,7 @@ describe('the events of a device', () => {
 
   it('are 100 to a page unless a limit is given', async () => {
     const { id } = await functions.register()
-    for (let n = 0; n < 101; n += 1) await setStatus(id, n % 2 === 0 ? 'maintenance' : 'active')
+    for (let n = 0; n < 101; n += 1) await functions.setStatus(id, n % 2 === 0 ? 'maintenance' : 'active')
     expect((await events(id)).json.events).toHaveLength(100)
     expect((await events(id, '?limit=2000')).json.events).toHaveLength(102)
   })

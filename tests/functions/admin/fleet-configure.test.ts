@@ -119,6 +119,15 @@ describe('a change of many configurations', () => {
     expect(await progress(answer.json.fleet_configuration_id)).toMatchObject({ in_sync: 1 })
   })
 
+  it('concerns the devices that a selector means', async () => {
+    const [north = 0] = await register(1, { labels: { site: 'north', floor: '1' } })
+    const [other = 0] = await register(1, { labels: { site: 'north', floor: '2' } })
+    const filter = { selector: 'site=north,floor notin (2)' }
+    const { json } = await put({ filter, configuration: { a: 1 } })
+    expect(json).toMatchObject({ filter, targets: 1, applied: 1 })
+    expect([(await configOf(north)).version, (await configOf(other)).version]).toEqual([1, 0])
+  })
+
   it('is published later while the broker is away', async () => {
     const [id = 0] = await register(1, { device_type: 'away' })
     broker.unavailable = true
@@ -225,6 +234,7 @@ describe('a change of many configurations', () => {
     [{ configuration: { a: 1 } }, 'filter'],
     [{ filter: {} }, 'configuration'],
     [{ filter: { devicetype: 'climate' }, configuration: { a: 1 } }, 'filter.devicetype'],
+    [{ filter: { selector: '' }, configuration: { a: 1 } }, 'filter.selector'],
     [{ filter: { ids: [] }, configuration: { a: 1 } }, 'filter.ids'],
     [{ filter: { ids: ['7'] }, configuration: { a: 1 } }, 'filter.ids.0'],
     [{ filter: {}, configuration: { 'a b': 1 } }, 'configuration.a b'],

@@ -177,7 +177,98 @@ describe('a CSV', () => {
   })
 })
 
+describe('labels', () => {
+  const labelsOf = async (keys: readonly { id: number }[]) =>
+    Promise.all(keys.map(async ({ id }) => (await show(id)).device.labels))
+
+  it('come from one column, from columns of their own, and from objects', async () => {
+    const answer = await csv(
+      [
+        'name,device_type,labels,Label.site,LABEL.rack-Unit_1',
+        'l-csv-1,t,"floor=2, wing=",north,7',
+        'l-csv-2,t,,south,',
+        'l-csv-3,t,,,',
+        'l-csv-4,t,"site=west,floor=1",east,',
+      ].join('\n'),
+    )
+    expect(answer.json.errors).toEqual([])
+    expect(await labelsOf(answer.json.keys)).toEqual([
+      { floor: '2', wing: '', site: 'north', 'rack-Unit_1': '7' },
+      { site: 'south' },
+      {},
+      { site: 'east', floor: '1' },
+    ])
+    const lines = await ndjson([
+      { name: 'l-json-1', device_type: 't', labels: { site: 'north', floor: null } },
+      { name: 'l-json-2', device_type: 't', labels: null },
+      { name: 'l-json-3', device_type: 't', labels: 'site=far' },
+    ])
+    expect(await labelsOf(lines.json.keys)).toEqual([{ site: 'north' }, {}, { site: 'far' }])
+  })
+
+  it('are added to those of a device that exists, and null removes them', async () => {
+    const [one, two, three] = [
+      await functions.register({ labels: { site: 'north', floor: '1' } }),
+      await functions.register({ labels: { site: 'north' } }),
+      await functions.register({ labels: { site: 'north' } }),
+    ]
+    const answer = await ndjson(
+      [
+        { name: one.name, device_type: 't', labels: { floor: null, wing: 'a' } },
+        { name: two.name, device_type: 't', labels: null },
+        { name: three.name, device_type: 't' },
+      ],
+      '?upsert',
+    )
+    expect(answer.json).toMatchObject({ updated: 3, errors: [] })
+    expect(await labelsOf([one, two, three])).toEqual([{ site: 'north', wing: 'a' }, {}, { site: 'north' }])
+    expect((await events(one.id))[0]).toMatchObject({ detail: { fields: ['device_type', 'labels'] } })
+    const found = await functions.call('admin-list', 'GET', '/api/v1/admin/devices?selector=wing%3Da', {
+      admin: true,
+    })
+    expect(found.json.devices.map(({ id }: { id: number }) => id)).toEqual([one.id])
+  })
+
+  it('that are none are errors of their rows, in a dry run as well', async () => {
+    const full = await functions.register({
+      labels: Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`k${n}`, 'v'])),
+    })
+    const rows = [
+      { name: 'l-bad-1', device_type: 't', labels: { site: 'far north' } },
+      { name: 'l-bad-2', device_type: 't', labels: { '-site': 'a' } },
+      { name: 'l-bad-3', device_type: 't', labels: 'site' },
+      { name: full.name, device_type: 't', labels: { more: 'v' } },
+    ]
+    for (const query of ['?upsert&dry_run', '?upsert']) {
+      const { errors } = (await ndjson(rows, query)).json
+      expect(errors).toEqual([
+        {
+          row: 1,
+          name: 'l-bad-1',
+          reason: expect.stringMatching(/^labels\.site must be empty, or have 1 to 63/),
+        },
+        { row: 2, name: 'l-bad-2', reason: expect.stringMatching(/^labels\.-site is no key of a label/) },
+        { row: 3, name: 'l-bad-3', reason: 'labels must be an object of texts, or key=value with commas' },
+        { row: 4, name: full.name, reason: 'labels would be more than 32' },
+      ])
+    }
+    const header = await csv('name,device_type,label.site,label.site\nx,t,a,b')
+    expect([header.status, header.json.error.message]).toEqual([
+      422,
+      expect.stringContaining('names the column label.site twice'),
+    ])
+  })
+})
+
 describe('NDJSON', () => {
+  it('keeps a description with half a pair of surrogates, which becomes U+FFFD', async () => {
+    const row = { name: 'half', device_type: 't', description: 'a\ud800b' }
+    const [{ id }] = (await ndjson([row])).json.keys
+    expect((await show(id)).device.description).toBe('a\ufffdb')
+    await ndjson([{ ...row, description: '\udc00c' }], '?upsert')
+    expect((await show(id)).device.description).toBe('\ufffdc')
+  })
+
   it('makes devices, and names bad lines', async () => {
     const answer = await send(
       '{"name":"line-1","device_type":"sensor","location":"Hall"}\n\n{"name":\n[]\n{"name":"line-5","device_type":"sensor"}\n',

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { foldText } from '../../../lib/registry/folded-texts.ts'
+import * as runtime from '../../../lib/runtime.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
 import { itIsForAdminsOnly } from './refusals.ts'
 
@@ -16,6 +18,8 @@ afterAll(async () => {
 
 const list = (query = '', options: Parameters<TestFunctions['call']>[3] = { admin: true }) =>
   functions.call('admin-list', 'GET', `/api/v1/admin/devices${query}`, options)
+
+const registryClient = async () => ({ client: (await runtime.registry()).db.$client })
 
 const idsOf = async (query: string) => {
   const { json } = await list(query)
@@ -46,6 +50,7 @@ describe('the list of devices', () => {
           location: 'Roof',
           firmware_version: null,
           hardware_version: null,
+          labels: {},
           timezone: null,
           created_at: '2026-03-01T12:00:00Z',
           updated_at: '2026-03-01T12:00:00Z',
@@ -90,6 +95,125 @@ describe('the list of devices', () => {
     expect(await idsOf('?q=100%25')).toEqual([byName.id])
     expect(await idsOf('?q=boiler_')).toEqual([byDescription.id])
     expect(await idsOf("?q=' or 1=1 --")).toEqual([])
+  })
+
+  it('finds with the index of texts what it finds without, also after changes', async () => {
+    const { client } = await registryClient()
+    // Above this many the index is not used.
+    await client.execute(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2100)
+      INSERT INTO devices (name, device_type, created_at, updated_at, name_folded)
+      SELECT 'Crowd ' || i, 'crowd', 1, 1, 'crowd ' || i FROM n`)
+    const names = [
+      'Über-Straße 1',
+      'ÜBER-STRASSE 2',
+      'a "quoted" one',
+      '漢字テスト',
+      'ΣΊΣΥΦΟΣ',
+      "o'clock * NOT",
+      '🙂🙂🙂 x',
+    ]
+    for (const name of names) await functions.register({ name })
+    const gone = await functions.register({ name: 'soon to be deleted' })
+    await functions.call('admin-delete', 'DELETE', `/api/v1/admin/devices/${gone.id}`, { admin: true })
+    const renamed = await functions.register({ name: 'before', description: 'stays' })
+    const change = { name: 'afterwards', description: null }
+    await functions.call('admin-update', 'PUT', `/api/v1/admin/devices/${renamed.id}`, {
+      admin: true,
+      body: change,
+    })
+    const all = (await client.execute('SELECT id, name, location, description FROM devices ORDER BY id')).rows
+    const texts = all.map(({ id, name, location, description }) => ({
+      id,
+      texts: [name, location, description].map((text) => foldText(String(text ?? ''))),
+    }))
+    for (const q of [
+      ...['crowd', 'crowd 20', 'über', 'strasse', 'straße', '"quoted"', '"', '漢字', '漢字テ', 'σίσυφος'],
+      ...['* not', '🙂🙂🙂', '🙂', 'soon to', 'before', 'stays', 'afterwards', 'ab', 'xyz'],
+    ]) {
+      const { json } = await list(`?limit=20&q=${encodeURIComponent(q)}`)
+      const expected = texts.filter(({ texts: own }) => own.some((text) => text.includes(foldText(q))))
+      expect([q, json.total_devices]).toEqual([q, expected.length])
+      expect(json.devices.map(({ id }: { id: number }) => id)).toEqual(
+        expected.slice(0, 20).map(({ id }) => id),
+      )
+    }
+  })
+
+  it('finds texts with the character 0, and answers a search for it', async () => {
+    const { id } = await functions.register({ description: 'above\0beneath' })
+    expect(await idsOf('?q=beneath')).toEqual([id])
+    expect(await idsOf(`?q=${encodeURIComponent('above\0ben')}`)).toEqual([id])
+    expect(await idsOf(`?q=${encodeURIComponent('above\0x')}`)).toEqual([])
+  })
+
+  it('counts every device of a status and of a type, also after changes', async () => {
+    const { client } = await registryClient()
+    const one = await functions.register({ device_type: 'counted' })
+    const two = await functions.register({ device_type: 'counted' })
+    const three = await functions.register({ device_type: 'counted' })
+    const path = (id: number) => `/api/v1/admin/devices/${id}`
+    const body = { status: 'maintenance' }
+    await functions.call('admin-set-status', 'PUT', `${path(one.id)}/status`, { admin: true, body })
+    await functions.call('admin-update', 'PUT', path(two.id), {
+      admin: true,
+      body: { device_type: 'recounted' },
+    })
+    await functions.call('admin-delete', 'DELETE', path(three.id), { admin: true })
+    const { rows } = await client.execute(
+      'SELECT status, device_type AS type, count(*) AS count FROM devices GROUP BY status, device_type',
+    )
+    let total = 0
+    for (const { status, type, count } of rows) {
+      const { json } = await list(`?status=${status}&device_type=${type}`)
+      expect([status, type, json.total_devices]).toEqual([status, type, count])
+      total += Number(count)
+    }
+    expect((await list()).json.total_devices).toBe(total)
+    expect((await list('?device_type=counted')).json.total_devices).toBe(1)
+    expect((await client.execute('SELECT count(*) AS n FROM device_counts')).rows[0]?.n).toBe(rows.length)
+  })
+
+  it('filters by labels, beside the other filters and page by page', async () => {
+    const made = async (labels: object, fields: object = {}) =>
+      (await functions.register({ device_type: 'labelled', labels, ...fields })).id
+    const ids = [
+      await made({ site: 'north', floor: '1' }),
+      await made({ site: 'north', floor: '2' }),
+      await made({ site: 'south' }, { location: 'Roof of labels' }),
+    ]
+    const found = async (selector: string, more = '') =>
+      (await idsOf(`?device_type=labelled&selector=${encodeURIComponent(selector)}${more}`)).map(
+        (id: number) => ids.indexOf(id),
+      )
+    expect(await found('site=north')).toEqual([0, 1])
+    expect(await found('site=north,floor!=2')).toEqual([0])
+    expect(await found('floor notin (1)')).toEqual([1, 2])
+    expect(await found('site in (north, south),!floor')).toEqual([2])
+    expect(await found('site', '&sort=location')).toEqual([0, 1, 2])
+    expect(await found('site', '&q=roof of labels')).toEqual([2])
+    expect(await found('site', '&status=inactive')).toEqual([])
+    expect(await found('site', '&status=active&limit=2')).toEqual([0, 1])
+    const { json } = await list('?selector=site%3Dnorth&limit=1')
+    expect([json.total_devices, json.devices[0].labels]).toEqual([2, { site: 'north', floor: '1' }])
+    const next = await list(`?selector=site%3Dnorth&limit=1&cursor=${json.next_cursor}`)
+    expect(next.json.devices.map(({ id }: { id: number }) => id)).toEqual([ids[1]])
+  })
+
+  it('finds nothing of a device that is deleted', async () => {
+    const { id } = await functions.register({ labels: { gone: 'soon' } })
+    expect(await idsOf('?selector=gone')).toEqual([id])
+    await functions.call('admin-delete', 'DELETE', `/api/v1/admin/devices/${id}`, { admin: true })
+    expect(await idsOf('?selector=gone')).toEqual([])
+    expect((await functions.register()).id).toBeGreaterThan(id)
+    expect(await idsOf('?selector=gone')).toEqual([])
+  })
+
+  it('names the place of a fault in a selector', async () => {
+    const answer = await list(`?selector=${encodeURIComponent('site=north,floor>2')}`)
+    expect([answer.status, answer.json.error.details]).toEqual([
+      422,
+      [{ path: 'selector', message: 'has an error at character 17: a comma or the end was expected' }],
+    ])
   })
 
   it('comes in pages in the order of ids, with the total of all pages', async () => {

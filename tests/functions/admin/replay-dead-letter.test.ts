@@ -18,12 +18,6 @@ afterAll(async () => {
 const replay = (id: number | string, options: CallOptions = { admin: true }) =>
   functions.call('admin-replay-dead-letter', 'POST', `/api/v1/admin/dead-letters/${id}/replay`, options)
 
-const setStatus = (id: number, status: string) =>
-  functions.call('admin-set-status', 'PUT', `/api/v1/admin/devices/${id}/status`, {
-    admin: true,
-    body: { status },
-  })
-
 const lettersOf = async (deviceId: number): Promise<{ id: number; rejected: number; reason: string }[]> =>
   (
     await functions.call('admin-dead-letters', 'GET', `/api/v1/admin/dead-letters?device_id=${deviceId}`, {
@@ -34,19 +28,12 @@ const lettersOf = async (deviceId: number): Promise<{ id: number; rejected: numb
 /** A dead letter of a message that arrived while its device was inactive; the device is active again. */
 const refusedWhileInactive = async (payload: unknown, receivedAt = noon - 60_000) => {
   const { id } = await functions.register()
-  await setStatus(id, 'inactive')
+  await functions.setStatus(id, 'inactive')
   await functions.invoke('telemetry-ingest', ruleEvent(id, 'telemetry/lab', payload, receivedAt))
-  await setStatus(id, 'active')
+  await functions.setStatus(id, 'active')
   const [letter] = await lettersOf(id)
   return { id, letter: letter?.id ?? 0 }
 }
-
-const historyOf = async (id: number) =>
-  (await functions.call('telemetry-history', 'GET', `/api/v1/telemetry/${id}?order=asc`, { admin: true }))
-    .json.data
-
-const accountOf = async (id: number) =>
-  (await functions.call('admin-show', 'GET', `/api/v1/admin/devices/${id}`, { admin: true })).json.accounting
 
 describe('a replay', () => {
   itIsForAdminsOnly(
@@ -67,7 +54,7 @@ describe('a replay', () => {
       duplicates: 0,
       rejected: [],
     })
-    const [reading] = await historyOf(id)
+    const [reading] = await functions.historyOf(id)
     expect(reading).toMatchObject({ t: 21.5, metadata: { subtopic: 'lab' } })
     expect(reading.timestamp).toMatch(/^2026-03-01T11:59:00/)
     expect(await lettersOf(id)).toEqual([])
@@ -75,21 +62,26 @@ describe('a replay', () => {
 
   it('moves the count from rejected to stored', async () => {
     const { id, letter } = await refusedWhileInactive({ t: 1 })
-    expect(await accountOf(id)).toMatchObject({ received: 1, stored: 0, rejected: 1 })
+    expect(await functions.accountOf(id)).toMatchObject({ received: 1, stored: 0, rejected: 1 })
     await replay(letter)
-    expect(await accountOf(id)).toMatchObject({ received: 1, stored: 1, rejected: 0, duplicates: 0 })
+    expect(await functions.accountOf(id)).toMatchObject({
+      received: 1,
+      stored: 1,
+      rejected: 0,
+      duplicates: 0,
+    })
   })
 
   it('answers 404 the second time and stores nothing again', async () => {
     const { id, letter } = await refusedWhileInactive([{ t: 1 }, { t: 2 }])
     await replay(letter)
     expect((await replay(letter)).status).toBe(404)
-    expect(await historyOf(id)).toHaveLength(2)
+    expect(await functions.historyOf(id)).toHaveLength(2)
   })
 
   it('answers 409 while the device is inactive, and keeps the dead letter', async () => {
     const { id, letter } = await refusedWhileInactive({ t: 1 })
-    await setStatus(id, 'inactive')
+    await functions.setStatus(id, 'inactive')
     const answer = await replay(letter)
     expect([answer.status, answer.json.error]).toMatchObject([
       409,
@@ -115,7 +107,7 @@ describe('a replay', () => {
     const { id, letter } = await refusedWhileInactive('{"t":')
     const answer = await replay(letter)
     expect([answer.status, answer.json.error.code]).toEqual([400, 'MALFORMED_JSON'])
-    expect([await lettersOf(id), await accountOf(id)]).toMatchObject([
+    expect([await lettersOf(id), await functions.accountOf(id)]).toMatchObject([
       [{ id: letter }],
       { received: 1, rejected: 1 },
     ])

@@ -42,6 +42,7 @@ describe('one device', () => {
         location: null,
         firmware_version: null,
         hardware_version: null,
+        labels: {},
         timezone: null,
         created_at: '2026-03-01T12:00:00Z',
         updated_at: '2026-03-01T12:00:00Z',

@@ -165,6 +165,7 @@ it('is not there where messages do not all pass this process', async () => {
 })
 
 describe('live updates', () => {
+  const overview = { read: async () => ({}) as never, readAfterAlert: async () => undefined }
   const devices = { newestEventId: async () => 0, newestEvents: async () => [], eventsAfter: async () => [] }
 
   it('read the overview once for all readers, and never while there are none', async () => {
@@ -175,7 +176,7 @@ describe('live updates', () => {
     }
     vi.useFakeTimers()
     const updates = new LiveUpdates({
-      overview: async () => ({ read }),
+      overview: async () => ({ ...overview, read }),
       devices: async () => devices,
       log: runtime.log,
     })
@@ -191,10 +192,33 @@ describe('live updates', () => {
     vi.useRealTimers()
   })
 
+  it('send an overview as soon as an alert has opened, and otherwise every two seconds', async () => {
+    vi.useFakeTimers()
+    let hasOpened = false
+    const updates = new LiveUpdates({
+      overview: async () => ({
+        read: async () => ({ n: 0 }) as never,
+        readAfterAlert: async () => (hasOpened ? ({ n: 1 } as never) : undefined),
+      }),
+      devices: async () => devices,
+      log: runtime.log,
+    })
+    const reader = new StreamReader(await updates.open({}))
+    const shown = async () => (await reader.nextOf('overview')).data.n
+    expect(await shown()).toBe(0)
+    await vi.advanceTimersByTimeAsync(2000)
+    expect(await shown()).toBe(0)
+    hasOpened = true
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(await shown()).toBe(1)
+    vi.useRealTimers()
+    await reader.cancel()
+  })
+
   it('end after an hour, and where the server ends', async () => {
     vi.useFakeTimers()
     const updates = new LiveUpdates({
-      overview: async () => ({ read: async () => ({}) as never }),
+      overview: async () => overview,
       devices: async () => devices,
       log: runtime.log,
     })
@@ -222,7 +246,7 @@ describe('live updates', () => {
         repeated: undefined,
       }))
     const updates = new LiveUpdates({
-      overview: async () => ({ read: async () => ({}) as never }),
+      overview: async () => overview,
       devices: async () => ({ ...devices, newestEventId: async () => newest, eventsAfter }),
       log: runtime.log,
     })
@@ -237,7 +261,7 @@ describe('live updates', () => {
 
   it('keep few readings of a device, however large they are', async () => {
     const updates = new LiveUpdates({
-      overview: async () => ({ read: async () => ({}) as never }),
+      overview: async () => overview,
       devices: async () => devices,
       log: runtime.log,
     })

@@ -54,6 +54,7 @@ describe('an update by the admin', () => {
       hardware_version: 'B',
       status: 'maintenance',
       offline_after_s: 10,
+      labels: { site: 'north', 'rack/unit': '7' },
     }
     const answer = await change(id, fields)
     expect(answer.status).toBe(200)
@@ -115,6 +116,44 @@ describe('an update by the admin', () => {
     expect((await change(id, { timezone: null })).json.device.timezone).toBe(null)
   })
 
+  it('merges labels, and null removes one or all', async () => {
+    const { id } = await functions.register({ labels: { site: 'north', floor: '2' } })
+    const labelsAfter = async (labels: unknown) => (await change(id, { labels })).json.device.labels
+    expect(await labelsAfter({ floor: '3', 'a.b_c-d': '' })).toEqual({
+      site: 'north',
+      floor: '3',
+      'a.b_c-d': '',
+    })
+    expect(await labelsAfter({ floor: null, absent: null })).toEqual({ site: 'north', 'a.b_c-d': '' })
+    expect((await eventsOf(id))[0]).toMatchObject({ event: 'updated', detail: { fields: ['labels'] } })
+    expect((await change(id, { location: 'Roof' })).json.device.labels).toEqual({
+      site: 'north',
+      'a.b_c-d': '',
+    })
+    expect(await labelsAfter(null)).toEqual({})
+    expect((await deviceOf(id)).labels).toEqual({})
+  })
+
+  it('loses no label when several change them at the same time', async () => {
+    const { id } = await functions.register({ labels: { first: '1' } })
+    await Promise.all(Array.from({ length: 20 }, (_, n) => change(id, { labels: { [`k${n}`]: 'v' } })))
+    expect(Object.keys((await deviceOf(id)).labels)).toHaveLength(21)
+  })
+
+  it('keeps what was there when it would make more than 32 labels', async () => {
+    const many = (from: number, count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, n) => [`k${from + n}`, 'v']))
+    const { id } = await functions.register({ labels: many(0, 31) })
+    const answer = await change(id, { location: 'Roof', labels: many(31, 2) })
+    expect([answer.status, answer.json.error.details]).toEqual([
+      422,
+      [{ path: 'labels', message: 'would be more than 32' }],
+    ])
+    expect(await deviceOf(id)).toMatchObject({ location: null, labels: many(0, 31) })
+    expect((await change(id, { labels: { ...many(31, 2), k0: null } })).status).toBe(200)
+    expect((await change(999_999, { labels: { a: 'b' } })).status).toBe(404)
+  })
+
   it('refuses the name of another device and leaves both as they are', async () => {
     const taken = await functions.register()
     const { id, name } = await functions.register()
@@ -147,6 +186,12 @@ describe('an update by the admin', () => {
     ['an offset as time zone', { timezone: '+01:00' }, 422, ['timezone']],
     ['an empty time zone', { timezone: '' }, 422, ['timezone']],
     ['an unknown status', { status: 'asleep' }, 422, ['status']],
+    ['a list of labels', { labels: ['a'] }, 422, ['labels']],
+    ['a number as label', { labels: { floor: 2 } }, 422, ['labels.floor']],
+    ['a label with a blank', { labels: { site: 'far north' } }, 422, ['labels.site']],
+    ['a label of 64 characters', { labels: { site: 'x'.repeat(64) } }, 422, ['labels.site']],
+    ['a key with a sign at its end', { labels: { 'site-': 'x' } }, 422, ['labels.site-']],
+    ['the key __proto__', '{"labels":{"__proto__":"x"}}', 422, ['labels.__proto__']],
     ['an offline time of 0', { offline_after_s: 0 }, 422, ['offline_after_s']],
     ['an offline time above a year', { offline_after_s: 31_536_001 }, 422, ['offline_after_s']],
     ['an offline time with a fraction', { offline_after_s: 1.5 }, 422, ['offline_after_s']],

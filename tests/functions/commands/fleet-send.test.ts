@@ -74,7 +74,25 @@ describe('a fleet command that is sent', () => {
     expect([answer.status, answer.json.targets]).toEqual([202, json.total_devices])
   })
 
+  it('goes to the devices that a selector means, and shows it', async () => {
+    const north = await functions.register({ labels: { site: 'north', floor: '1' } })
+    await functions.register({ labels: { site: 'north', floor: '2' } })
+    await functions.register({ labels: { site: 'south' } })
+    const filter = { device_type: 'sensor', selector: 'site=north, floor!=2' }
+    const answer = await send(functions, { command: 'ping', channel: 'config', filter })
+    expect([answer.status, answer.json.targets]).toEqual([202, 1])
+    const { fleet_command } = (await showFleet(functions, answer.json.fleet_command_id)).json
+    expect(fleet_command.filter).toEqual(filter)
+    await eventually(() =>
+      expect(
+        broker.published.map(({ topic }) => topic).filter((topic) => topic.endsWith('/commands/config')),
+      ).toEqual([`iotflow/devices/${north.id}/commands/config`]),
+    )
+  })
+
   it.each<[string, unknown, string[]]>([
+    ['an empty selector', { command: 'ping', filter: { selector: '' } }, ['filter.selector']],
+    ['a wrong selector', { command: 'ping', filter: { selector: 'site=/' } }, ['filter.selector']],
     ['no filter', { command: 'ping' }, ['filter']],
     ['an empty filter', { command: 'ping', filter: {} }, ['filter']],
     ['a misspelt filter', { command: 'ping', filter: { devicetype: 'pump' } }, ['filter']],

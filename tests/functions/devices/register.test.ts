@@ -50,6 +50,7 @@ describe('a registration', () => {
         location: 'Greenhouse',
         firmware_version: null,
         hardware_version: null,
+        labels: {},
         timezone: 'America/New_York',
         created_at: '2026-03-01T12:00:00Z',
         updated_at: '2026-03-01T12:00:00Z',
@@ -74,7 +75,42 @@ describe('a registration', () => {
     expect(await total()).toBe(before)
   })
 
+  it('may name labels, of which null and an empty object are none', async () => {
+    const labelsOf = async (labels: unknown) =>
+      (await register({ body: { name: `with ${JSON.stringify(labels)}`, device_type: 't', labels } })).json
+        .device.labels
+    expect(await labelsOf({ site: 'north', constructor: '' })).toEqual({ site: 'north', constructor: '' })
+    expect(await labelsOf(null)).toEqual({})
+    expect(await labelsOf({})).toEqual({})
+  })
+
+  it('keeps a description with half a pair of surrogates, which becomes U+FFFD', async () => {
+    const answer = await register({ body: { name: 'half', device_type: 't', description: 'a\ud800b' } })
+    expect(answer.json.device.description).toBe('a\ufffdb')
+    expect(await status(answer.json.device.api_key)).toMatchObject({ description: 'a\ufffdb' })
+  })
+
   it.each<[string, CallOptions, number, string, string[]]>([
+    [
+      'labels that are none',
+      { body: { name: 'bad labels', device_type: 't', labels: { ' site': 'a', floor: null, ok: 'x y' } } },
+      422,
+      'VALIDATION_FAILED',
+      ['labels. site', 'labels.floor', 'labels.ok'],
+    ],
+    [
+      '33 labels',
+      {
+        body: {
+          name: 'many labels',
+          device_type: 't',
+          labels: Object.fromEntries(Array.from({ length: 33 }, (_, n) => [`k${n}`, ''])),
+        },
+      },
+      422,
+      'VALIDATION_FAILED',
+      ['labels'],
+    ],
     ['no body', {}, 400, 'MALFORMED_JSON', []],
     ['broken JSON', { body: '{"name":' }, 400, 'MALFORMED_JSON', []],
     [

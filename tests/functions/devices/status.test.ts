@@ -41,6 +41,7 @@ describe('the status of a device', () => {
         location: 'Roof',
         firmware_version: '1.2.0',
         hardware_version: null,
+        labels: {},
         timezone: null,
         created_at: '2026-03-01T12:00:00Z',
         updated_at: '2026-03-01T12:00:00Z',

@@ -48,6 +48,7 @@ describe('an update by the device', () => {
         location: 'Roof',
         firmware_version: '2.0',
         hardware_version: null,
+        labels: {},
         timezone: null,
         created_at: '2026-03-01T12:00:00Z',
         updated_at: '2026-03-01T12:01:00Z',
@@ -58,7 +59,11 @@ describe('an update by the device', () => {
   })
 
   it('keeps fields that it does not name, and ignores fields that only the admin may change', async () => {
-    const { key, name } = await functions.register({ location: 'Cellar', firmware_version: '1.0' })
+    const { key, name } = await functions.register({
+      location: 'Cellar',
+      firmware_version: '1.0',
+      labels: { site: 'north' },
+    })
     const body = {
       hardware_version: 'B',
       timezone: 'Asia/Tokyo',
@@ -66,6 +71,7 @@ describe('an update by the device', () => {
       device_type: 'king',
       id: 99,
       offline_after_s: 1,
+      labels: { site: 'south', more: 'x' },
     }
     expect((await update({ key, body })).status).toBe(200)
     expect(await status(key)).toMatchObject({
@@ -76,6 +82,7 @@ describe('an update by the device', () => {
       hardware_version: 'B',
       timezone: 'Asia/Tokyo',
       offline_after_s: 300,
+      labels: { site: 'north' },
     })
   })
 

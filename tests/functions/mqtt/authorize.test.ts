@@ -45,12 +45,6 @@ const failuresOf = async (id: number): Promise<{ count: number; detail: Record<s
     .map(({ count, detail }: { count: number; detail: Record<string, unknown> }) => ({ count, detail }))
 }
 
-const setStatus = (id: number, status: string) =>
-  functions.call('admin-set-status', 'PUT', `/api/v1/admin/devices/${id}/status`, {
-    admin: true,
-    body: { status },
-  })
-
 describe('a client with the id and the key of a device', () => {
   it('may connect, with policies that name only this device', async () => {
     const result = await authorize(String(device.id), device.key)
@@ -113,10 +107,10 @@ describe('a client with the id and the key of a device', () => {
 
   it('is refused while the device is inactive', async () => {
     const { id, key } = await functions.register()
-    await setStatus(id, 'inactive')
+    await functions.setStatus(id, 'inactive')
     expect((await authorize(String(id), key)).isAuthenticated).toBe(false)
     expect(await failuresOf(id)).toEqual([{ count: 1, detail: { reason: 'inactive', address: '192.0.2.1' } }])
-    await setStatus(id, 'active')
+    await functions.setStatus(id, 'active')
     expect((await authorize(String(id), key)).isAuthenticated).toBe(true)
   })
 })

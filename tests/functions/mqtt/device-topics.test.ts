@@ -35,8 +35,17 @@ describe('the topics of a device', () => {
     const { credentials } = (
       await functions.call('devices-mqtt-credentials', 'GET', '/api/v1/devices/mqtt-credentials', { key })
     ).json
+    expect(json.credentials).toEqual(credentials)
     const { fleet_notices_subscribe: _, ...own } = credentials.topics
     expect(paths).toEqual(expect.arrayContaining(Object.values(own)))
+  })
+
+  it('and its names are told to an operator without a use of its key', async () => {
+    const { id } = await functions.register()
+    const { json } = await topics(id, { admin: true })
+    expect(json.credentials).toMatchObject({ username: String(id), client_id: `iotflow-device-${id}` })
+    const shown = await functions.call('admin-show', 'GET', `/api/v1/admin/devices/${id}`, { admin: true })
+    expect(shown.json).toMatchObject({ auth_records: [{ last_used_at: null }], device: { last_seen: null } })
   })
 
   it('that are telemetry are taken as telemetry', async () => {

@@ -2,12 +2,18 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { showMetrics } from '../../../functions/system/metrics.ts'
 import { IngestMetrics } from '../../../lib/dashboard/ingest-metrics.ts'
 import * as runtime from '../../../lib/runtime.ts'
+import { webhookQueue } from '../../../lib/runtime-webhooks.ts'
 import { Metrics } from '../../../local/metrics/metrics.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
 
 const metricsToken = 'a-metrics-token-of-the-tests'
 const ingest = new IngestMetrics()
-const metrics = new Metrics({ ingest, liveUpdates: undefined, overview: runtime.overview })
+const metrics = new Metrics({
+  ingest,
+  liveUpdates: undefined,
+  overview: runtime.overview,
+  webhooks: webhookQueue,
+})
 let functions: TestFunctions
 beforeAll(async () => {
   functions = await openFunctions({ METRICS_TOKEN: metricsToken }, undefined, {

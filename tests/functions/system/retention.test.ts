@@ -20,7 +20,7 @@ afterAll(async () => {
 })
 
 const run = () => functions.invoke('system-retention', { source: 'aws.events' })
-const allReady = { commands: true, devices: true, telemetry: true }
+const allReady = { alerts: true, commands: true, devices: true, telemetry: true }
 
 it('deletes readings, commands and events that are older than they are kept', async () => {
   const { id, key } = await functions.register()
@@ -53,6 +53,7 @@ it('leaves the work to the process that has it, and tells what is not ready', as
   const keep = keepRetention({
     log: createLog('silent'),
     leases: { take: async () => !held, release: async () => {} },
+    alerts: { prune: async () => true },
     commands: { prune: async () => false },
     devices: { run: async () => true },
     telemetry: { run: async () => false },

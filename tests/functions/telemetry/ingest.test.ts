@@ -28,39 +28,26 @@ const record = (messageId: string, body: unknown) => ({
   attributes: { SentTimestamp: String(noon - 1000), ApproximateReceiveCount: '1' },
 })
 
-const historyOf = async (id: number) =>
-  (await functions.call('telemetry-history', 'GET', `/api/v1/telemetry/${id}?order=asc`, { admin: true }))
-    .json.data
-
 const lettersOf = async (query: string) =>
   (await functions.call('admin-dead-letters', 'GET', `/api/v1/admin/dead-letters${query}`, { admin: true }))
     .json.dead_letters
-
-const accountOf = async (id: number) =>
-  (await functions.call('admin-show', 'GET', `/api/v1/admin/devices/${id}`, { admin: true })).json.accounting
-
-const setStatus = (id: number, status: string) =>
-  functions.call('admin-set-status', 'PUT', `/api/v1/admin/devices/${id}/status`, {
-    admin: true,
-    body: { status },
-  })
 
 describe('a message that the rule hands over', () => {
   it('is stored under the device of its topic, at the time of arrival', async () => {
     const { id } = await functions.register()
     const other = await functions.register()
     await ingest(ruleEvent(id, 'telemetry', { t: 21.5, device_id: other.id }, noon - 5000))
-    const [reading, ...rest] = await historyOf(id)
+    const [reading, ...rest] = await functions.historyOf(id)
     expect([reading.t, rest]).toEqual([21.5, []])
     expect(reading.timestamp).toMatch(/^2026-03-01T11:59:55/)
-    expect(await historyOf(other.id)).toEqual([])
-    expect(await accountOf(id)).toMatchObject({ received: 1, stored: 1, rejected: 0 })
+    expect(await functions.historyOf(other.id)).toEqual([])
+    expect(await functions.accountOf(id)).toMatchObject({ received: 1, stored: 1, rejected: 0 })
   })
 
   it('keeps the rest of its topic as metadata', async () => {
     const { id } = await functions.register()
     await ingest(ruleEvent(id, 'telemetry/sensors/lab', { t: 1 }))
-    expect((await historyOf(id))[0].metadata).toEqual({ subtopic: 'sensors/lab' })
+    expect((await functions.historyOf(id))[0].metadata).toEqual({ subtopic: 'sensors/lab' })
   })
 
   it('counts as a sign of life of the device', async () => {
@@ -75,14 +62,14 @@ describe('a message that the rule hands over', () => {
     const event = ruleEvent(id, 'telemetry', { t: 1 })
     await ingest(event)
     await ingest(event)
-    expect(await historyOf(id)).toHaveLength(1)
+    expect(await functions.historyOf(id)).toHaveLength(1)
   })
 
   it('makes two readings of two messages that arrive in the same millisecond', async () => {
     const { id } = await functions.register()
     await ingest(ruleEvent(id, 'telemetry', { t: 1 }, noon - 1))
     await ingest(ruleEvent(id, 'telemetry', { t: 2 }, noon - 1))
-    expect(await historyOf(id)).toHaveLength(2)
+    expect(await functions.historyOf(id)).toHaveLength(2)
   })
 
   it('becomes a dead letter when it is no JSON', async () => {
@@ -98,15 +85,15 @@ describe('a message that the rule hands over', () => {
         payload: '{"t":',
       },
     ])
-    expect(await accountOf(id)).toMatchObject({ received: 1, stored: 0, rejected: 1 })
+    expect(await functions.accountOf(id)).toMatchObject({ received: 1, stored: 0, rejected: 1 })
   })
 
   it('becomes a dead letter when its device is inactive', async () => {
     const { id } = await functions.register()
-    await setStatus(id, 'inactive')
+    await functions.setStatus(id, 'inactive')
     await ingest(ruleEvent(id, 'telemetry', { t: 1 }))
     expect(await lettersOf(`?device_id=${id}`)).toMatchObject([{ reason: 'The device is inactive.' }])
-    expect(await historyOf(id)).toEqual([])
+    expect(await functions.historyOf(id)).toEqual([])
   })
 
   it('becomes a dead letter when there is no such device', async () => {
@@ -126,11 +113,11 @@ describe('a message that the rule hands over', () => {
   it('is stored without the readings that were refused; these become one dead letter', async () => {
     const { id } = await functions.register()
     await ingest(ruleEvent(id, 'telemetry', [{ data: { t: 1 } }, { data: {} }, { data: { t: 3 } }]))
-    expect((await historyOf(id)).map(({ t }: { t: number }) => t)).toEqual([1, 3])
+    expect((await functions.historyOf(id)).map(({ t }: { t: number }) => t)).toEqual([1, 3])
     expect(await lettersOf(`?device_id=${id}`)).toMatchObject([
       { rejected: 1, reason: expect.stringContaining('1 of 3 readings') },
     ])
-    expect(await accountOf(id)).toMatchObject({ received: 3, stored: 2, rejected: 1 })
+    expect(await functions.accountOf(id)).toMatchObject({ received: 3, stored: 2, rejected: 1 })
   })
 })
 
@@ -149,7 +136,7 @@ describe('a warning about a message', () => {
     ])
     await ingest(ruleEvent(id, 'telemetry', { t: 4, message_id: 5 }, noon + 86_400_000))
     expect((await eventsOf(id)).map(({ count }: { count: number }) => count)).toEqual([1, 2])
-    expect(await accountOf(id)).toMatchObject({ received: 4, stored: 4, warned: 3 })
+    expect(await functions.accountOf(id)).toMatchObject({ received: 4, stored: 4, warned: 3 })
   })
 
   it('is noted for every message that the parser changed, with where', async () => {
@@ -170,7 +157,7 @@ describe('a warning about a message', () => {
       { event: 'warning', count: 3, detail: { code: 'CLOCK_WRONG', paths: ['ts', 'time'] } },
     ])
     expect(await lettersOf(`?device_id=${id}`)).toEqual([])
-    expect(await accountOf(id)).toMatchObject({ received: 4, stored: 4, warned: 4 })
+    expect(await functions.accountOf(id)).toMatchObject({ received: 4, stored: 4, warned: 4 })
   })
 
   it('does not come because the same message is delivered again, also after another one with its id', async () => {
@@ -181,7 +168,7 @@ describe('a warning about a message', () => {
     for (const event of [first, second, first, second]) await ingest(event)
     await ingest({ Records: [record('again', first)] })
     expect(await eventsOf(id)).toMatchObject([{ event: 'warning', count: 1 }])
-    expect(await historyOf(id)).toHaveLength(2)
+    expect(await functions.historyOf(id)).toHaveLength(2)
   })
 })
 
@@ -206,7 +193,7 @@ describe('a batch of the queue', () => {
       ],
     })
     expect(answer).toEqual({ batchItemFailures: [] })
-    const history = await historyOf(id)
+    const history = await functions.historyOf(id)
     expect(history.map(({ t }: { t: number }) => t)).toEqual([1, 2, 3])
     // A rule's failure has no time of arrival: the time at which it was put into the queue counts.
     expect(history[2].timestamp).toMatch(/^2026-03-01T11:59:59/)
@@ -217,7 +204,7 @@ describe('a batch of the queue', () => {
     const failed = record('twice', ruleFailure(ruleEvent(id, 'telemetry', { t: 1 })))
     await ingest({ Records: [failed] })
     await ingest({ Records: [failed] })
-    expect(await historyOf(id)).toHaveLength(1)
+    expect(await functions.historyOf(id)).toHaveLength(1)
   })
 
   it.each([
@@ -274,7 +261,7 @@ describe('a device that sends more messages than its limit', () => {
     const { id } = await functions.register()
     const ingestBatch = await container()
     expect(await ingestBatch(batchOf(id, 105))).toEqual({ batchItemFailures: [] })
-    expect(await accountOf(id)).toMatchObject({ received: 105, stored: 105 })
+    expect(await functions.accountOf(id)).toMatchObject({ received: 105, stored: 105 })
     expect(await warningsOf(id)).toMatchObject([{ count: 5, detail: { code: 'RATE_LIMIT_EXCEEDED' } }])
   })
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { EventStream, overviewFrame } from '../../../lib/dashboard/event-stream.ts'
+import { EventStream, overviewFrame, streamMessage } from '../../../lib/dashboard/event-stream.ts'
 import { StreamReader } from '../../support/event-stream.ts'
 
 const open = () => {
@@ -7,13 +7,13 @@ const open = () => {
   const stream = new EventStream({ deviceId: 1, lastId: 5, ended: (one) => ended.push(one) })
   return { stream, ended, reader: new StreamReader(stream.body) }
 }
-const reading = (value: unknown) => ({ event: 'reading', data: { value } }) as const
+const reading = (value: unknown) => streamMessage('reading', { value })
 
 describe('an event stream', () => {
   it('sends messages with the id of the newest device event before them', async () => {
     const { stream, reader } = open()
     stream.pushOverview(overviewFrame({ a: 1 }))
-    stream.push({ event: 'event', data: { id: 7 } }, 7)
+    stream.push(streamMessage('event', { id: 7 }), 7)
     stream.push(reading(1))
     expect(await reader.next()).toEqual({ id: '5', event: 'overview', data: { a: 1 } })
     expect(await reader.next()).toEqual({ id: '7', event: 'event', data: { id: 7 } })

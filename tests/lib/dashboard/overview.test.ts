@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { MinuteCounts } from '../../../lib/dashboard/minute-counts.ts'
-import { Overview } from '../../../lib/dashboard/overview.ts'
+import { Overview, type OverviewOptions } from '../../../lib/dashboard/overview.ts'
 import { Refreshed } from '../../../lib/dashboard/refreshed.ts'
 import * as runtime from '../../../lib/runtime.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
@@ -12,17 +12,19 @@ beforeAll(async () => {
 })
 afterAll(() => functions.close())
 
-const overviewWith = async (minutes: MinuteCounts) =>
+const overviewWith = async (minutes: MinuteCounts, changed: Partial<OverviewOptions> = {}) =>
   new Overview({
     devices: await runtime.devices(),
     telemetry: await runtime.telemetry(),
     deadLetters: await runtime.deadLetters(),
+    alerts: await runtime.alerts(),
     messenger: undefined,
     brokerKind: 'none',
     connections: () => 3,
     minutes,
     exact: true,
     background: true,
+    ...changed,
   })
 
 it('has what arrived in the hour before the process began, and what the process saw itself', async () => {
@@ -38,10 +40,32 @@ it('has what arrived in the hour before the process began, and what the process 
     const { messages_per_minute: found } = await overview.read()
     expect(found?.reduce((sum, { stored }) => sum + stored, 0)).toBe(2)
   })
-  const { accounting, broker, messages_per_minute: list } = await overview.read()
+  const { broker, messages_per_minute: list } = await overview.read()
   expect(list).toHaveLength(60)
-  expect(accounting).toMatchObject({ received: 3, stored: 3, difference: 0 })
+  await eventually(async () =>
+    expect((await overview.read()).accounting).toMatchObject({ received: 3, stored: 3, difference: 0 }),
+  )
   expect(broker).toEqual({ kind: 'none', connected: false, connections: 3 })
+})
+
+it('is read anew at once when an alert has opened or ended, and only then', async () => {
+  let [warnings, opened] = [0, 0]
+  const alerts = {
+    totals: async () => ({ open: { info: 0, warning: warnings, critical: 0 }, opened }),
+    newestOpen: async () => [],
+  }
+  const overview = await overviewWith(new MinuteCounts(), { alerts })
+  expect((await overview.read()).alerts).toMatchObject({ opened_total: 0 })
+  expect(await overview.readAfterAlert()).toBeUndefined()
+  ;[warnings, opened] = [1, 1]
+  const { alerts: after } = (await overview.readAfterAlert()) ?? {}
+  expect(after).toMatchObject({ open: { warning: 1 }, opened_total: 1 })
+  expect(await overview.readAfterAlert()).toBeUndefined()
+  warnings = 0
+  expect((await overview.readAfterAlert())?.alerts).toMatchObject({ open: { warning: 0 } })
+  // Opened and ended since.
+  opened = 2
+  expect((await overview.readAfterAlert())?.alerts).toMatchObject({ opened_total: 2 })
 })
 
 describe('a number that is counted now and then', () => {
@@ -75,7 +99,7 @@ describe('a number that is counted now and then', () => {
     vi.useRealTimers()
   })
 
-  it('is the last one while a new one takes long, and unknown while the first one does', async () => {
+  it('is the last one while a new one takes long, and unknown while there is none or only an old one', async () => {
     vi.setSystemTime(0)
     let resolve = () => {}
     const promise = new Promise<void>((done) => {
@@ -89,6 +113,9 @@ describe('a number that is counted now and then', () => {
     expect(await first).toBe(1)
     vi.setSystemTime(3_600_000)
     expect(await refreshed.read()).toBe(1)
+    expect(await refreshed.readSoon()).toBeUndefined()
+    vi.setSystemTime(10_000)
+    expect(await refreshed.readSoon()).toBe(1)
     vi.useRealTimers()
   })
 
@@ -115,6 +142,33 @@ describe('a number that is counted now and then', () => {
     // Two that are slow before it believes them; then 50 ms may come every 5 s.
     await countsIn(10_000)
     expect(await countsIn(50_000)).toBe(10)
+    vi.useRealTimers()
+  })
+
+  it('is not waited for while it takes long, unless the last one is old', async () => {
+    vi.useFakeTimers()
+    let counts = 0
+    const refreshed = new Refreshed({
+      everyMs: 1000,
+      background: true,
+      count: () => new Promise<number>((resolve) => setTimeout(() => resolve(++counts), 50)),
+    })
+    const read = () => {
+      const began = Date.now()
+      return refreshed.read().then((value) => ({ value, waited: Date.now() - began }))
+    }
+    const readAfter = async (ms: number) => {
+      await vi.advanceTimersByTimeAsync(ms)
+      const reading = read()
+      await vi.advanceTimersByTimeAsync(100)
+      return reading
+    }
+    expect(await readAfter(0)).toEqual({ value: 1, waited: 50 })
+    // The second one shows that it takes long each time: it may come every 5 s.
+    expect(await readAfter(1000)).toEqual({ value: 2, waited: 50 })
+    expect(await readAfter(5000)).toEqual({ value: 2, waited: 0 })
+    expect(await readAfter(0)).toEqual({ value: 3, waited: 0 })
+    expect(await readAfter(3_600_000)).toEqual({ value: 4, waited: 50 })
     vi.useRealTimers()
   })
 

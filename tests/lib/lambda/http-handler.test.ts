@@ -57,3 +57,13 @@ it('the answer is the same when they cannot be written', async () => {
   expect((await written(id))?.used).toBeNull()
   await db.run(sql`drop trigger refuses`)
 })
+
+it('a handler uses the services of the next runtime once the first one is closed', async () => {
+  const { key } = await functions.register()
+  expect(await ask(key)).toMatchObject({ statusCode: 200 })
+  await functions.close()
+  functions = await openFunctions()
+  expect(await ask(key)).toMatchObject({ statusCode: 401 })
+  const { key: another } = await functions.register()
+  expect(await ask(another)).toMatchObject({ statusCode: 200 })
+})

@@ -7,8 +7,10 @@ it('keeps messages only while somebody watches', () => {
   const clock = { now: 0 }
   const tap = new MessageTap(() => clock.now)
   tap.record(message('before'))
+  expect(tap.isWatched).toBe(false)
   expect(tap.after(0, '#')).toEqual({ messages: [], last: 0, lost: 0 })
   tap.record(message('while'))
+  expect(tap.isWatched).toBe(true)
   expect(tap.after(0, '#')).toMatchObject({ messages: [{ number: 1, payload: 'while' }], last: 1 })
   clock.now = 60_000
   tap.record(message('too late'))

@@ -16,7 +16,7 @@ import {
   type TelemetryStore,
   type WriteEntry,
 } from '../../../lib/telemetry/store.ts'
-import { Telemetry, type WindowQuery } from '../../../lib/telemetry/telemetry.ts'
+import { TelemetryReader, type WindowQuery } from '../../../lib/telemetry/telemetry-reader.ts'
 import { describeWithInflux, ownBucket } from '../../support/influxdb.ts'
 import { describeWithSqld, startSqld } from '../../support/sqld.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
@@ -116,7 +116,8 @@ const happenings = ({ steps: all, moves }: Life, deviceId: number, suffix: strin
   })
 }
 
-const happen = async (store: TelemetryStore, what: ReturnType<typeof happenings>) => {
+/** @param isWatched asks for the newest values after each step, so that the last answer meets what was learnt from the others. */
+const happen = async (store: TelemetryStore, what: ReturnType<typeof happenings>, isWatched: boolean) => {
   let under: Promise<void>[] = []
   for (const step of what) {
     if (step.kind === 'delete' || !step.together) {
@@ -125,13 +126,14 @@ const happen = async (store: TelemetryStore, what: ReturnType<typeof happenings>
     }
     if (step.kind === 'write') under.push(writeEntry(store, step.entry))
     else await store.remove(step.deviceId, step.range)
+    if (isWatched) await store.latest('entry' in step ? step.entry.deviceId : step.deviceId, whole.to)
   }
   await Promise.all(under)
 }
 
 // --- What is asked ----------------------------------------------------------------------------------------------
 
-const pages = async (telemetry: Telemetry, query: Parameters<Telemetry['history']>[0]) => {
+const pages = async (telemetry: TelemetryReader, query: Parameters<TelemetryReader['history']>[0]) => {
   const all: Reading[][] = []
   for (let cursor: string | undefined; ; ) {
     const page = await telemetry.history({ ...query, cursor })
@@ -179,13 +181,16 @@ const windows: Pick<WindowQuery, 'window' | 'timezone' | 'fill'>[] = [
 
 const whole = { from: start - day, to: start + 3n * day }
 
-type Question = (telemetry: Telemetry, store: TelemetryStore) => Promise<unknown>
+type Question = (telemetry: TelemetryReader, store: TelemetryStore) => Promise<unknown>
 
 const questions = (deviceId: number, suffix: string, part: { from: bigint; to: bigint }) => {
   const [t = '', on = '', ab = ''] = names.map((name) => name + suffix)
   const short: Record<string, Question> = {
     latest: (_, store) => store.latest(deviceId, whole.to),
     'latest of a part': (_, store) => store.latest(deviceId, part.to),
+    latestValues: (_, store) => store.latestValues({ deviceIds: [deviceId], field: t, before: whole.to }),
+    'latestValues of a part': (_, store) =>
+      store.latestValues({ deviceIds: [deviceId], field: on, before: part.to }),
     fields: async (_, store) => byName(await store.fields(deviceId)),
     count: (telemetry) => telemetry.count(deviceId),
     countDevices: (telemetry) => telemetry.countDevices(),
@@ -221,7 +226,7 @@ interface Other {
 /** @param open a store that is to answer as the embedded store in a file does. */
 const agreesWithFile = (open: () => Promise<Other>) => {
   const ends: (() => Promise<void>)[] = []
-  let sides: { store: TelemetryStore; telemetry: Telemetry }[]
+  let sides: { store: TelemetryStore; telemetry: TelemetryReader }[]
   let lastDevice = 0
 
   beforeAll(async () => {
@@ -231,7 +236,7 @@ const agreesWithFile = (open: () => Promise<Other>) => {
     const { store: inFile } = await openEmbedded({ at: { file }, log, retentionMs: 0 })
     sides = [inFile, other.store].map((store) => ({
       store,
-      telemetry: new Telemetry({ store, intake: unused, ledger: unused, retentionMs: 0 }),
+      telemetry: new TelemetryReader({ store, ledger: unused }),
     }))
     ends.push(() => inFile.close(), other.end, folder.remove)
   })
@@ -254,18 +259,25 @@ const agreesWithFile = (open: () => Promise<Other>) => {
         maxLength: 12,
       })
       await fc.assert(
-        fc.asyncProperty(life, range, some, fc.boolean(), async (lived, part, chosen, fresh) => {
-          lastDevice += 1
-          // Fields that no device has had before are written in another way than those of which both kinds are known.
-          const suffix = fresh ? `.${lastDevice}` : ''
-          const what = happenings(lived, lastDevice, suffix)
-          await Promise.all(sides.map(({ store }) => happen(store, what)))
-          const { short, long } = questions(lastDevice, suffix, part)
-          for (const [question, ask] of [...short, ...long.filter((_, n) => chosen.includes(n))]) {
-            answers += 1
-            await expectSameAnswer(question, ask)
-          }
-        }),
+        fc.asyncProperty(
+          life,
+          range,
+          some,
+          fc.boolean(),
+          fc.boolean(),
+          async (lived, part, chosen, fresh, watched) => {
+            lastDevice += 1
+            // Fields that no device has had before are written in another way than those of which both kinds are known.
+            const suffix = fresh ? `.${lastDevice}` : ''
+            const what = happenings(lived, lastDevice, suffix)
+            await Promise.all(sides.map(({ store }) => happen(store, what, watched)))
+            const { short, long } = questions(lastDevice, suffix, part)
+            for (const [question, ask] of [...short, ...long.filter((_, n) => chosen.includes(n))]) {
+              answers += 1
+              await expectSameAnswer(question, ask)
+            }
+          },
+        ),
         { numRuns: runs },
       )
       expect(answers).toBeGreaterThan(runs * 12)
@@ -298,12 +310,16 @@ const agreesWithFile = (open: () => Promise<Other>) => {
   }, 300_000)
 }
 
-describeWithInflux('InfluxDB answers as the embedded store does', () => {
-  agreesWithFile(async () => {
-    const store = openInfluxStore({ connection: await ownBucket(), log })
-    return { store, end: () => store.close() }
+for (const [keys, fewKeys] of [
+  ['few', 1_000_000],
+  ['many', 0],
+] as const)
+  describeWithInflux(`InfluxDB answers as the embedded store does, asked as for ${keys} keys`, () => {
+    agreesWithFile(async () => {
+      const store = openInfluxStore({ connection: await ownBucket(), log, fewKeys })
+      return { store, end: () => store.close() }
+    })
   })
-})
 
 describeWithSqld('a libSQL server answers as the embedded store does', () => {
   agreesWithFile(async () => {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { IngestMetrics } from '../../../lib/dashboard/ingest-metrics.ts'
 import * as runtime from '../../../lib/runtime.ts'
+import { webhookQueue } from '../../../lib/runtime-webhooks.ts'
 import { Metrics } from '../../../local/metrics/metrics.ts'
 import { describeWith } from '../../support/backends.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
@@ -12,7 +13,12 @@ const promtool = process.env.PROMTOOL ?? 'promtool'
 const isThere = spawnSync(promtool, ['--version'], { stdio: 'ignore' }).status === 0
 
 const ingest = new IngestMetrics()
-const metrics = new Metrics({ ingest, liveUpdates: undefined, overview: runtime.overview })
+const metrics = new Metrics({
+  ingest,
+  liveUpdates: undefined,
+  overview: runtime.overview,
+  webhooks: webhookQueue,
+})
 let functions: TestFunctions
 let page = ''
 beforeAll(async () => {
@@ -23,6 +29,7 @@ beforeAll(async () => {
   await functions.call('telemetry-submit', 'POST', '/api/v1/telemetry', { key, body: { 'a\u0001': 1 } })
   await functions.call('telemetry-latest', 'GET', `/api/v1/telemetry/${id}/latest`, { key })
   await functions.call('telemetry-submit', 'POST', '/api/v1/telemetry', { key: 'wrong' })
+  metrics.webhooks.add('delivered')
   page = await metrics.write('text')
 })
 afterAll(() => functions.close())
@@ -73,6 +80,17 @@ describe('dashboards and rules', () => {
       for (const [, list = ''] of expr.matchAll(/\bby \(([^)]*)\)/g))
         for (const label of list.split(',').map((one) => one.trim()))
           expect(page, by).toMatch(new RegExp(`[{,]${label}="`))
+  })
+
+  it('show every metric of webhooks and of alerts', () => {
+    const shown = new Set(
+      panels
+        .flatMap(({ targets }) => targets.flatMap(({ expr }) => selectorsOf(expr)))
+        .map(([, name]) => name?.replace(/_bucket$/, '')),
+    )
+    const ours = [...page.matchAll(/^# TYPE (iotflow_(?:webhook|alerts)_\w+) /gm)].map(([, name]) => name)
+    expect(ours.length).toBeGreaterThan(5)
+    expect(ours.filter((name) => !shown.has(name))).toEqual([])
   })
 
   it('have each expression once, and a sentence for each alert', () => {

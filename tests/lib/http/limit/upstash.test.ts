@@ -1,12 +1,19 @@
+import { readFile } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { Redis } from '@upstash/redis'
+import { build } from 'esbuild'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Limiter, RateLimit } from '../../../../lib/http/limit/limiter.ts'
 import { createMemoryLimiter } from '../../../../lib/http/limit/memory.ts'
 import { createUpstashLimiter } from '../../../../lib/http/limit/upstash.ts'
 import { createLog } from '../../../../lib/log.ts'
+import { loadFunctionTable } from '../../../../local/function-table.ts'
+import { cloudOptions } from '../../../../scripts/build.ts'
 import { limiterContract, newRule } from '../../../support/limiter-contract.ts'
 import { describeWithRedis, type RedisServer, startRedis } from '../../../support/redis.ts'
+import { temporaryFolder } from '../../../support/temporary.ts'
 import { startUpstashRest, type UpstashRest } from '../../../support/upstash-rest.ts'
 
 const subject = '2001:db8::77'
@@ -50,27 +57,50 @@ const takeTimes = async (limiter: Limiter, times: number, rule: RateLimit) => {
 const longRule = (limit: number, onFailure: RateLimit['onFailure']) =>
   newRule(limit, { windowMs: 100 * 365 * 86_400_000, onFailure })
 
+/** A limiter of its own, on a Redis of its own, for the contract. */
+const fixture = async (create: typeof createUpstashLimiter, keyLocking: boolean) => {
+  const redis = await startRedis()
+  const rest = await startUpstashRest({ socket: redis.socket, keyLocking })
+  return {
+    limiter: create({ prefix: 'test', ...rest, fallback: createMemoryLimiter(), timeoutMs: 20_000 }),
+    async end() {
+      await rest.end()
+      await redis.end()
+    },
+  }
+}
+
 for (const keyLocking of [true, false]) {
   const name = keyLocking ? 'Upstash' : 'stock Redis behind the same API'
   describeWithRedis(`upstash limiter on ${name}`, () => {
-    limiterContract(name, 15, async () => {
-      const redis = await startRedis()
-      const rest = await startUpstashRest({ socket: redis.socket, keyLocking })
-      return {
-        limiter: createUpstashLimiter({
-          prefix: 'test',
-          ...rest,
-          fallback: createMemoryLimiter(),
-          timeoutMs: 20_000,
-        }),
-        async end() {
-          await rest.end()
-          await redis.end()
-        },
-      }
-    })
+    limiterContract(name, 15, () => fixture(createUpstashLimiter, keyLocking))
   })
 }
+
+describeWithRedis('upstash limiter in the bundles of the cloud, which hold one script only', () => {
+  limiterContract('bundled', 15, async () => {
+    const folder = await temporaryFolder()
+    await build({
+      ...cloudOptions(await loadFunctionTable(), 'undefined'),
+      entryPoints: ['lib/http/limit/upstash.ts'],
+      outdir: folder.path,
+      sourcemap: false,
+    })
+    const outfile = join(folder.path, 'upstash.mjs')
+    expect((await readFile(outfile, 'utf8')).match(/#!lua/g)).toHaveLength(1)
+    const bundled = (await import(pathToFileURL(outfile).href)) as {
+      createUpstashLimiter: typeof createUpstashLimiter
+    }
+    const { limiter, end } = await fixture(bundled.createUpstashLimiter, true)
+    return {
+      limiter,
+      async end() {
+        await end()
+        await folder.remove()
+      },
+    }
+  })
+})
 
 describeWithRedis('upstash limiter', () => {
   let redis: RedisServer

@@ -2,15 +2,17 @@
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createLog } from '../../../../lib/log.ts'
 import type { Row } from '../../../../lib/telemetry/embedded/connection.ts'
 import { openFile } from '../../../../lib/telemetry/embedded/file.ts'
 import { encodeMessage } from '../../../../lib/telemetry/embedded/journal.ts'
 import { openEmbedded } from '../../../../lib/telemetry/embedded/open.ts'
+import { readingRequests } from '../../../../lib/telemetry/embedded/reading-requests.ts'
 import {
   answer,
   type ChangeRequest,
+  commonRequests,
   messagesWait,
   type QueryRequest,
 } from '../../../../lib/telemetry/embedded/requests.ts'
@@ -34,7 +36,8 @@ const connect = async (file: string) => {
   const connection = openFile(file, false)
   await prepareTables(connection)
   const session = new DatabaseSession(connection)
-  const handle = (request: QueryRequest | ChangeRequest) => answer(session, request)
+  const handle = (request: QueryRequest | ChangeRequest) =>
+    answer(session, request, [commonRequests, readingRequests])
   let open = true
   const close = async () => {
     if (open) connection.close()
@@ -44,6 +47,7 @@ const connect = async (file: string) => {
   return {
     handle,
     close,
+    journal: session.journal,
     run: (sql: string) => connection.execute({ sql }),
     rows: (request: QueryRequest) => handle(request) as Promise<Row[]>,
     async append(lines: readonly string[]) {
@@ -78,7 +82,7 @@ describe('the journal', () => {
     const { append, handle, run, foldAll } = await connect(file)
     await append([line(9, 0, { n: 0 })])
     await foldAll()
-    const sent = 2000
+    const sent = 4000
     for (let n = 0; n < sent; n += 20)
       await append(Array.from({ length: 20 }, (_, at) => line(((n + at) % 5) + 1, n + at + 1, { n: n + at })))
     let slices = 0
@@ -190,6 +194,45 @@ describe('the journal', () => {
     await full.run('PRAGMA max_page_count = 1000000')
     await full.foldAll()
     expect(await other.handle({ ...count, journal: 'report' })).toEqual([[300n]])
+  })
+
+  it('has none of the messages that a full disk refused, and takes the next ones when there is room', async () => {
+    const { append, foldAll, handle, journal, run } = await connect(await newFile())
+    await append([line(1, 1, { n: 1 })])
+    await foldAll()
+    const [[pages] = []] = await run('PRAGMA page_count')
+    await run(`PRAGMA max_page_count = ${pages}`)
+    const text = [2, 3].map((ts) => line(1, ts, { text: 'x'.repeat(100_000) })).join('\n')
+    expect(journal?.append({ count: 2, text })).toMatchObject({ failed: [0, 1], code: 'SQLITE_FULL' })
+    await run('PRAGMA max_page_count = 1000000')
+    await append([line(1, 4, { n: 4 })])
+    await foldAll()
+    const count = { query: 'countReadings', args: { deviceId: 1, from: 0n, to: 1000n } } as const
+    expect(await handle({ ...count, journal: 'report' })).toEqual([[2n]])
+  })
+
+  it('stays as it is for a query that may lag', async () => {
+    const file = await newFile()
+    const log = createLog('silent')
+    const { store, close } = await openEmbedded({ at: { file }, log, retentionMs: 0 })
+    endings.push(close)
+    // The fold that follows each message by itself.
+    vi.useFakeTimers({ toFake: ['setTimeout'] })
+    const write = (time: bigint) =>
+      writeEntry(store, {
+        deviceType: 'sensor',
+        location: null,
+        receivedAt: 1_700_000_000_000,
+        deviceId: 1,
+        readings: [{ time, fields: { t: 1 }, metadata: undefined }],
+      })
+    await write(1n)
+    expect(await store.countSince(0n)).toBe(1)
+    await write(2n)
+    expect(await store.countSince(0n, { mayLag: true })).toBe(1)
+    vi.advanceTimersByTime(1000)
+    vi.useRealTimers()
+    await expect.poll(() => store.countSince(0n, { mayLag: true })).toBe(2)
   })
 
   it('is emptied by itself when nobody asks, also of what comes while it is folded', async () => {

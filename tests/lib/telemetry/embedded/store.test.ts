@@ -128,6 +128,22 @@ describe('embedded store', () => {
     await again.close()
   })
 
+  it('aggregates readings whose text another program wrote, with blanks', async () => {
+    const { store, file } = await open()
+    await write(store, 1n, { a: 1, b: 2 })
+    await write(store, 2n, { a: 3, b: 4 })
+    await store.close()
+    const client = createClient({ url: `file:${file}` })
+    await client.execute(`UPDATE readings SET fields = '{"a": 5, "b": 6}' WHERE ts = 2`)
+    client.close()
+    const again = await openEmbedded({ at: { file }, log, retentionMs: 0 })
+    endings.push(() => again.close())
+    const query = { deviceId: 1, from: 0n, to: 10n, aggregation: 'sum', bounds: { every: 60 } } as const
+    const sums = async (field?: string) => (await again.store.aggregate({ ...query, field }))[0]?.values
+    expect(await sums()).toEqual({ a: 6, b: 8 })
+    expect(await sums('b')).toEqual({ b: 8 })
+  })
+
   it('reads a file that another store is writing, and leaves it as it is', async () => {
     const { store, file } = await open()
     await write(store, 1n, { a: 1 })
@@ -372,10 +388,8 @@ describe('embedded store', () => {
     ])
     const asked = posted.mock.calls.map(([message]) => message as { query?: string; args: { from: bigint } })
     const begins = asked.filter(({ query }) => query === 'aggregate').map(({ args }) => args.from)
-    // A slice ends with the reading that makes it longer than 4 MB, or after 5,000.
-    expect(begins).toEqual(
-      [0n, 996n, 1992n, 6992n, 7000n].map((n) => (n === 0n ? 0n : (n - 1n) * 1_000_000_000n + 1n)),
-    )
+    // Each of the five parts of a slice ends with the reading that makes it longer than 800 KB, or after 1,000.
+    expect(begins).toEqual([0n, 1000n, 2000n].map((n) => (n === 0n ? 0n : (n - 1n) * 1_000_000_000n + 1n)))
     expect(await store.aggregate({ ...ask, aggregation: 'sum' })).toEqual([
       { time: 3_600_000_000_000n, values: { n: 18_018_300 } },
       { time: 0n, values: { n: 6_478_200 } },

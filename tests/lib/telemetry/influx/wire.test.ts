@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AppError } from '../../../../lib/errors.ts'
 import { createLog } from '../../../../lib/log.ts'
+import { takesText } from '../../../../lib/telemetry/aggregation.ts'
 import { prepareInflux } from '../../../../lib/telemetry/influx/provision.ts'
 import { type InfluxOptions, InfluxStore } from '../../../../lib/telemetry/influx/store.ts'
 import type { FieldValue, Reading } from '../../../../lib/telemetry/reading.ts'
@@ -18,7 +19,10 @@ import {
   cutAnswer,
   type Heard,
   type InfluxServer,
+  pack,
+  packedSeries,
   type Reply,
+  selectsOf,
   silence,
   startInfluxServer,
   table,
@@ -27,6 +31,8 @@ import {
 const token = 'secret-token-of-the-test'
 const at = { org: 'our & org', bucket: 'a "bucket"', token }
 const [writePath, queryPath, deletePath] = ['/api/v2/write', '/api/v2/query', '/api/v2/delete']
+/** Of InfluxQL; the other one is Flux. */
+const pointsPath = '/query'
 const range = { from: 10n, to: 20n }
 /** The last nanosecond that InfluxDB can store. */
 const last = 9_223_372_036_854_775_806n
@@ -103,6 +109,16 @@ const scripts = () =>
     .at(queryPath)
     .map((heard) => plain(scriptOf(heard)))
     .filter((script) => !script.startsWith('import'))
+/** Asks whether the measurement has many keys, before the first query that could name all. */
+const showKeys = 'SHOW FIELD KEYS FROM "device_telemetry" LIMIT 1 OFFSET 150'
+const asksForKeys = (heard: Heard) => selectsOf(heard)[0] === showKeys
+const pointsAsked = () => server.at(pointsPath).filter((heard) => !asksForKeys(heard))
+const selects = () => pointsAsked().flatMap(selectsOf)
+/** Answers the queries for points; there are few keys. */
+const replyPoints = (reply: Reply) =>
+  server.reply(pointsPath, (response, heard) =>
+    (asksForKeys(heard) ? answer(200, packedSeries([])) : reply)(response, heard),
+  )
 
 describe('a write', () => {
   const sent = () => server.at(writePath).map(({ body }) => body)
@@ -178,15 +194,9 @@ describe('a write', () => {
     })
   })
 
-  it('is compressed from 1000 bytes on', async () => {
-    const bare =
-      'device_telemetry,device_id=7,device_type=sensor,location=Lab received_at=1700000000123i,v|s="" 1'
-    await write({ v: 'a'.repeat(999 - bare.length) })
-    await write({ v: 'a'.repeat(1000 - bare.length) })
-    expect(server.at(writePath).map(({ compressed, body }) => [compressed, body.length])).toEqual([
-      [false, 999],
-      [true, 1000],
-    ])
+  it('is not compressed over plain http', async () => {
+    await write({ v: 'a'.repeat(5000) })
+    expect(server.at(writePath).map(({ compressed }) => compressed)).toEqual([false])
   })
 
   it('sends all readings of a batch in one request, over one connection that stays open', async () => {
@@ -210,13 +220,30 @@ describe('a query', () => {
     ` |> filter(fn: (r) => ${names.map((name) => `r._field == "${name}"`).join(' or ')})`
   const kept = ' |> keep(columns: ["_time", "_field", "_value", "device_type", "location"])'
 
-  it('carries the organization and the token', async () => {
+  const select = (keys: string, from: bigint, to: bigint, rest = '') =>
+    `SELECT ${keys} FROM "device_telemetry" WHERE "device_id"::tag = '7' AND time >= ${from} AND time < ${to} GROUP BY *${rest}`
+  /** The pattern of all keys of these fields. */
+  const keysOf = (...names: string[]) =>
+    `/(?s)^(?:${names.flatMap((name) => ['', '\\x{7c}s', '\\x{7c}b', '\\x{7c}k'].map((kind) => name + kind)).join('|')})$/`
+  const points = (columns: string[], ...values: unknown[][]) => ({ columns, values })
+
+  it('carries the bucket and the token, and the organization where its language has one', async () => {
     await history()
-    expect(server.at(queryPath)[0]).toMatchObject({
-      method: 'POST',
-      parameters: { org: 'our & org' },
-      headers: { authorization: `Token ${token}` },
+    await store.count(7)
+    const authorized = { method: 'POST', headers: { authorization: `Token ${token}` } }
+    expect(pointsAsked()[0]).toMatchObject({
+      ...authorized,
+      parameters: { db: 'a "bucket"', epoch: 'ns', chunked: 'true' },
     })
+    expect(pointsAsked()[0]?.parameters).not.toHaveProperty('rp')
+    expect(server.at(queryPath)[0]).toMatchObject({ ...authorized, parameters: { org: 'our & org' } })
+  })
+
+  it('finds a bucket whose name has a slash as InfluxDB maps it', async () => {
+    await store.close()
+    store = open({ connection: { ...at, url: server.url, bucket: 'ours/week/1' } })
+    await history()
+    expect(pointsAsked()[0]?.parameters).toMatchObject({ db: 'ours', rp: 'week/1' })
   })
 
   it('asks for history', async () => {
@@ -225,81 +252,212 @@ describe('a query', () => {
     await history({ limit: 5, fields: ['a', 'b.c'] })
     await history({ from: 20n, to: 10n })
     await history({ from: -5n, to: 2n ** 64n })
-    const fields = named('a', 'a|s', 'a|b', 'a|k', 'b.c', 'b.c|s', 'b.c|b', 'b.c|k')
-    expect(scripts()).toEqual([
-      `${ofDevice(10n, 20n)} |> limit(n: 5)${kept}`,
-      `${ofDevice(10n, 20n)} |> tail(n: 5)${kept}`,
-      `${ofDevice(10n, 20n)}${fields} |> limit(n: 5)${kept}`,
-      `${ofDevice(0n, last)} |> limit(n: 100)${kept}`,
+    expect(selects()).toEqual([
+      select('*', 10n, 20n, ' LIMIT 5'),
+      select('*', 10n, 20n, ' ORDER BY time DESC LIMIT 5'),
+      select(keysOf('a', 'b\\x{2e}c'), 10n, 20n, ' LIMIT 5'),
+      select('*', 0n, last, ' LIMIT 100'),
     ])
   })
 
   it('asks for the metadata of readings when only some fields are wanted', async () => {
-    const row = table({ _time: 'dateTime:RFC3339', _field: 'string', _value: 'double' }, [
-      '1970-01-01T00:00:00.000000012Z',
-      'a',
-      '5',
-    ])
-    server.reply(queryPath, answer(200, row))
+    replyPoints(answer(200, packedSeries([points(['a'], [12n, 5])])))
     expect(await history({ fields: ['a'], order: 'desc' })).toEqual([reading(12n, { a: 5 })])
-    expect(scripts()[1]).toBe(
-      `${ofDevice(12n, 13n)} |> filter(fn: (r) => r._field =~ /^(meta_.*|received_at)$/)${kept}`,
-    )
+    expect(selects()[1]).toBe(select('/(?s)^(?:meta_.*|received_at)$/', 12n, 13n))
   })
 
   it('asks for readings with their tags', async () => {
-    await store.scan({ deviceId: 7, ...range, limit: 10 })
+    const tags = { device_type: 'pump', location: 'Hall' }
+    const columns = ['received_at', 'v', 'v|b', 'v|s', 'meta_a']
+    const values = [
+      [12n, 1_700_000_000_000n, 1.5, null, null, 'x\uE00D0'],
+      [13n, 5, null, true, null, null],
+    ]
+    replyPoints(answer(200, packedSeries([{ tags, columns, values }])))
+    const stored = { deviceType: 'pump', location: 'Hall' }
+    expect(await store.scan({ deviceId: 7, ...range, limit: 10 })).toEqual([
+      { ...reading(12n, { v: 1.5 }, { a: 'x\r' }), ...stored, receivedAt: 1_700_000_000_000 },
+      { ...reading(13n, { v: true }), ...stored, receivedAt: 5 },
+    ])
     await store.scan({ deviceId: 7, from: 20n, to: 10n, limit: 10 })
-    expect(scripts()).toEqual([`${ofDevice(10n, 20n)} |> limit(n: 10)${kept}`])
+    expect(selects()).toEqual([select('*', 10n, 20n, ' LIMIT 10')])
   })
 
-  it('asks for the newest values', async () => {
-    await store.latest(7, last)
-    expect(scripts()).toEqual([`${ofDevice(0n, last)} |> last()${kept}`])
+  describe('for the newest values', () => {
+    const newest = (from: bigint) => select('*', from, last, ' ORDER BY time DESC LIMIT 1')
+    const others = expect.stringContaining(' AND time >= 0 ')
+    const eachKey = `${ofDevice(0n, last)} |> last()${kept}`
+
+    it('asks for the newest point, then whether there are other fields', async () => {
+      replyPoints((response, heard) => {
+        const found = pointsAsked().length === 1 ? [points(['v', 'x'], [12n, 5, null])] : []
+        answer(200, packedSeries(found))(response, heard)
+      })
+      expect(await store.latest(7, last)).toEqual({ time: 12n, fields: { v: 5 } })
+      expect(selects()).toEqual([newest(0n), others])
+      expect(scripts()).toEqual([])
+    })
+
+    it('asks for both at once where the newest point was like that before', async () => {
+      const replies = [
+        [[points(['v', 'received_at'], [12n, 5, 1])]],
+        [[]],
+        [[points(['v', 'received_at'], [15n, 6, 1])], []],
+      ]
+      replyPoints((response, heard) => answer(200, packedSeries(...(replies.shift() ?? [])))(response, heard))
+      await store.latest(7, last)
+      expect(await store.latest(7, last)).toEqual({ time: 15n, fields: { v: 6 } })
+      expect(pointsAsked()).toHaveLength(3)
+      expect(selects().slice(2)).toEqual([newest(12n), others])
+    })
+
+    it('asks for each key where the newest point lacks one, or shares its time with another point', async () => {
+      const row = points(['v'], [12n, 5])
+      replyPoints(answer(200, packedSeries([row])))
+      await store.latest(7, last)
+      expect(scripts()).toEqual([eachKey])
+      const moved = { ...row, tags: { location: 'Hall' } }
+      replyPoints(answer(200, packedSeries([row, moved])))
+      await store.latest(7, last)
+      expect(scripts()).toEqual([eachKey, eachKey])
+    })
+
+    it.each([
+      ['many', Array.from({ length: 201 }, (_, n) => `v${n}`)],
+      ['long', Array.from({ length: 70 }, (_, n) => `${'v'.repeat(120)}${n}`)],
+    ])(
+      'asks for each key where a pattern of the names would be too long, since they are %s',
+      async (_, names) => {
+        replyPoints(answer(200, packedSeries([points(names, [12n, ...names.map(() => 5)])])))
+        await store.latest(7, last)
+        expect(selects()).toEqual([newest(0n)])
+        expect(scripts()).toEqual([eachKey])
+      },
+    )
+
+    it('asks for all times where no point is as new as the one before', async () => {
+      const replies = [[[points(['v'], [12n, 5])]], [[]], [[], []], [[points(['v'], [11n, 4])]], [[]]]
+      replyPoints((response, heard) => answer(200, packedSeries(...(replies.shift() ?? [])))(response, heard))
+      await store.latest(7, last)
+      expect(await store.latest(7, last)).toEqual({ time: 11n, fields: { v: 4 } })
+      expect(selects().slice(2)).toEqual([newest(12n), others, newest(0n), others])
+    })
   })
 
-  it.each(aggregations)('asks for windows: %s', async (aggregation) => {
+  it('asks for the newest values of one field, many devices at a time', async () => {
+    await store.latestValues({ deviceIds: [7, 8], field: 'a', before: 20n })
+    expect(scripts()).toEqual([
+      `${ofAll(0n, 20n)} |> filter(fn: (r) => r.device_id =~ /^(7|8)$/)${named('a', 'a|s', 'a|b', 'a|k')} |> last() |> keep(columns: ["device_id", "_time", "_field", "_value", "device_type", "location"])`,
+    ])
+    await store.latestValues({
+      deviceIds: Array.from({ length: 1000 }, (_, n) => n),
+      field: 'a',
+      before: 20n,
+    })
+    expect(scripts()).toHaveLength(1 + 1)
+  })
+
+  it('takes the newest of the values that several types and places of a field have', async () => {
+    const columns = {
+      device_id: 'string',
+      _time: 'dateTime:RFC3339',
+      _field: 'string',
+      _value: 'string',
+      location: 'string',
+    }
+    server.reply(
+      queryPath,
+      answer(
+        200,
+        table(
+          columns,
+          ['7', '1970-01-01T00:00:01Z', 'a|s', 'old', 'Lab'],
+          ['7', '1970-01-01T00:00:02Z', 'a|s', 'new', 'Hall'],
+          ['8', '1970-01-01T00:00:01Z', 'a|s', 'only', 'Lab'],
+        ),
+      ),
+    )
+    expect(await store.latestValues({ deviceIds: [7, 8, 9], field: 'a', before: last })).toEqual(
+      new Map([
+        [7, { time: 2_000_000_000n, value: 'new' }],
+        [8, { time: 1_000_000_000n, value: 'only' }],
+      ]),
+    )
+  })
+
+  it.each(aggregations)('asks for the values of windows: %s', async (aggregation) => {
     const ask = { deviceId: 7, ...range, aggregation, bounds: { every: 5 } }
+    const isOfText = takesText(aggregation)
     await store.aggregate({ ...ask, field: 'a' })
     await store.aggregate({ ...ask, field: undefined })
-    expect(scripts()).toEqual([
-      `${ofDevice(10n, 20n)}${named('a', 'a|s', 'a|b', 'a|k')} |> first()${kept}`,
-      `${ofDevice(10n, 20n)} |> filter(fn: (r) => r._field !~ /^meta_.*$/) |> first()${kept}`,
+    const ofNumbers = keysOf('a').replace('|a\\x{7c}s', '')
+    expect(selects()).toEqual([
+      select(isOfText ? keysOf('a') : ofNumbers, 10n, 20n),
+      ...(isOfText ? [] : [select('/(?s)^(?:a\\x{7c}s)$/', 10n, 20n, ' LIMIT 1')]),
+      expect.stringMatching(/^SELECT \/.* AND time >= 10 AND time < 20 GROUP BY \*$/),
     ])
   })
 
-  it.each([
-    ['sum', ['a'], ['a']],
-    ['sum', ['a|b'], ['a|b']],
-    ['sum', ['a|s'], undefined],
-    ['last', ['a|s'], ['a|s']],
-  ] as const)('asks for the values of a %s where the keys are %j', async (aggregation, keys, wanted) => {
-    const rows = keys.map((key) => ['1970-01-01T00:00:00Z', key, '5'])
-    server.reply(
-      queryPath,
-      answer(200, table({ _time: 'dateTime:RFC3339', _field: 'string', _value: 'string' }, ...rows)),
-    )
-    const ask = { deviceId: 7, ...range, aggregation, bounds: { every: 5 }, field: 'a' }
-    await store.aggregate(ask).catch((error: unknown) => expect(error).toMatchObject({ code: 'NOT_NUMERIC' }))
-    expect(scripts().slice(1)).toEqual(
-      wanted === undefined
-        ? []
-        : [`${ofDevice(10n, 20n)}${named(...wanted)} |> keep(columns: ["_time", "_field", "_value"])`],
-    )
+  describe('for an aggregation of a field with several types', () => {
+    const columns = ['a', 'a|s', 'a|b', 'a|k', 'received_at']
+    const rows = [
+      [10n, 1, null, null, null, 1n],
+      [11n, 2, 'x', null, 's', 1n],
+      [12n, 4, 'x', null, 'n', 1n],
+      [13n, null, null, true, 'b', 1n],
+      // The other kind was deleted.
+      [14n, 8, null, null, 's', 1n],
+    ]
+    const ask = { deviceId: 7, ...range, field: 'a', bounds: { every: 5 } } as const
+    const window = (a: FieldValue) => [{ time: 0n, values: { a } }]
+    const withoutText = '/(?s)^(?:a|a\\x{7c}b|a\\x{7c}k)$/'
+
+    it('takes the values as they come, of the type that was written last', async () => {
+      replyPoints(answer(200, packedSeries([points(columns, ...rows)])))
+      expect(await store.aggregate({ ...ask, aggregation: 'count' })).toEqual(window(5))
+      expect(selects()).toEqual([select(keysOf('a'), 10n, 20n)])
+    })
+
+    it('asks for texts only where one was written last', async () => {
+      const ofNumbers = points(['a', 'a|b', 'a|k'], [10n, 1, null, null], [13n, 2, true, 'b'])
+      replyPoints(answer(200, packedSeries([ofNumbers])))
+      expect(await store.aggregate({ ...ask, aggregation: 'sum' })).toEqual(window(2))
+      expect(selects()).toEqual([select(withoutText, 10n, 20n)])
+      replyPoints(answer(200, packedSeries([points(columns, ...rows)])))
+      expect(await store.aggregate({ ...ask, aggregation: 'sum' })).toEqual(window(14))
+      expect(selects().slice(1)).toEqual([
+        select(withoutText, 10n, 20n),
+        select(keysOf('a').replace(')$/', '|received_at)$/'), 10n, 20n, ' LIMIT 5000'),
+      ])
+    })
+
+    it('asks whether there is text where there is nothing else', async () => {
+      const replies = [[], [points(['a|s'], [10n, 'x'])]]
+      replyPoints((response, heard) => answer(200, packedSeries(replies.shift() ?? []))(response, heard))
+      await expect(store.aggregate({ ...ask, aggregation: 'sum' })).rejects.toMatchObject({
+        code: 'NOT_NUMERIC',
+      })
+      expect(selects()).toEqual([
+        select(withoutText, 10n, 20n),
+        select('/(?s)^(?:a\\x{7c}s)$/', 10n, 20n, ' LIMIT 1'),
+      ])
+    })
   })
 
-  it('asks for whole readings, page by page, where a field has values of several types', async () => {
-    const rows = ['a', 'a|b'].map((key) => ['1970-01-01T00:00:00Z', key, '5'])
-    server.reply(
-      queryPath,
-      answer(200, table({ _time: 'dateTime:RFC3339', _field: 'string', _value: 'string' }, ...rows)),
-    )
-    await store
-      .aggregate({ deviceId: 7, ...range, aggregation: 'sum', bounds: { every: 5 }, field: 'a' })
-      .catch(() => undefined)
-    expect(scripts()[1]).toBe(
-      `${ofDevice(10n, 20n)}${named('a', 'a|s', 'a|b', 'a|k', 'received_at')} |> limit(n: 50000)${kept}`,
-    )
+  it('asks for whole readings, page by page, where a device has several series', async () => {
+    const row = points(['a', 'received_at'], [10n, 1, 1n])
+    const both = [
+      { ...row, tags: { location: 'Lab' } },
+      { ...row, values: [[10n, 2, 0n]] },
+    ]
+    replyPoints(answer(200, packedSeries(both)))
+    const ask = { deviceId: 7, ...range, aggregation: 'sum', bounds: { every: 5 }, field: 'a' } as const
+    expect(await store.aggregate(ask)).toEqual([{ time: 0n, values: { a: 1 } }])
+    const keys = keysOf('a').replace(')$/', '|received_at)$/')
+    expect(selects()).toEqual([
+      select(keysOf('a').replace('|a\\x{7c}s', ''), 10n, 20n),
+      select(keys, 10n, 20n, ' LIMIT 5000'),
+    ])
   })
 
   it('asks for counts', async () => {
@@ -313,6 +471,38 @@ describe('a query', () => {
       `${ofAll(0n, last)}${named('received_at')} |> last() |> keep(columns: ["device_id"])`,
       `${ofAll(5n, last)}${named('received_at')} |> count() |> keep(columns: ["device_id", "_value"])`,
     ])
+  })
+
+  it('asks for the keys of the device first where the measurement has many', async () => {
+    server.reply(pointsPath, (response, heard) => {
+      const found = asksForKeys(heard) ? [{ columns: ['fieldType'], values: [['key', 'float']] }] : []
+      answer(200, packedSeries(found))(response, heard)
+    })
+    const keys = table({ _field: 'string' }, ['a'], ['a|s'], ['meta_m'], ['received_at'])
+    server.reply(queryPath, answer(200, keys))
+    await history({ limit: 5 })
+    await store.aggregate({
+      deviceId: 7,
+      ...range,
+      field: undefined,
+      aggregation: 'sum',
+      bounds: { every: 5 },
+    })
+    await history({ limit: 5, fields: ['a'] })
+    const asked = `${ofDevice(10n, 20n)} |> last() |> keep(columns: ["_field"])`
+    expect(scripts()).toEqual([asked, asked])
+    expect(selects()).toEqual([
+      select('/(?s)^(?:a|a\\x{7c}s|meta_m|received_at)$/', 10n, 20n, ' LIMIT 5'),
+      select('/(?s)^(?:a)$/', 10n, 20n),
+      select(keysOf('a'), 10n, 20n, ' LIMIT 5'),
+    ])
+    // Once for all of them.
+    expect(server.at(pointsPath).filter(asksForKeys)).toHaveLength(1)
+    server.reply(queryPath, answer(200, '\r\n'))
+    expect(await history()).toEqual([])
+    expect(selects()).toHaveLength(3)
+    await store.latest(7, last)
+    expect(scripts().at(-1)).toBe(`${ofDevice(0n, last)} |> last()${kept}`)
   })
 
   it('deletes a range of one device, without the end of the range', async () => {
@@ -333,47 +523,42 @@ describe('a query', () => {
     })
   })
 
-  /** A Flux script without its strings, and the strings. A string with an interpolation fails the test. */
-  const taken = (script: string) => {
-    const strings: string[] = []
-    const bare = script.replace(/"((?:[^"\\]|\\[\s\S])*)"/g, (_all, text: string) => {
-      if (/(?<!\\)(?:\\\\)*\$\{/.test(text)) throw new Error(`computes: ${text}`)
-      const escapes: Record<string, string> = { n: '\n', r: '\r', t: '\t' }
-      strings.push(text.replace(/\\([\s\S])/g, (_one, after: string) => escapes[after] ?? after))
-      return '""'
-    })
-    return { bare, strings }
-  }
-
-  it('contains the name of a field only as a string, whatever the name is', async () => {
+  it('contains the name of a field only as a pattern of letters, whatever the name is', async () => {
     const hostile = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 40 }),
       fc.string({
-        unit: fc.constantFrom(...'"\\${}()|>\n\r\t /* */', 'die(msg: "x")', '${r}'),
+        unit: fc.constantFrom(...'"\\${}()|/;\'>\n\r\t\0 /* */', 'DROP MEASUREMENT "x"'),
         maxLength: 12,
       }),
     )
-    const scriptsOf = async (name: string) => {
-      const before = server.at(queryPath).length
+    const selectsFor = async (name: string) => {
+      const before = pointsAsked().length
       await history({ fields: [name] })
       await store.aggregate({ deviceId: 7, ...range, field: name, aggregation: 'sum', bounds: { every: 5 } })
-      return server
-        .at(queryPath)
-        .slice(before)
-        .map((heard) => taken(scriptOf(heard)))
+      return pointsAsked().slice(before).flatMap(selectsOf)
     }
-    const usual = await scriptsOf('plain')
+    const usual = await selectsFor('plain')
     await fc.assert(
       fc.asyncProperty(hostile, async (name) => {
-        const said = await scriptsOf(name)
-        expect(said.map(({ bare }) => bare)).toEqual(usual.map(({ bare }) => bare))
-        const expected = usual.map(({ strings }) =>
-          strings.map((text) => text.replace(/^plain(?=$|\|)/, () => name.toWellFormed())),
+        const said = await selectsFor(name)
+        const pattern = /(?<=[(|])((?:\w|\\x\{[0-9a-f]+\})*)(?=\\x\{7c\}s\|)/.exec(said[0] ?? '')?.[1] ?? ''
+        expect(said).toEqual(usual.map((one) => one.replaceAll('plain', () => pattern)))
+        const names = pattern.replace(/\\x\{([0-9a-f]+)\}/g, (_all, hex: string) =>
+          String.fromCodePoint(Number.parseInt(hex, 16)),
         )
-        expect(said.map(({ strings }) => strings)).toEqual(expected)
+        expect(names).toBe(name.toWellFormed())
       }),
       { numRuns: 300 },
     )
+  })
+
+  it('contains the name of a field in Flux only as a string, whatever the name is', async () => {
+    const names = ['plain', '"', '\\', '${r}', '") |> drop(columns: ["a"])', 'a\nb', '温 🌡']
+    for (const field of names) await store.latestValues({ deviceIds: [7], field, before: 20n })
+    const escaped = (name: string) =>
+      name.replace(/["\\]/g, '\\$&').replaceAll('${', '\\${').replaceAll('\n', '\\n')
+    for (const [at, name] of names.entries())
+      expect(scriptOf(server.at(queryPath)[at] as Heard)).toContain(`r._field == "${escaped(name)}"`)
   })
 })
 
@@ -392,6 +577,7 @@ describe('an answer other than success', () => {
     write: () => write({ v: 'a-value' }),
     history: () => history(),
     latest: () => store.latest(7, last),
+    latestValues: () => store.latestValues({ deviceIds: [7], field: 'v', before: last }),
     aggregate: () =>
       store.aggregate({ deviceId: 7, ...range, field: 'v', aggregation: 'sum', bounds: { every: 5 } }),
     count: () => store.count(7),
@@ -401,7 +587,7 @@ describe('an answer other than success', () => {
     check: () => store.check(),
     remove: () => store.remove(7, range),
   }
-  const paths = [writePath, queryPath, deletePath]
+  const paths = [writePath, queryPath, pointsPath, deletePath]
   const replyAll = (reply: Reply) => {
     for (const path of paths) server.reply(path, reply)
   }
@@ -482,8 +668,22 @@ describe('an answer other than success', () => {
     ])
     const failure = `#datatype,string,string\r\n#group,true,true\r\n#default,,\r\n,error,reference\r\n,the server says a-value,\r\n`
     server.reply(queryPath, answer(200, `${rows}${failure}`))
-    const error = await faultOf(history())
+    const error = await faultOf(store.fields(7))
     expect(error).toMatchObject({ code: 'UNAVAILABLE', cause: { code: 'FLUX_ERROR' } })
+    expectSilent(error)
+  })
+
+  it.each([
+    ['INFLUXQL_ERROR', { results: [{ statement_id: 0, error: 'the server says a-value' }] }],
+    ['INFLUXQL_ERROR', { error: 'the server says a-value' }],
+    ['NO_DATABASE', { results: [{ statement_id: 0, error: `database not found: ${at.bucket}` }] }],
+    ['INCOMPLETE', { results: [{ statement_id: 0, series: [], partial: true }] }],
+  ])('fails a query whose answer says so after it began: %s', async (code, failure) => {
+    const begun = { name: 'm', tags: {}, columns: ['time', 'v'], values: [[12n, 5]] }
+    const first = pack({ results: [{ statement_id: 0, series: [begun], partial: true }] })
+    replyPoints(answer(200, Buffer.concat([first, pack(failure)])))
+    const error = await faultOf(history())
+    expect(error).toMatchObject({ code: 'UNAVAILABLE', cause: { code } })
     expectSilent(error)
   })
 })
@@ -645,6 +845,7 @@ describe('a server that does not answer', () => {
     await store.close()
     store = open({ timeoutMs: { write: 60_000, query: 150 } })
     server.reply(queryPath, silence)
+    replyPoints(silence)
     for (const ask of [() => history(), () => store.latest(7, last), () => store.check()])
       expect(await faultOf(ask())).toMatchObject({
         code: 'UNAVAILABLE',
@@ -659,21 +860,25 @@ describe('a server that does not answer', () => {
     server.reply(queryPath, (response) => {
       response.writeHead(200, { 'Content-Type': 'text/csv' }).write('#datatype,string')
     })
-    expect(await faultOf(history())).toMatchObject({ code: 'UNAVAILABLE' })
+    replyPoints((response) => {
+      response
+        .writeHead(200, { 'Content-Type': 'application/x-msgpack' })
+        .write(packedSeries([]).subarray(0, 5))
+    })
+    for (const ask of [() => history(), () => store.count(7)])
+      expect(await faultOf(ask())).toMatchObject({ code: 'UNAVAILABLE' })
     expect(await quiet()).toBe(0)
   })
 
   it('fails a query when it cuts the connection in the middle of its answer', async () => {
-    const whole = table(
-      { _time: 'dateTime:RFC3339', _field: 'string', _value: 'double' },
-      ['1970-01-01T00:00:00.000000012Z', 'v', '5'],
-      ['1970-01-01T00:00:00.000000013Z', 'v', '6'],
-    )
+    const whole = packedSeries([{ columns: ['v'], values: [12n, 13n].map((time) => [time, 5]) }])
     await write({ v: 1 })
-    for (const end of [whole.length, whole.length - 20, 40, 0]) {
-      server.reply(queryPath, cutAnswer(200, whole.slice(0, end) || ' '))
+    for (const end of [whole.length, whole.length - 20, 40, 1]) {
+      replyPoints(cutAnswer(200, whole.subarray(0, end)))
       expect(await faultOf(history())).toMatchObject({ code: 'UNAVAILABLE' })
     }
+    server.reply(queryPath, cutAnswer(200, '#datatype,string'))
+    expect(await faultOf(store.count(7))).toMatchObject({ code: 'UNAVAILABLE' })
     server.reply(writePath, cutAnswer(503, '{"message":'))
     expect(await faultOf(write({ v: 2 }))).toMatchObject({ code: 'UNAVAILABLE' })
     server.reply(writePath, cutAnswer(400, '{"message":'))
@@ -710,7 +915,7 @@ describe('a server that does not answer', () => {
   it('accepts no more queries than may run at the same time', async () => {
     await store.close()
     store = open({ timeoutMs, maxQueries: 2 })
-    server.reply(queryPath, silence)
+    replyPoints(silence)
     const asked = [history(), history(), history()].map(faultOf)
     expect((await Promise.all(asked)).map(({ cause }) => cause === undefined)).toEqual([false, false, true])
   })

@@ -148,9 +148,11 @@ describe('the spool', () => {
     behaviour.fails = () => unavailable()
     for (let n = 1; n <= 20; n += 1) expect(await take([n])).toMatchObject({ stored: 0, queued: 1 })
     expect(await ledger.account(1)).toMatchObject({ received: 20, stored: 0, spooled: 20 })
-    expect(await intake.spoolState()).toMatchObject({ depth: 20 })
+    expect(await intake.spooled.spoolState()).toMatchObject({ depth: 20 })
     behaviour.fails = undefined
-    await eventually(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0, bytes: 0 }))
+    await eventually(async () =>
+      expect(await intake.spooled.spoolState()).toMatchObject({ depth: 0, bytes: 0 }),
+    )
     expect(written).toEqual(Array.from({ length: 20 }, (_, n) => n + 1))
     expect(await ledger.account(1)).toMatchObject({ received: 20, stored: 20, spooled: 0 })
     await eventually(async () => expect(await take([21])).toMatchObject({ stored: 1, queued: 0 }))
@@ -194,7 +196,7 @@ describe('the spool', () => {
     const { ledger, intake, written, deadLetters, behaviour, take } = await make()
     behaviour.refuses = [3]
     await take([1, 2, 3, 4])
-    await eventually(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0 }))
+    await eventually(async () => expect(await intake.spooled.spoolState()).toMatchObject({ depth: 0 }))
     expect(written).toEqual([1, 2, 4])
     expect(deadLetters).toEqual([3])
     expect(await ledger.account(1)).toMatchObject({ received: 4, stored: 3, rejected: 1, spooled: 0 })
@@ -241,7 +243,7 @@ describe('the spool', () => {
       make({ path: first.path, store, keepDeadLetter }),
       make({ path: first.path, store, keepDeadLetter }),
     ])
-    await eventually(async () => expect(await one.intake.spoolState()).toMatchObject({ depth: 0 }))
+    await eventually(async () => expect(await one.intake.spooled.spoolState()).toMatchObject({ depth: 0 }))
     await Promise.all([one.end(), other.end()])
     expect(refusals).toBe(2)
     const { ledger, close } = await open(first.path, 'ledger.db')
@@ -255,7 +257,7 @@ describe('the spool', () => {
   it('takes nothing more when it is full, and again when there is room', async () => {
     const { ledger, intake, behaviour, take } = await make({ maxBytes: 400 })
     behaviour.fails = () => unavailable()
-    expect(await intake.acceptsDuringOutage()).toBe(true)
+    expect(await intake.spooled.acceptsDuringOutage()).toBe(true)
     let refused: unknown
     for (let n = 0; n < 50 && refused === undefined; n += 1) {
       await take([n]).catch((error: unknown) => {
@@ -264,7 +266,7 @@ describe('the spool', () => {
       await sleep(30)
     }
     expect(refused).toMatchObject({ code: 'UNAVAILABLE', retryAfterS: 30 })
-    expect(await intake.acceptsDuringOutage()).toBe(false)
+    expect(await intake.spooled.acceptsDuringOutage()).toBe(false)
     const account = await ledger.account(1)
     expect(balance(account)).toBe(0)
     expect(account.spooled).toBe(account.received)
@@ -288,7 +290,7 @@ describe('the spool', () => {
     await intake.deliver({ ...replayed, receivedAt: Date.now() - 1e9, readings: [readingAt(1, 1)] })
     await sleep(300)
     expect(await take([2])).toMatchObject({ queued: 1 })
-    expect(Date.now() - ((await intake.spoolState())?.oldestAt ?? 0)).toBeLessThan(30_000)
+    expect(Date.now() - ((await intake.spooled.spoolState())?.oldestAt ?? 0)).toBeLessThan(30_000)
   })
 
   it('is measured in bytes', async () => {
@@ -297,9 +299,9 @@ describe('the spool', () => {
     const message = { deviceId: 1, deviceType: 'sensor', location: null, receivedAt: Date.now(), rejected: 0 }
     const readings = [{ ...readingAt(1, 1), fields: { note: '😀'.repeat(500) } }]
     for (const keys of [undefined, ['a']]) {
-      const before = (await intake.spoolState())?.bytes ?? 0
+      const before = (await intake.spooled.spoolState())?.bytes ?? 0
       await intake.deliver({ ...message, readings, keys })
-      expect(((await intake.spoolState())?.bytes ?? 0) - before).toBeGreaterThan(2000)
+      expect(((await intake.spooled.spoolState())?.bytes ?? 0) - before).toBeGreaterThan(2000)
     }
   })
 
@@ -326,7 +328,7 @@ describe('the spool', () => {
         },
       },
     })
-    await eventually(async () => expect(await second.intake.spoolState()).toMatchObject({ depth: 0 }))
+    await eventually(async () => expect(await second.intake.spooled.spoolState()).toMatchObject({ depth: 0 }))
     expect(written.filter((value) => value !== 3).at(-1)).toBe(2)
     expect(written.filter((value) => value === 1)).toHaveLength(1)
     expect(written.filter((value) => value === 3)).toHaveLength(1)
@@ -409,7 +411,7 @@ describe('the spool', () => {
       },
     })
     await looking
-    await intake.dropSpooled(1, { from: 0n, to: 2n ** 62n })
+    await intake.spooled.dropSpooled(1, { from: 0n, to: 2n ** 62n })
     const before = written.length
     await sleep(400)
     expect(written).toHaveLength(before)
@@ -431,13 +433,38 @@ describe('the spool', () => {
     await take([1, 2, 3])
     await take([2], undefined, 7)
     await take([2])
-    await intake.dropSpooled(1, { from: readingAt(2, 0).time, to: readingAt(3, 0).time })
-    expect(await intake.spoolState()).toMatchObject({ depth: 3 })
+    await intake.spooled.dropSpooled(1, { from: readingAt(2, 0).time, to: readingAt(3, 0).time })
+    expect(await intake.spooled.spoolState()).toMatchObject({ depth: 3 })
     expect(await ledger.account(1)).toMatchObject({ received: 4, stored: 2, spooled: 2 })
     behaviour.fails = undefined
     await eventually(() => expect(written).toEqual([1, 3, 2]))
-    await eventually(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0, bytes: 0 }))
+    await eventually(async () =>
+      expect(await intake.spooled.spoolState()).toMatchObject({ depth: 0, bytes: 0 }),
+    )
     expect(balance(await ledger.account())).toBe(0)
+  })
+
+  it('drops also what a write that is under way puts there when it fails', async () => {
+    const { intake, written, behaviour, take } = await make()
+    let [begin, fail] = [() => {}, () => {}]
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve
+    })
+    const failed = new Promise<Error>((resolve) => {
+      fail = () => resolve(unavailable())
+    })
+    behaviour.fails = () => {
+      begin()
+      return failed
+    }
+    const taken = take([1])
+    await begun
+    const dropped = intake.spooled.dropSpooled(1, { from: 0n, to: 2n ** 62n })
+    fail()
+    await Promise.all([taken, dropped])
+    behaviour.fails = undefined
+    await eventually(async () => expect(await intake.spooled.spoolState()).toMatchObject({ depth: 0 }))
+    expect(written).toEqual([])
   })
 
   it('takes and writes at the same time, exactly once', async () => {
@@ -454,7 +481,7 @@ describe('the spool', () => {
     )
     clearInterval(flap)
     behaviour.fails = undefined
-    await eventually(async () => expect(await intake.spoolState()).toMatchObject({ depth: 0 }))
+    await eventually(async () => expect(await intake.spooled.spoolState()).toMatchObject({ depth: 0 }))
     expect([...new Set(written)].sort((one, other) => one - other)).toEqual(all)
     expect(await ledger.account(1)).toMatchObject({ received: 400, stored: 400, spooled: 0, duplicates: 0 })
   })

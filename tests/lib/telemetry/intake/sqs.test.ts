@@ -86,7 +86,7 @@ describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', 
   /** The way in while the store answers so. */
   const intakeOf = (error: AppError, spool: SqsSpool) =>
     new Intake({
-      writer: { batchesAhead: 1, deliver: async (batch) => batch.map(() => error) },
+      writer: { batchesAhead: 1, inAnyOrder: false, deliver: async (batch) => batch.map(() => error) },
       ledger: noLedger,
       log,
       retentionMs: 0,
@@ -120,7 +120,7 @@ describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', 
       ],
     })
     expect(await intake.deliver(sent)).toEqual({ stored: 0, queued: 2, duplicates: 0 })
-    expect((await intake.spoolState())?.depth).toBe(1)
+    expect((await intake.spooled.spoolState())?.depth).toBe(1)
     const [found] = await received()
     // JSON has no undefined: null is no key either.
     expect(found).toEqual({ ...sent, keys: ['a', undefined] })

@@ -13,9 +13,12 @@ import {
   discardDelayedWill,
   discardWill,
   hasDisconnected,
+  hasListeners,
   interceptDeliveries,
   onParsedPacket,
+  publishInAedes,
   readNextPackets,
+  refreshKeepAlive,
   restoreClient,
   subscriptionsOf,
   takePacketId,
@@ -320,4 +323,28 @@ test('a message may bring its packet id, and aedes gives the next one to the mes
     .toEqual([65_535, 1])
   expect(ids).toEqual([65_535])
   expect(client.closed).toBe(false)
+})
+
+test('a topic has a listener while a client subscribes to it, and aedes publishes to that one', async () => {
+  const { aedes, answers, client, stream } = await connectedClient()
+  const packet = { cmd: 'publish' as const, topic: 'a', payload: Buffer.from('x'), qos: 1 as const }
+  expect(hasListeners(aedes, 'a')).toBe(false)
+  stream.push(subscribe(1))
+  await expect.poll(() => answers.at(-1)?.cmd).toBe('suback')
+  expect(hasListeners(aedes, 'a')).toBe(true)
+  expect(hasListeners(aedes, 'b')).toBe(false)
+  publishInAedes(aedes, client, packet as unknown as Parameters<typeof publishInAedes>[2])
+  await expect.poll(() => answers.at(-1)).toMatchObject({ cmd: 'publish', topic: 'a', qos: 1 })
+  stream.push(generate({ cmd: 'unsubscribe', messageId: 2, unsubscriptions: ['a'] }))
+  await expect.poll(() => hasListeners(aedes, 'a')).toBe(false)
+})
+
+test('a keep alive can be refreshed', async () => {
+  const without = await connectedClient()
+  refreshKeepAlive(without.client)
+  expect(without.internals._keepaliveTimer).toBe(null)
+  const { client, internals } = await connectedClient({}, { keepalive: 100 } as object)
+  expect(internals._keepaliveInterval).toBeGreaterThanOrEqual(150_000)
+  expect(typeof internals._keepaliveTimer?.refresh).toBe('function')
+  refreshKeepAlive(client)
 })

@@ -20,8 +20,14 @@ const publish = (payload: string) =>
   generate({ cmd: 'publish', topic: 't', payload, qos: 0, retain: false, dup: false })
 const ping = Buffer.from([0xc0, 0])
 
-const guarded = () => {
-  const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+const guarded = (taking: (bytes: Buffer) => number = () => 0) => {
+  let reads = 0
+  const stream = new Duplex({
+    read() {
+      reads++
+    },
+    write: (_chunk, _encoding, done) => done(),
+  })
   const breaches: string[] = []
   let ready = 0
   const guard = new PacketGuard(stream, limits, {
@@ -29,14 +35,15 @@ const guarded = () => {
     ready: () => {
       ready++
     },
+    take: (bytes) => taking(bytes),
   })
   const read = (): Buffer => (stream.read() as Buffer | null) ?? Buffer.alloc(0)
-  return { stream, guard, breaches, read, ready: () => ready }
+  return { stream, guard, breaches, read, ready: () => ready, reads: () => reads }
 }
 
 /** A guard whose client has sent its CONNECT and is authenticated. */
-const opened = () => {
-  const all = guarded()
+const opened = (taking?: (bytes: Buffer) => number) => {
+  const all = guarded(taking)
   all.stream.push(connect)
   all.read()
   all.guard.open()
@@ -251,4 +258,64 @@ test('limitBytes limits until it is lifted', () => {
   lift()
   stream.push(Buffer.from('efg'))
   expect(String(stream.read())).toBe('efg')
+})
+
+describe('packets that the owner takes', () => {
+  test('are not handed on, and count; behind one that is handed on none is offered', () => {
+    const [first, second] = [publish('1'), publish('2')]
+    const offered: Buffer[] = []
+    const { stream, guard, read } = opened((bytes) => {
+      offered.push(bytes)
+      return bytes[0] === 0x30 ? first.length : 0
+    })
+    stream.push(Buffer.concat([first, second, ping, second]))
+    expect(guard.release(10)).toBe(3)
+    expect(read()).toEqual(Buffer.concat([ping, second]))
+    expect(offered.map(({ length }) => length)).toEqual([
+      3 * first.length + 2,
+      2 * first.length + 2,
+      first.length + 2,
+    ])
+  })
+
+  test('are taken up to the number that is released', () => {
+    const { stream, guard, read } = opened(() => publish('1').length)
+    stream.push(Buffer.concat([publish('1'), publish('2'), publish('3')]))
+    expect(guard.release(2)).toBe(2)
+    expect(guard.waiting()).toBe(true)
+    expect(guard.release(2)).toBe(1)
+    expect(read()).toHaveLength(0)
+  })
+
+  test('are not offered while the parser has a part of a packet or has not read', () => {
+    let offers = 0
+    const { stream, guard, read } = opened(() => {
+      offers += 1
+      return 0
+    })
+    stream.push(publish('1').subarray(0, 4))
+    guard.release(10)
+    read()
+    stream.push(publish('1').subarray(4))
+    guard.release(10)
+    expect(offers).toBe(1)
+    stream.push(ping)
+    guard.release(10)
+    expect(offers).toBe(1)
+    read()
+    stream.push(ping)
+    guard.release(10)
+    expect(offers).toBe(2)
+  })
+
+  test('let the transport go on that was stopped while they waited', () => {
+    const size = publish('x'.repeat(900)).length
+    const { stream, guard, reads } = opened(() => size)
+    for (let chunk = 0; chunk < 8; chunk += 1) stream.push(publish('x'.repeat(900)))
+    expect(stream.push(publish('x'.repeat(900)))).toBe(false)
+    const before = reads()
+    expect(guard.release(100)).toBe(9)
+    expect(reads()).toBe(before + 1)
+    expect(stream.push(ping)).toBe(true)
+  })
 })

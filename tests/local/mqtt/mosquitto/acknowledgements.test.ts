@@ -1,25 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Acknowledgements, fingerprintOf } from '../../../../local/mqtt/mosquitto/acknowledgements.ts'
-
-describe('a fingerprint', () => {
-  const [small, large] = [Buffer.from('{"t":1}'), Buffer.alloc(2000, 'x')]
-
-  it.each([
-    ['a small', small],
-    ['a large', large],
-  ])('is equal for %s message and its repetition only', (_size, payload) => {
-    const one = fingerprintOf('a', payload)
-    expect(fingerprintOf('a', Buffer.from(payload))).toBe(one)
-    expect(fingerprintOf('b', payload)).not.toBe(one)
-    const other = Buffer.from(payload)
-    other[payload.length - 1] = 0
-    expect(fingerprintOf('a', other)).not.toBe(one)
-  })
-
-  it('of a large message is short', () => {
-    expect(fingerprintOf('a', large).length).toBeLessThan(100)
-  })
-})
+import { Acknowledgements } from '../../../../local/mqtt/mosquitto/acknowledgements.ts'
 
 describe('acknowledgements', () => {
   let connected: boolean
@@ -42,10 +22,12 @@ describe('acknowledgements', () => {
   const turn = () => new Promise((resolve) => setImmediate(resolve))
   // Queued acknowledgements of one test must not be written in the next one.
   afterEach(turn)
+  const begin = (id: number, text: string, dup: boolean, topic = 'topic') =>
+    acknowledgements.begin({ id, topic, payload: Buffer.from(text), dup })
   /** Begins and completes a message. */
   const store = (id: number, text = `message ${id}`) => {
-    const message = acknowledgements.begin(id, text, false)
-    if (message !== undefined) acknowledgements.complete(id, message)
+    const message = begin(id, text, false)
+    if (message !== undefined) acknowledgements.complete(message)
   }
 
   it('of one turn of the event loop are written together', async () => {
@@ -56,15 +38,15 @@ describe('acknowledgements', () => {
   })
 
   it('are sent for a repetition when its message is durable, not before', async () => {
-    const message = acknowledgements.begin(1, 'a', false)
-    expect(acknowledgements.begin(1, 'a', true)).toBeUndefined()
+    const message = begin(1, 'a', false)
+    expect(begin(1, 'a', true)).toBeUndefined()
     await turn()
     expect(written).toEqual([])
     connected = false
-    if (message) acknowledgements.complete(1, message)
+    if (message) acknowledgements.complete(message)
     await turn()
     connected = true
-    expect(acknowledgements.begin(1, 'a', true)).toBeUndefined()
+    expect(begin(1, 'a', true)).toBeUndefined()
     await turn()
     expect(written).toEqual([[1]])
   })
@@ -72,7 +54,7 @@ describe('acknowledgements', () => {
   it('are sent again when the broker repeats an acknowledged message', async () => {
     store(1, 'a')
     await turn()
-    expect(acknowledgements.begin(1, 'a', true)).toBeUndefined()
+    expect(begin(1, 'a', true)).toBeUndefined()
     await turn()
     expect(written).toEqual([[1], [1]])
   })
@@ -80,8 +62,22 @@ describe('acknowledgements', () => {
   it('treat other content, and a message without the dup flag, as a new message', async () => {
     store(1, 'a')
     await turn()
-    expect(acknowledgements.begin(1, 'b', true)).toBeDefined()
-    expect(acknowledgements.begin(1, 'b', false)).toBeDefined()
+    expect(begin(1, 'b', true)).toBeDefined()
+    expect(begin(1, 'b', false)).toBeDefined()
+  })
+
+  it.each([
+    ['small', 'x'.repeat(1024)],
+    ['large', 'x'.repeat(1025)],
+  ])('know a %s message by its topic and all of its content', async (_size, text) => {
+    const other = `${text.slice(0, -1)}y`
+    store(1, text)
+    await turn()
+    expect(begin(1, text, true)).toBeUndefined()
+    expect(begin(1, text, true, 'other')).toBeDefined()
+    store(1, text)
+    await turn()
+    expect(begin(1, other, true)).toBeDefined()
   })
 
   it('are remembered for the last maxInProgress messages', async () => {
@@ -89,21 +85,21 @@ describe('acknowledgements', () => {
       store(id)
       await turn()
     }
-    expect(acknowledgements.begin(1, 'message 1', true)).toBeDefined()
-    expect(acknowledgements.begin(4, 'message 4', true)).toBeUndefined()
+    expect(begin(1, 'message 1', true)).toBeDefined()
+    expect(begin(4, 'message 4', true)).toBeUndefined()
   })
 
   it('of an old session mean nothing in a new one', async () => {
     store(1, 'a')
     await turn()
-    const inProgress = acknowledgements.begin(2, 'b', false)
+    const inProgress = begin(2, 'b', false)
     acknowledgements.forgetSession()
-    expect(acknowledgements.begin(1, 'a', true)).toBeDefined()
-    const reused = acknowledgements.begin(2, 'c', false)
-    if (inProgress) acknowledgements.complete(2, inProgress)
+    expect(begin(1, 'a', true)).toBeDefined()
+    const reused = begin(2, 'c', false)
+    if (inProgress) acknowledgements.complete(inProgress)
     await turn()
     expect(written).toEqual([[1]])
-    if (reused) acknowledgements.complete(2, reused)
+    if (reused) acknowledgements.complete(reused)
     await turn()
     expect(written).toEqual([[1], [2]])
   })

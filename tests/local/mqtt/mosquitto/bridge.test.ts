@@ -3,6 +3,7 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { AppError } from '../../../../lib/errors.ts'
 import { defaultTopics } from '../../../../lib/mqtt/topics.ts'
 import { type Bridge, type BridgeOptions, startBridge } from '../../../../local/mqtt/mosquitto/bridge.ts'
 import { loadRules } from '../../../../local/mqtt/rules.ts'
@@ -174,6 +175,20 @@ describeWith({ mosquitto: hasMosquitto }, 'the bridge', () => {
     await eventually(() => expect(calls).toHaveLength(100))
   })
 
+  it('has no more bytes in progress than it may, and reads on when there is room', async () => {
+    const { bridge, calls, state } = open({ maxBytesInProgress: 150_000 })
+    await bridge.ready
+    let release = () => {}
+    state.hold = new Promise((resolve) => {
+      release = resolve
+    })
+    await Promise.all(Array.from({ length: 20 }, (_, n) => publish(`"${n}${'x'.repeat(100_000)}"`)))
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(calls.length).toBe(2)
+    release()
+    await eventually(() => expect(calls).toHaveLength(20))
+  })
+
   it('reconnects after the broker was unavailable, and does not hand over again what is in progress', async () => {
     const { bridge, calls, state, lines } = open()
     await bridge.ready
@@ -245,5 +260,66 @@ describeWith({ mosquitto: hasMosquitto }, 'the bridge', () => {
     await new Promise((resolve) => setTimeout(resolve, 300))
     expect(bridge.connected()).toBe(false)
     expect(lines).toEqual(['not connected to the broker, retrying'])
+  })
+
+  it('takes telemetry the short way, and what is left or failed there by its function', async () => {
+    const taken: string[] = []
+    const { bridge, calls, payloads } = open({
+      take: ({ deviceId, subtopic, payload, messageId }, ended) => {
+        const text = Buffer.from(payload).toString()
+        if (text === 'other') return false
+        taken.push(`${deviceId} ${subtopic} ${messageId} ${text}`)
+        setImmediate(ended, text === 'fails' ? new AppError('UNAVAILABLE', 'not now') : undefined)
+        return true
+      },
+    })
+    await bridge.ready
+    await publish('plain')
+    await publish('plain', `${topic}/lab`)
+    await publish('other')
+    await eventually(() => expect(payloads()).toEqual(['other']))
+    await publish('{}', 'iotflow/devices/7/status/online', true)
+    await eventually(() => expect(payloads()).toEqual(['other', '{}']))
+    await publish('fails')
+    await eventually(() => expect(payloads()).toEqual(['other', '{}', 'fails']))
+    expect(taken).toEqual(['7 undefined m-1 plain', '7 lab m-2 plain', '7 undefined m-5 fails'])
+    expect(calls[2]?.event).toMatchObject({ message_id: 'm-5' })
+    await bridge.close()
+    const second = open()
+    await second.bridge.ready
+    await publish('last')
+    await eventually(() => expect(second.payloads()).toEqual(['last']))
+  })
+
+  it('takes no message the short way while its function has an earlier one of the device', async () => {
+    const taken: string[] = []
+    const { bridge, state, payloads } = open({
+      take: ({ payload }, ended) => {
+        const text = Buffer.from(payload).toString()
+        if (text === 'throws') throw new Error('not expected')
+        if (text === 'other') return false
+        taken.push(text)
+        setImmediate(ended)
+        return true
+      },
+    })
+    await bridge.ready
+    let release = () => {}
+    state.hold = new Promise((resolve) => {
+      release = resolve
+    })
+    const other = publish('other')
+    const behind = publish('behind')
+    const beside = publish('beside', 'iotflow/devices/8/telemetry')
+    await eventually(() => expect(payloads()).toEqual(['other', 'behind']))
+    await eventually(() => expect(taken).toEqual(['beside']))
+    release()
+    await Promise.all([other, behind, beside])
+    await publish('throws')
+    await eventually(() => expect(payloads()).toEqual(['other', 'behind', 'throws']))
+    await eventually(async () => {
+      await publish('later')
+      expect(taken).toContain('later')
+    })
   })
 })

@@ -1,4 +1,5 @@
 /** Programs that send a first reading: complete, with the address, the id and the key of the device in them. */
+import { isLoopback } from '../../../lib/loopback.ts'
 
 export interface SnippetValues {
   /** `http://localhost:5000`, without a slash at the end. */
@@ -17,8 +18,13 @@ export interface Snippet {
   readonly name: string
   /** What is needed, and what to do with it. */
   readonly how: string
+  /** A command that installs what it needs. */
+  readonly install?: string
   readonly text: string
 }
+
+/** Stands where a board needs an address that this page does not know. */
+export const needsAddress = 'ADDRESS-OF-THIS-COMPUTER'
 
 /** A text in the quotes of JSON, which Python, C++ and JavaScript read too. */
 const quoted = (text: string) => JSON.stringify(text)
@@ -27,7 +33,8 @@ const curl = ({ origin, apiKey }: SnippetValues): Snippet => ({
   id: 'curl',
   name: 'curl',
   how: 'In a terminal.',
-  text: `curl -X POST ${origin}/api/v1/devices/telemetry \\
+  // The answer has no line break at its end, and the prompt would follow it on the same line.
+  text: `curl -w '\\n' -X POST ${origin}/api/v1/devices/telemetry \\
   -H 'X-API-Key: ${apiKey}' \\
   -H 'Content-Type: application/json' \\
   -d '{"data":{"temperature":21.5,"humidity":48}}'
@@ -37,22 +44,21 @@ const curl = ({ origin, apiKey }: SnippetValues): Snippet => ({
 const pythonHttp = ({ origin, apiKey }: SnippetValues): Snippet => ({
   id: 'python-http',
   name: 'Python',
-  how: 'Needs the package requests.',
-  text: `import random
+  how: 'Python 3, nothing to install. It sends every 5 s; Ctrl-C ends it.',
+  text: `import json
+import random
 import time
-
-import requests
+import urllib.request
 
 while True:
-    reading = {"temperature": round(random.gauss(21, 0.5), 2)}
-    answer = requests.post(
+    reading = {"temperature": round(random.gauss(21, 0.5), 2), "humidity": round(random.gauss(48, 2), 1)}
+    request = urllib.request.Request(
         ${quoted(`${origin}/api/v1/devices/telemetry`)},
-        headers={"X-API-Key": ${quoted(apiKey)}},
-        json={"data": reading},
-        timeout=10,
+        data=json.dumps({"data": reading}).encode(),
+        headers={"X-API-Key": ${quoted(apiKey)}, "Content-Type": "application/json"},
     )
-    answer.raise_for_status()
-    print(reading)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        print(answer.status, reading, flush=True)
     time.sleep(5)
 `,
 })
@@ -62,8 +68,9 @@ const pythonMqtt = (
   mqtt: NonNullable<SnippetValues['mqtt']>,
 ): Snippet => ({
   id: 'python-mqtt',
-  name: 'Python, MQTT',
-  how: 'Needs the package paho-mqtt, version 2.',
+  name: 'MQTT',
+  how: 'Python 3. It sends every 5 s; Ctrl-C ends it. It needs a package:',
+  install: 'pip install "paho-mqtt>=2"',
   text: `import json
 import random
 import time
@@ -75,9 +82,9 @@ client.username_pw_set(${quoted(String(deviceId))}, ${quoted(apiKey)})
 client.connect(${quoted(mqtt.host)}, ${mqtt.port})
 client.loop_start()
 while True:
-    reading = {"temperature": round(random.gauss(21, 0.5), 2)}
+    reading = {"temperature": round(random.gauss(21, 0.5), 2), "humidity": round(random.gauss(48, 2), 1)}
     client.publish(${quoted(mqtt.topic)}, json.dumps(reading), qos=1).wait_for_publish()
-    print(reading)
+    print(reading, flush=True)
     time.sleep(5)
 `,
 })
@@ -85,7 +92,7 @@ while True:
 const esp32 = ({ deviceId, apiKey }: SnippetValues, mqtt: NonNullable<SnippetValues['mqtt']>): Snippet => ({
   id: 'esp32',
   name: 'ESP32',
-  how: 'Arduino, with the library PubSubClient. Put the name and the password of your network in. A board reaches this server only by an address of your network, not by localhost.',
+  how: 'Arduino, with the library PubSubClient. Put the name and the password of your network in.',
   text: `#include <WiFi.h>
 #include <PubSubClient.h>
 
@@ -96,7 +103,7 @@ void setup() {
   Serial.begin(115200);
   WiFi.begin("your-network", "your-password");
   while (WiFi.status() != WL_CONNECTED) delay(200);
-  mqtt.setServer(${quoted(mqtt.host)}, ${mqtt.port});
+  mqtt.setServer(${quoted(isLoopback(mqtt.host) ? needsAddress : mqtt.host)}, ${mqtt.port});
 }
 
 void loop() {
@@ -115,10 +122,10 @@ void loop() {
 const iotflow = ({ origin, deviceId, apiKey }: SnippetValues): Snippet => ({
   id: 'iotflow',
   name: 'iotflow',
-  how: 'In the folder of the project.',
-  text: `printf 'id,api_key\\n${deviceId},${apiKey}\\n' > keys.csv
-printf 'device_id,timestamp,temperature\\n${deviceId},%s,21.5\\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" > readings.csv
-npx iotflow --url ${origin} telemetry import readings.csv --keys keys.csv
+  how: 'In the folder of the project, in bash or zsh. It leaves no file with the key.',
+  text: `npx iotflow --url ${origin} telemetry import \\
+  <(printf 'device_id,temperature,humidity\\n${deviceId},21.5,48\\n') \\
+  --keys <(printf 'id,api_key\\n${deviceId},${apiKey}\\n')
 `,
 })
 

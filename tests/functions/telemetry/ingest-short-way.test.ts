@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { takeTelemetry } from '../../../functions/telemetry/ingest.ts'
+import * as runtime from '../../../lib/runtime.ts'
+import { MessageRate } from '../../../lib/telemetry/message-rate.ts'
+import { openFunctions, type TestFunctions } from '../../support/functions.ts'
+import { ruleEvent } from '../../support/rule-events.ts'
+
+const noon = Date.parse('2026-03-01T12:00:00Z')
+
+let functions: TestFunctions
+beforeAll(async () => {
+  vi.setSystemTime(noon)
+  // As in one process: it knows its devices and its alert rules.
+  functions = await openFunctions({}, undefined, { longRunning: true, cacheMs: 60_000 })
+})
+afterAll(async () => {
+  await functions.close()
+  vi.useRealTimers()
+})
+
+const ingest = (event: unknown) => functions.invoke('telemetry-ingest', event)
+
+describe('the short way of a broker of this process', () => {
+  const open = async (limit = 0) => {
+    const [devices, intake] = [await runtime.devices(), await runtime.intake()]
+    const take = takeTelemetry({ devices, intake, door: 'bridge', rate: new MessageRate(limit) })
+    return (deviceId: number, payload: string | Uint8Array, subtopic?: string) =>
+      new Promise<unknown>((resolve) => {
+        const message = {
+          ...{ deviceId, subtopic, payload: Buffer.from(payload), receivedAt: noon - 5000 },
+          messageId: crypto.randomUUID(),
+        }
+        if (!take(message, (failure) => resolve(failure ?? 'stored'))) resolve('left')
+      })
+  }
+  /** A device that is in memory with the names of its fields. */
+  const known = async () => {
+    const { id } = await functions.register()
+    await ingest(ruleEvent(id, 'telemetry', { t: 1 }))
+    return id
+  }
+
+  it('stores a plain message as the function does', async () => {
+    const id = await known()
+    const take = await open()
+    expect(await take(id, '{"t":2}', 'lab')).toBe('stored')
+    const [first] = await functions.historyOf(id)
+    expect(first).toMatchObject({ t: 2, metadata: { subtopic: 'lab' } })
+    expect(first.timestamp).toMatch(/^2026-03-01T11:59:55/)
+    expect(await functions.accountOf(id)).toMatchObject({ received: 2, stored: 2, rejected: 0 })
+  })
+
+  it('leaves every other message to the function, and counts nothing of it', async () => {
+    const id = await known()
+    const inactive = await known()
+    await functions.setStatus(inactive, 'inactive')
+    const take = await open()
+    expect(await take(id, '{"t":')).toBe('left')
+    expect(await take(id, Buffer.from([0x22, 0xff, 0x22]))).toBe('left')
+    expect(await take(id, '{"t":1,"":2}')).toBe('left')
+    expect(await take(id, '[{"t":1},{}]')).toBe('left')
+    expect(await take(id, '{"t":1,"message_id":"a"}')).toBe('left')
+    expect(await take(id, '{"fresh":1}')).toBe('left')
+    expect(await take(inactive, '{"t":1}')).toBe('left')
+    expect(await take(999_999_999, '{"t":1}')).toBe('left')
+    expect(await functions.accountOf(id)).toMatchObject({ received: 1, stored: 1, rejected: 0 })
+  })
+
+  it('counts messages above the limit of a device', async () => {
+    const id = await known()
+    const take = await open(2)
+    for (const t of [1, 2, 3]) expect(await take(id, JSON.stringify({ t }))).toBe('stored')
+    await (await runtime.devices()).flush()
+    const { json } = await functions.call('admin-events', 'GET', `/api/v1/admin/devices/${id}/events`, {
+      admin: true,
+    })
+    expect(json.events).toContainEqual(
+      expect.objectContaining({ event: 'warning', count: 1, detail: { code: 'RATE_LIMIT_EXCEEDED' } }),
+    )
+  })
+})
