@@ -70,6 +70,9 @@ const run = async (
       String(examples[name]),
       '--seed',
       '1',
+      // The slowest answer, of a test call of a webhook, may take its 10 s, and where no name is known the look-up takes them.
+      '--request-timeout',
+      '30',
       '--continue-on-failure',
       '--no-color',
       '--no-shrink',
