@@ -12,7 +12,7 @@ import { errorBody } from '../lib/http/errors.ts'
 import { responseHeaders } from '../lib/http/headers.ts'
 import { addRoutes, createApp, type RoutedApp } from '../lib/http/router.ts'
 import { nextRequestId } from '../lib/request-id.ts'
-import { isPlain, NodeContext } from './direct-http.ts'
+import { DirectDoor } from './direct-http.ts'
 import type { Functions } from './functions.ts'
 
 export interface HttpServerOptions {
@@ -33,7 +33,7 @@ export interface HttpServer {
 interface RequestHandler {
   /** Passes a request to the app of its function. */
   handle(request: Request, env: Bindings): Response | Promise<Response>
-  /** By method and path, for plain requests. */
+  /** By path, for plain requests with POST. */
   readonly direct: ReadonlyMap<string, DirectAnswer>
 }
 
@@ -73,7 +73,7 @@ async function createRequestHandler(
     if (path.includes(':') || corsOrigins.length > 0) continue
     targets.set(`${method} ${path}`, target)
     const answer = directAnswerOf(target)
-    if (answer !== undefined) direct.set(`${method} ${path}`, answer)
+    if (method === 'POST' && answer !== undefined) direct.set(path, answer)
   }
   addRoutes(app, routes)
   const fallback = await (await functions.http(functions.fallback)).app()
@@ -142,11 +142,7 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
     // RFC 9112 §3.2 demands the header; Node's own answer would have no JSON body.
     if (request.headers.host === undefined && request.httpVersion === '1.1')
       refuseRequest(response, 400, 'The Host header is missing.')
-    else {
-      const answer = direct.get(`${request.method} ${request.url}`)
-      if (answer !== undefined && isPlain(request)) void answer(new NodeContext(request, response))
-      else listener(request, response)
-    }
+    else listener(request, response)
   }
   const limits = {
     headersTimeout: 10_000,
@@ -156,6 +152,12 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
     requireHostHeader: false,
   }
   const server: Server = tls ? createTlsServer({ ...limits, ...tls }, serve) : createServer(limits, serve)
+  const door = new DirectDoor({
+    server,
+    event: tls ? 'secureConnection' : 'connection',
+    answers: direct,
+    isClosing: () => closing,
+  })
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET') socket.destroy()
     else refuseSocket(socket, parserErrors[error.code ?? ''] ?? invalidRequest)
@@ -175,11 +177,18 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
     port: typeof address === 'object' && address !== null ? address.port : port,
     async close(graceMs) {
       closing = true
-      const timer = setTimeout(() => server.closeAllConnections(), graceMs)
-      const sweep = setInterval(() => server.closeIdleConnections(), 50)
+      const closeIdle = () => {
+        server.closeIdleConnections()
+        door.closeIdle()
+      }
+      const timer = setTimeout(() => {
+        server.closeAllConnections()
+        door.closeAll()
+      }, graceMs)
+      const sweep = setInterval(closeIdle, 50)
       await new Promise((resolve) => {
         server.close(resolve)
-        server.closeIdleConnections()
+        closeIdle()
       })
       clearTimeout(timer)
       clearInterval(sweep)

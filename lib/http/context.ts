@@ -36,6 +36,8 @@ export interface RequestContext {
     param(name: string): string | undefined
   }
   readonly env: Bindings
+  /** The body as it was sent, where all of it is there already. */
+  readonly sentBody?: Uint8Array
   get<Name extends keyof HttpEnv['Variables']>(name: Name): HttpEnv['Variables'][Name]
   set(name: 'deviceId', value: number): void
   set(name: 'limit', value: LimitOutcome): void

@@ -1,9 +1,7 @@
 /** Telemetry that comes without Hono is answered as telemetry that comes with it. */
-import type { IncomingMessage } from 'node:http'
 import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { isPlain } from '../../local/direct-http.ts'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
 
 const path = '/api/v1/devices/telemetry'
@@ -146,20 +144,4 @@ describe.each(['localhost:8080', 'LOCALHOST:8080'])('on one connection to %s', (
   ])('a request with %s is refused, and nothing behind it is read', async (_, more) => {
     expect(await statusesOf(raw(host, more, reading) + raw(host, last, reading))).toEqual(['400'])
   })
-})
-
-const incoming = (headers: Record<string, string>, more: readonly string[] = []) =>
-  ({ headers, rawHeaders: [...Object.entries(headers).flat(), ...more] }) as unknown as IncomingMessage
-
-test.each([
-  ['a small body', true, incoming({ host: 'a:8080', 'content-length': '10' })],
-  ['no length', false, incoming({ host: 'a:8080' })],
-  ['chunks', false, incoming({ host: 'a', 'transfer-encoding': 'chunked', 'content-length': '1' })],
-  ['a large body', false, incoming({ host: 'a', 'content-length': '65537' })],
-  ['a length that is no number', false, incoming({ host: 'a', 'content-length': '1x' })],
-  ['a header that was sent twice', false, incoming({ host: 'a', 'content-length': '1' }, ['Host', 'b'])],
-  ['a host that is not valid', false, incoming({ host: 'a b', 'content-length': '1' })],
-  ['no host', false, incoming({ 'content-length': '1' })],
-])('a request with %s is plain: %s', (_, expected, request) => {
-  expect(isPlain(request)).toBe(expected)
 })
