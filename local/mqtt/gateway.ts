@@ -32,7 +32,7 @@ export interface GatewayServices {
   readonly topics: TopicTree
   /** Resolves when the message is durable. */
   invoke(functionName: string, event: Record<string, unknown>): Promise<void>
-  /** The short way of telemetry. The embedded broker does not use it. */
+  /** The short way of telemetry. */
   readonly take?: TakeMessage
   /** Arrival time of a message, ms since the epoch. */
   arrival(): number
@@ -123,7 +123,7 @@ export class MqttGateway {
   /** Starts the embedded broker. @throws {Error} one sentence when a port is taken or the certificate cannot be used. */
   async startBroker(services: GatewayServices, embedded: EmbeddedServices): Promise<void> {
     const { host, ports, tls } = this.options
-    const { onTraffic } = services
+    const { onTraffic, take, topics } = services
     const { throttle } = embedded
     await embedded.resetPresence()
     this.broker = await startBroker({
@@ -137,6 +137,8 @@ export class MqttGateway {
       authorize: embedded.authorize,
       onCommandReceived: embedded.onCommandReceived,
       invoke: services.invoke,
+      topics,
+      ...(take ? { take } : {}),
       ...(throttle ? { throttle: (principalId) => throttle(Number(principalId)) } : {}),
       ...(onTraffic ? { onTraffic: (principalId) => onTraffic(Number(principalId)) } : {}),
       log: logTo(services.log),

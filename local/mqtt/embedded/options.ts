@@ -1,6 +1,8 @@
 /** Options and limits of the embedded MQTT broker, and what the broker offers to the rest of the server. */
 import type { Published } from '../../../lib/broker/messenger.ts'
 import type { AuthorizerEvent, AuthorizerResult } from '../../../lib/mqtt/authorizer.ts'
+import type { TopicTree } from '../../../lib/mqtt/topics.ts'
+import type { TakeMessage } from '../../../lib/telemetry/delivery.ts'
 import type { TopicRule } from '../rules.ts'
 
 export type BrokerLog = (
@@ -46,6 +48,10 @@ export interface BrokerOptions {
   readonly rules: readonly TopicRule[]
   /** Resolves when the message is durable. When it rejects, the client gets no PUBACK and is disconnected. */
   invoke(functionName: string, event: Record<string, unknown>): Promise<void>
+  /** The short way of telemetry that has one rule, beside {@link invoke}: it must do what that rule's function does. */
+  readonly take?: TakeMessage
+  /** Tells the devices of topics, for {@link take}. */
+  readonly topics?: TopicTree
   nextMessageId(): string
   /** Arrival time of a message, ms since the epoch; `Date.now` when it is not given. */
   arrival?(): number

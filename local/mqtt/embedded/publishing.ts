@@ -20,6 +20,8 @@ export interface PublishDecision {
   readonly publish: boolean
   readonly retain: boolean
   readonly rules: readonly TopicRule[]
+  /** Where the topic is one of telemetry: the device, and the part of the topic behind `telemetry/`. */
+  readonly telemetry: { readonly deviceId: number; readonly subtopic: string | undefined } | undefined
 }
 
 /** A message in progress. Those of a connection end in the order of arrival, as their PUBACKs must (MQTT-4.6.0-2). */
@@ -34,6 +36,9 @@ export interface PendingMessage {
   readonly callback: AuthorizePublishCallback
 }
 
+/** Called once: when the message is durable, or with why it is not. */
+type Ended = (failure?: unknown) => void
+
 /** How a message came. */
 interface Origin {
   /** Flow control has counted it already. */
@@ -42,7 +47,10 @@ interface Origin {
 }
 
 export interface PublishingOptions {
-  readonly broker: Pick<BrokerOptions, 'rules' | 'invoke' | 'nextMessageId' | 'arrival' | 'log'>
+  readonly broker: Pick<
+    BrokerOptions,
+    'rules' | 'invoke' | 'take' | 'topics' | 'nextMessageId' | 'arrival' | 'log'
+  >
   readonly limits: Pick<BrokerLimits, 'maxPayloadBytes' | 'invokeTimeoutMs' | 'unavailableRetryMs'>
   readonly connections: ConnectionTable
   readonly flowControl: FlowControl
@@ -63,12 +71,21 @@ const omitDelay = ({ willDelayInterval: _delay, ...properties }: Properties) => 
 
 const notAuthenticated: Refusal = { reason: 'it is not authenticated', code: reasonCodes.notAuthorized }
 
+const settle = (stored: Promise<unknown>, ended: Ended): void => {
+  stored.then(
+    () => ended(),
+    (error: unknown) => ended(error ?? new Error('rejected')),
+  )
+}
+
 const isUnavailable = (error: unknown): boolean => error instanceof AppError && error.code === 'UNAVAILABLE'
 
 export class Publishing {
   private readonly options: PublishingOptions
   /** Messages that functions are storing, oldest first. */
   private readonly invoked = new Set<PendingMessage>()
+  /** Messages with telemetry that their function has not stored yet, by device. */
+  private readonly calls = new Map<number, number>()
   /** Messages that have come out of the parser and are not acknowledged. */
   private inProgressCount = 0
 
@@ -126,14 +143,9 @@ export class Publishing {
       return
     }
     const origin = { counted, isWill }
-    const processed =
-      packet.qos === 2 && !isWill
-        ? this.processOnce(message, packet, decision.rules, origin)
-        : this.process(message, packet, decision.rules, origin)
-    processed.then(
-      () => this.finish(message),
-      (error: unknown) => this.finish(message, error ?? new Error('rejected')),
-    )
+    const ended: Ended = (failure) => this.finish(message, failure)
+    if (packet.qos === 2 && !isWill) settle(this.processOnce(message, packet, decision, origin), ended)
+    else this.process(message, packet, decision, origin, ended)
   }
 
   /** Gives up messages whose functions have not answered in time. */
@@ -144,11 +156,16 @@ export class Publishing {
     }
   }
 
-  private readonly decide = (policy: Policy, topic: string): PublishDecision => ({
-    publish: policy.publish(topic),
-    retain: policy.retain(topic),
-    rules: this.options.broker.rules.filter((rule) => rule.matches(topic)),
-  })
+  private readonly decide = (policy: Policy, topic: string): PublishDecision => {
+    const { rules, topics } = this.options.broker
+    const { deviceId, kind, subtopic } = topics?.parse(topic) ?? {}
+    return {
+      publish: policy.publish(topic),
+      retain: policy.retain(topic),
+      rules: rules.filter((rule) => rule.matches(topic)),
+      telemetry: deviceId === undefined || kind !== 'telemetry' ? undefined : { deviceId, subtopic },
+    }
+  }
 
   /** Why this message is refused; undefined when it is accepted. */
   private refusalOf(
@@ -185,7 +202,7 @@ export class Publishing {
   private async processOnce(
     pending: PendingMessage,
     packet: AedesPublishPacket,
-    rules: readonly TopicRule[],
+    decision: PublishDecision,
     origin: Origin,
   ): Promise<void> {
     const { flowControl, handshakes } = this.options
@@ -193,7 +210,12 @@ export class Publishing {
     const packetId = packet.messageId as number
     const earlier = handshakes.earlier(clientId, packetId)
     if (earlier === undefined) {
-      await handshakes.begin(clientId, packetId, this.process(pending, packet, rules, origin))
+      const processed = new Promise<void>((resolve, reject) => {
+        this.process(pending, packet, decision, origin, (failure) =>
+          failure === undefined ? resolve() : reject(failure),
+        )
+      })
+      await handshakes.begin(clientId, packetId, processed)
       return
     }
     if (!origin.counted) await flowControl.enter()
@@ -204,9 +226,10 @@ export class Publishing {
   private process(
     pending: PendingMessage,
     packet: AedesPublishPacket,
-    rules: readonly TopicRule[],
+    decision: PublishDecision,
     origin: Origin,
-  ): Promise<unknown> {
+    ended: Ended,
+  ): void {
     const { broker, throttle } = this.options
     const { connection } = pending
     const message: RuleMessage = {
@@ -218,40 +241,83 @@ export class Publishing {
       correlationData: packet.properties?.correlationData,
     }
     const waitMs = origin.counted ? throttle.waitMs(connection.principalId) : undefined
-    if (waitMs === 0) return this.handOver(pending, rules, message)
-    return this.handOverLater(pending, rules, message, origin, waitMs)
+    if (waitMs === 0) this.handOver(pending, decision, message, ended)
+    else void this.handOverLater(pending, decision, message, origin, waitMs, ended).catch(ended)
   }
 
   /** Waits until flow control and the throttle let the message pass. */
   private async handOverLater(
     pending: PendingMessage,
-    rules: readonly TopicRule[],
+    decision: PublishDecision,
     message: RuleMessage,
     { counted, isWill }: Origin,
     asked: number | Promise<number> | undefined,
-  ): Promise<unknown> {
+    ended: Ended,
+  ): Promise<void> {
     const { closing, flowControl, throttle } = this.options
     const { principalId } = pending.connection
     if (!counted) await flowControl.enter()
     // A will is never held back: its sender is gone and cannot be slowed down.
     const waitMs = isWill ? 0 : await (asked ?? throttle.waitMs(principalId))
-    if (waitMs === 0 || closing.aborted) return this.handOver(pending, rules, message)
+    if (waitMs === 0 || closing.aborted) {
+      this.handOver(pending, decision, message, ended)
+      return
+    }
     const leaveQueue = await throttle.holdBack(principalId, waitMs)
-    const handedOver = this.handOver(pending, rules, message)
+    this.handOver(pending, decision, message, ended)
     leaveQueue()
-    return handedOver
   }
 
   private handOver(
     pending: PendingMessage,
-    rules: readonly TopicRule[],
+    decision: PublishDecision,
     message: RuleMessage,
-  ): Promise<unknown> {
+    ended: Ended,
+  ): void {
     pending.invokedAt = Date.now()
     this.invoked.add(pending)
+    const { rules } = decision
     const [only] = rules
-    if (only !== undefined && rules.length === 1) return this.invoke(only, message)
-    return Promise.all(rules.map((rule) => this.invoke(rule, message)))
+    if (only === undefined || rules.length > 1) {
+      settle(Promise.all(rules.map((rule) => this.invoke(rule, message))), ended)
+      return
+    }
+    const isTaken = this.take(decision, message, (failure) => {
+      if (failure === undefined) ended()
+      else this.call(decision, this.retryWhileUnavailable(only, message, failure), ended)
+    })
+    if (!isTaken) this.call(decision, this.invoke(only, message), ended)
+  }
+
+  /** @returns false for a message that its function has to take. */
+  private take({ telemetry }: PublishDecision, message: RuleMessage, ended: Ended): boolean {
+    const { take } = this.options.broker
+    if (take === undefined || telemetry === undefined) return false
+    // A message must not overtake an earlier one of its device: of two values for one time, the last one counts.
+    if (this.calls.has(telemetry.deviceId)) return false
+    const { payload, receivedAt, messageId } = message
+    try {
+      return take({ ...telemetry, payload, receivedAt, messageId }, ended)
+    } catch {
+      // The function fails at it, too, and the log then says so: an error that left here would end the connection.
+      return false
+    }
+  }
+
+  /** Counts a call of the function while it is under way. */
+  private call({ telemetry }: PublishDecision, stored: Promise<unknown>, ended: Ended): void {
+    if (telemetry === undefined) {
+      settle(stored, ended)
+      return
+    }
+    const { deviceId } = telemetry
+    this.calls.set(deviceId, (this.calls.get(deviceId) ?? 0) + 1)
+    settle(stored, (failure) => {
+      const left = (this.calls.get(deviceId) ?? 1) - 1
+      if (left === 0) this.calls.delete(deviceId)
+      else this.calls.set(deviceId, left)
+      ended(failure)
+    })
   }
 
   private invoke(rule: TopicRule, message: RuleMessage): Promise<void> {

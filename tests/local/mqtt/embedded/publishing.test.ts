@@ -1,16 +1,144 @@
 import { generate } from 'mqtt-packet'
 import { describe, expect, test } from 'vitest'
+import { AppError } from '../../../../lib/errors.ts'
+import { defaultTopics } from '../../../../lib/mqtt/topics.ts'
+import type { BrokerMessage } from '../../../../lib/telemetry/delivery.ts'
 import {
   aWhile,
   device,
   marker,
   publishPacket,
   rawDevice,
+  type Setup,
+  type Start,
   start,
   statusRule,
   telemetry,
 } from '../../../support/embedded-broker.ts'
 import { until } from '../../../support/waiting.ts'
+
+describe('telemetry on the short way', () => {
+  /** Takes everything but `odd`; nothing ends before the test ends it. */
+  const startTaking = async (options: Start = {}) => {
+    const taken: { text: string; message: BrokerMessage; ended(failure?: AppError): void }[] = []
+    const setup = await start({
+      hold: true,
+      topics: defaultTopics,
+      take: (message, ended) => {
+        const text = Buffer.from(message.payload).toString()
+        if (text === 'broken') throw new Error('broken')
+        if (text === 'odd') return false
+        taken.push({ text, message, ended })
+        return true
+      },
+      ...options,
+    })
+    return { ...setup, taken }
+  }
+  const texts = ({ calls }: Setup) =>
+    calls.map(({ event }) => Buffer.from(event.payload as string, 'base64').toString())
+
+  test('is acknowledged when it has ended, in the order of arrival, and reaches no function', async () => {
+    const setup = await startTaking()
+    const client = await rawDevice(setup, 5)
+    client.send(publishPacket(telemetry(5), '1', 1), publishPacket(`${telemetry(5)}/lab`, '2', 2))
+    await until(() => setup.taken.length === 2, 'both messages')
+    expect(setup.taken.map(({ message }) => message)).toMatchObject([
+      { deviceId: 5, subtopic: undefined, messageId: 'm1' },
+      { deviceId: 5, subtopic: 'lab', messageId: 'm2' },
+    ])
+    setup.taken[1]?.ended()
+    await aWhile()
+    expect(client.of('puback')).toEqual([])
+    setup.taken[0]?.ended()
+    await client.got('puback', 2)
+    expect(client.of('puback').map(({ messageId }) => messageId)).toEqual([1, 2])
+    expect(setup.calls).toEqual([])
+  })
+
+  test.each(['odd', 'broken'])('is left to its function when it is %s', async (text) => {
+    const setup = await startTaking()
+    const client = await rawDevice(setup, 5)
+    client.send(publishPacket(telemetry(5), text, 1))
+    await until(() => setup.calls.length === 1, 'the invoke')
+    expect(client.of('puback')).toEqual([])
+    setup.calls[0]?.resolve()
+    await client.got('puback')
+    expect(setup.taken).toEqual([])
+  })
+
+  test('overtakes no earlier message of its device that its function has', async () => {
+    const setup = await startTaking()
+    const client = await rawDevice(setup, 5)
+    const other = await rawDevice(setup, 6)
+    client.send(publishPacket(telemetry(5), 'odd', 1), publishPacket(telemetry(5), 'behind', 2))
+    other.send(publishPacket(telemetry(6), 'beside', 1))
+    await until(() => setup.calls.length === 2 && setup.taken.length === 1, 'all messages')
+    expect(texts(setup)).toEqual(['odd', 'behind'])
+    expect(setup.taken[0]?.text).toBe('beside')
+    for (const { resolve } of setup.calls) resolve()
+    await client.got('puback', 2)
+    client.send(publishPacket(telemetry(5), 'later', 3))
+    await until(() => setup.taken.length === 2, 'the later message')
+    for (const { ended } of setup.taken) ended()
+    await client.got('puback', 3)
+  })
+
+  test('that could not be stored is retried by its function, and later messages wait behind it', async () => {
+    const setup = await startTaking()
+    const client = await rawDevice(setup, 5)
+    client.send(publishPacket(telemetry(5), 'first', 1))
+    await until(() => setup.taken.length === 1, 'the message')
+    setup.taken[0]?.ended(new AppError('UNAVAILABLE', 'later'))
+    client.send(publishPacket(telemetry(5), 'second', 2))
+    await until(() => setup.calls.length === 2, 'both invokes')
+    expect(texts(setup).toSorted()).toEqual(['first', 'second'])
+    expect(setup.taken).toHaveLength(1)
+    for (const { resolve } of setup.calls) resolve()
+    await client.got('puback', 2)
+    expect(client.of('puback').map(({ messageId }) => messageId)).toEqual([1, 2])
+  })
+
+  test('that fails for another reason is not acknowledged, and its connection ends', async () => {
+    const setup = await startTaking()
+    const client = await rawDevice(setup, 5)
+    client.send(publishPacket(telemetry(5), 'first', 1))
+    await until(() => setup.taken.length === 1, 'the message')
+    setup.taken[0]?.ended(new AppError('INTERNAL', 'broken'))
+    await client.closes()
+    expect(client.of('puback')).toEqual([])
+  })
+
+  test('is stored once with QoS 2', async () => {
+    const setup = await startTaking()
+    const client = await rawDevice(setup, 5)
+    const packet = generate({
+      ...{
+        cmd: 'publish',
+        topic: telemetry(5),
+        payload: '1',
+        qos: 2,
+        messageId: 7,
+        dup: false,
+        retain: false,
+      },
+    })
+    client.send(packet, packet)
+    await until(() => setup.taken.length === 1, 'the message')
+    setup.taken[0]?.ended()
+    await client.got('pubrec', 2)
+    expect(setup.taken).toHaveLength(1)
+    expect(setup.calls).toEqual([])
+  })
+
+  test('is not the way of a status', async () => {
+    const setup = await startTaking({ rules: [statusRule] })
+    const client = await rawDevice(setup, 5)
+    client.send(publishPacket('iotflow/devices/5/status', 'online', 1))
+    await until(() => setup.calls.length === 1, 'the invoke')
+    expect(setup.taken).toEqual([])
+  })
+})
 
 describe('a publish', () => {
   test('is acknowledged after its function has stored it, not before', async () => {
