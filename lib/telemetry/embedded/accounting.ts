@@ -20,38 +20,36 @@ const isOnlyStored = (row: Required<AccountChange>): boolean =>
   row.received === row.stored &&
   [row.spooled, row.rejected, row.duplicates, row.warned].every((readings) => readings === 0)
 
-/**
- * Adds changes to the accounts: one statement for all devices of a batch. Most of its time goes into reading values out of JSON,
- * so that where only two of them differ from 0 no others are written there.
- */
-export function addToAccounts(changes: Iterable<AccountChange>): Statement {
-  const rows = sumByDevice(changes)
-  if (rows.every(isOnlyStored))
-    return {
-      sql: `${insertAccount}
-        SELECT key, value ->> 0, value ->> 0, 0, 0, 0, value ->> 1 FROM json_each(?) WHERE true ${addToAccount}`,
-      args: [
-        JSON.stringify(
-          Object.fromEntries(
-            rows.map(({ deviceId, stored, lastArrival }) => [deviceId, [stored, lastArrival]]),
-          ),
-        ),
-      ],
-    }
-  return {
-    sql: `INSERT INTO accounting (${accountColumns}, warned)
-      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
-      FROM json_each(?) WHERE true ${addToAccount}`,
-    args: [
-      JSON.stringify(
-        rows.map((row) => [
-          ...[row.deviceId, row.received, row.stored, row.spooled],
-          ...[row.rejected, row.duplicates, row.lastArrival, row.warned],
-        ]),
-      ),
-    ],
-  }
+/** Changes of accounts as JSON: one text passes to another thread for a fraction of what objects cost. */
+export interface EncodedAccounts {
+  readonly onlyStored: boolean
+  readonly text: string
 }
+
+/** Sums the changes by device. Where only two values differ from 0, no others are written: SQL takes most of its time to read them. */
+export function encodeAccounts(changes: Iterable<AccountChange>): EncodedAccounts {
+  const rows = sumByDevice(changes)
+  if (rows.every(isOnlyStored)) {
+    const stored = rows.map(({ deviceId, stored, lastArrival }) => [deviceId, [stored, lastArrival]])
+    return { onlyStored: true, text: JSON.stringify(Object.fromEntries(stored)) }
+  }
+  const all = rows.map((row) => [
+    ...[row.deviceId, row.received, row.stored, row.spooled],
+    ...[row.rejected, row.duplicates, row.lastArrival, row.warned],
+  ])
+  return { onlyStored: false, text: JSON.stringify(all) }
+}
+
+/** Adds changes to the accounts: one statement for all devices of a batch. */
+export const addToAccounts = ({ onlyStored, text }: EncodedAccounts): Statement => ({
+  sql: onlyStored
+    ? `${insertAccount}
+        SELECT key, value ->> 0, value ->> 0, 0, 0, 0, value ->> 1 FROM json_each(?) WHERE true ${addToAccount}`
+    : `INSERT INTO accounting (${accountColumns}, warned)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+        FROM json_each(?) WHERE true ${addToAccount}`,
+  args: [text],
+})
 
 /**
  * Counts the readings of keyed messages by the state of their keys; those of a request in conflict are rejected.

@@ -1,10 +1,10 @@
 /** The ledger: accounts, keys of readings and deleted ranges. It stands in the embedded database, beside any store. */
 import DataLoader from 'dataloader'
-import { type Account, type AccountChange, sumByDevice } from '../account.ts'
+import type { Account, AccountChange } from '../account.ts'
 import type { Delivery } from '../delivery.ts'
 import { judgedTime, type Sample } from '../samples.ts'
 import type { Freshness, TimeRange } from '../store.ts'
-import { type RemovalsWanted, toAccount } from './accounting.ts'
+import { encodeAccounts, type RemovalsWanted, toAccount } from './accounting.ts'
 import type { SampleRow } from './alert-states.ts'
 import type { EmbeddedDatabase } from './database.ts'
 import {
@@ -145,8 +145,7 @@ export class Ledger {
         samples.push({ rule, revision, deviceId, ts, verdict, value, key: members })
       }
     }
-    // Summed here: there are many messages of one device in a large batch, and each would be copied to the writing thread.
-    const accounts = sumByDevice(batch.map(changeOf))
+    const accounts = encodeAccounts(batch.map(changeOf))
     for (const place of await this.#database.writer.change('record', { accounts, keys, samples })) {
       const at = deliveryOf[place] ?? 0
       recordedBefore[at] = (recordedBefore[at] ?? 0) + 1
@@ -156,7 +155,7 @@ export class Ledger {
 
   /** Moves readings between the parts of accounts. @throws {AppError} UNAVAILABLE */
   async count(...changes: AccountChange[]): Promise<void> {
-    await this.#database.writer.change('count', { changes })
+    await this.#database.writer.change('count', { accounts: encodeAccounts(changes) })
   }
 
   /** The account of one device, or of all. @throws {AppError} UNAVAILABLE */

@@ -2,9 +2,14 @@
  * The requests that a connection answers, by name: queries, which only read, and changes. To add one, add its function here;
  * its arguments and its result are typed from there on.
  */
-import type { AccountChange } from '../account.ts'
 import type { TimeRange } from '../store.ts'
-import { addToAccounts, countKeysOfOthers, ledgerQueries, noteRemovedRange } from './accounting.ts'
+import {
+  addToAccounts,
+  countKeysOfOthers,
+  type EncodedAccounts,
+  ledgerQueries,
+  noteRemovedRange,
+} from './accounting.ts'
 import type { alertRequests } from './alert-requests.ts'
 import { ruleQueries } from './alert-rules-table.ts'
 import { judgeSamples, type SampleRow } from './alert-states.ts'
@@ -53,8 +58,8 @@ const changes = {
   /** Folds some of the journal, of one device or of all. @returns whether there is more. */
   fold: async (session: DatabaseSession, { deviceId }: { deviceId: number | undefined }) =>
     session.journal?.fold(deviceId === undefined ? undefined : new Set([deviceId])) ?? false,
-  count: async (session: DatabaseSession, { changes }: { changes: readonly AccountChange[] }) => {
-    await session.execute(addToAccounts(changes))
+  count: async (session: DatabaseSession, { accounts }: { accounts: EncodedAccounts }) => {
+    await session.execute(addToAccounts(accounts))
   },
   reserveKeys: (
     session: DatabaseSession,
@@ -70,7 +75,7 @@ const changes = {
       accounts,
       keys,
       samples,
-    }: { accounts: readonly AccountChange[]; keys: readonly KeyRow[]; samples: readonly SampleRow[] },
+    }: { accounts: EncodedAccounts; keys: readonly KeyRow[]; samples: readonly SampleRow[] },
   ) => {
     session.steady.forget(samples.map(({ deviceId }) => deviceId))
     let recordedBefore: number[] = []

@@ -1,6 +1,6 @@
 /** Writes messages together with their account and their keys: store, ledger and spool share one transaction. */
 import type { AccountChange } from '../account.ts'
-import { addToAccounts, countKeyed } from './accounting.ts'
+import { addToAccounts, countKeyed, encodeAccounts } from './accounting.ts'
 import { judgeMessages } from './alert-states.ts'
 import { codeOf, isStoreWideFailure, type Row, type Step } from './connection.ts'
 import { decodeMessage } from './journal.ts'
@@ -146,7 +146,7 @@ export function messageSteps(
     steps.push(...(target === 'spool' ? [spoolPlain(plain)] : plainSteps(session, plain, changedElsewhere)))
   if (keyed.length > 0) steps.push(...keyedSteps(session, target, keyed, found))
   steps.push(...judgeMessages(session, withReadings, changedElsewhere))
-  if (counted.length > 0) steps.push(addToAccounts(accountChangesOf(counted, target)))
+  if (counted.length > 0) steps.push(addToAccounts(encodeAccounts(accountChangesOf(counted, target))))
   return steps
 }
 

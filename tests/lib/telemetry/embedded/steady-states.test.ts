@@ -1,6 +1,7 @@
 /** States of alert rules that a connection knows are judged anew when something else than a message has changed them. */
 import { join } from 'node:path'
 import { afterEach, expect, it } from 'vitest'
+import { encodeAccounts } from '../../../../lib/telemetry/embedded/accounting.ts'
 import { alertRequests } from '../../../../lib/telemetry/embedded/alert-requests.ts'
 import { encodeSamples } from '../../../../lib/telemetry/embedded/alert-states.ts'
 import { openFile } from '../../../../lib/telemetry/embedded/file.ts'
@@ -85,7 +86,7 @@ it('readings that another store has taken change a state that was known', async 
   const { judge, change, nextTime, alerts } = await openWithRule()
   for (const verdict of [-1, -1] as const) await judge(verdict)
   const sample = { rule, revision: 1, deviceId: device, ts: nextTime(), verdict: 1, value: 3 } as const
-  await change({ change: 'record', args: { accounts: [], keys: [], samples: [sample] } })
+  await change({ change: 'record', args: { accounts: encodeAccounts([]), keys: [], samples: [sample] } })
   expect(await alerts()).toEqual([[3, null]])
   await judge(-1)
   expect(await alerts()).toEqual([[3, 4]])
