@@ -47,7 +47,7 @@ const openCounting: Open = async ({ folder }) => {
   const { pid } = server.facts
   const stored = async () => (await server.ask('count')) as number
   return {
-    // Of a program that is stopped, only the kernel knows the CPU.
+    // The kernel is asked: a program that is stopped does not answer.
     ...{ name: 'counted only', broker, clientId, pid, cpu: () => processTreeCpu(pid), stored },
     counted: stored,
     async end() {

@@ -1,4 +1,4 @@
-/** CPU time of a process that another program started, from Linux' /proc. */
+/** CPU time of a process with its children, from Linux' /proc. */
 import { spawnSync } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { BenchError } from './measure.ts'

@@ -1,5 +1,6 @@
-/** Reads plain requests with telemetry: the common form only, so that nothing here is understood in another way than Node's parser does. */
+/** Reads plain requests with telemetry. It takes only the common form, which Node's parser understands in the same way. */
 
+/** A plain request that is there as a whole. */
 export interface DirectRequest {
   readonly path: string
   /** By names in lower case; no name was sent twice. */
@@ -10,9 +11,9 @@ export interface DirectRequest {
 /** Bytes of the longest head that is plain. */
 const maxHeadBytes = 4096
 /** Bytes of the largest body that is plain. */
-export const maxDirectBodyBytes = 65_536
+const maxBodyBytes = 65_536
 
-/** Lines as nearly every client writes them: one space behind the colon, and visible ASCII that no space follows. */
+/** Lines as nearly every client writes them: one space behind the colon, and values of ASCII that end without a space. */
 const plainHead =
   /^POST \/[!-~]* HTTP\/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [!-~](?:[ -~]*[!-~])?\r\n)+\r\n$/
 /** What node-server takes for the name of a host without a closer look. */
@@ -63,6 +64,6 @@ export function readDirectRequest(
   if (length === undefined || !plainLength.test(length)) return undefined
   const bodyBytes = Number(length)
   const missing = headBytes + bodyBytes - bytes.length
-  if (missing < 0 || bodyBytes > maxDirectBodyBytes) return undefined
+  if (missing < 0 || bodyBytes > maxBodyBytes) return undefined
   return missing > 0 ? 'incomplete' : { path, headers, body: bytes.subarray(headBytes) }
 }

@@ -1,4 +1,7 @@
-/** The HTTP server of a standalone server: every function of the route table behind one port, on `@hono/node-server`. */
+/**
+ * The HTTP server of a standalone server: every function of the route table behind one port, on `@hono/node-server`. Plain telemetry
+ * is answered before it.
+ */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
@@ -12,7 +15,7 @@ import { errorBody } from '../lib/http/errors.ts'
 import { responseHeaders } from '../lib/http/headers.ts'
 import { addRoutes, createApp, type RoutedApp } from '../lib/http/router.ts'
 import { nextRequestId } from '../lib/request-id.ts'
-import { DirectDoor } from './direct-http.ts'
+import { DirectDoor } from './direct-door.ts'
 import type { Functions } from './functions.ts'
 
 export interface HttpServerOptions {

@@ -56,7 +56,7 @@ const readChunks = async (request: Request, maxBytes: number): Promise<Uint8Arra
 const readSent = (c: RequestContext, maxBytes: number): Promise<Uint8Array> => {
   const length = c.req.header('content-length')
   if (length !== undefined && !(Number(length) <= maxBytes)) throw tooLarge(maxBytes)
-  if (c.sentBody !== undefined) return Promise.resolve(c.sentBody)
+  if (c.takeBody !== undefined) return Promise.resolve(c.takeBody())
   const incoming = readIncoming(c, maxBytes)
   if (incoming !== undefined) return incoming
   if (length !== undefined && c.req.header('transfer-encoding') === undefined)

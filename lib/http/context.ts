@@ -1,7 +1,7 @@
 /** The context of a request, as all shared parts of HTTP see it, whether it came from Node or from Lambda. */
 import type { LimitOutcome } from './limit/limiter.ts'
 
-/** What the HTTP server passes beside the request: Node its request, Lambda its event. */
+/** What the HTTP server passes beside the request: Node its request, or the connection of a plain one; Lambda its event. */
 export interface Bindings {
   incoming?: {
     socket: { remoteAddress?: string | undefined }
@@ -36,8 +36,8 @@ export interface RequestContext {
     param(name: string): string | undefined
   }
   readonly env: Bindings
-  /** The body as it was sent, where all of it is there already. */
-  readonly sentBody?: Uint8Array
+  /** The body as it was sent, where it has come as a whole. It is taken once: it need not stay in memory until the answer. */
+  readonly takeBody?: () => Uint8Array
   get<Name extends keyof HttpEnv['Variables']>(name: Name): HttpEnv['Variables'][Name]
   set(name: 'deviceId', value: number): void
   set(name: 'limit', value: LimitOutcome): void

@@ -70,7 +70,7 @@ const run = async (
       String(examples[name]),
       '--seed',
       '1',
-      // The slowest answer, of a test call of a webhook, may take its 10 s, and where no name is known the look-up takes them.
+      // A test call of a webhook may take 10 s, and does where names cannot be looked up.
       '--request-timeout',
       '30',
       '--continue-on-failure',

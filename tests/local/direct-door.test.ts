@@ -1,13 +1,14 @@
 /** The door for plain requests answers whatever comes as Node's server does alone: the bytes of the answers are the same. */
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { RequestContext } from '../../lib/http/context.ts'
 import type { DirectAnswer } from '../../lib/http/endpoint.ts'
-import { DirectDoor } from '../../local/direct-http.ts'
+import { DirectDoor } from '../../local/direct-door.ts'
+import { until } from '../support/waiting.ts'
 
 const path = '/api/v1/telemetry'
 const limits = {
@@ -35,6 +36,8 @@ interface Opened {
   readDirectly: number
   /** Delays the answers of the door. */
   until: Promise<unknown>
+  /** Answers in place of the door's own answer. */
+  answerWith: ((c: RequestContext) => void) | undefined
 }
 
 const opened: Opened[] = []
@@ -58,7 +61,11 @@ const open = async (isDirect: boolean): Promise<Opened> => {
   const answer: DirectAnswer = async (c: RequestContext) => {
     one.readDirectly += 1
     await one.until
-    const text = respond((name) => c.req.header(name), c.req.path, c.sentBody ?? Buffer.alloc(0))
+    if (one.answerWith !== undefined) {
+      one.answerWith(c)
+      return
+    }
+    const text = respond((name) => c.req.header(name), c.req.path, c.takeBody?.() ?? Buffer.alloc(0))
     c.respond?.(text, 201, { 'X-Answer': 'yes' })
   }
   const door = isDirect
@@ -72,7 +79,15 @@ const open = async (isDirect: boolean): Promise<Opened> => {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
-  const one: Opened = { server, door, port, readNode: 0, readDirectly: 0, until: Promise.resolve() }
+  const one: Opened = {
+    server,
+    door,
+    port,
+    readNode: 0,
+    readDirectly: 0,
+    until: Promise.resolve(),
+    answerWith: undefined,
+  }
   opened.push(one)
   return one
 }
@@ -87,6 +102,7 @@ beforeAll(async () => {
 afterEach(() => {
   closing = false
   direct.until = Promise.resolve()
+  direct.answerWith = undefined
 })
 afterAll(() => {
   for (const { server, door } of opened) {
@@ -99,16 +115,17 @@ afterAll(() => {
 const withoutDates = (text: string) => text.replace(/Date: [^\r]*GMT/g, 'Date: now')
 
 /**
- * Sends the parts, each after the one before it has been read. @returns what came back until the server ended the connection, or, with
- * `answers`, until so many have come.
+ * Sends the parts, 5 ms apart. @param afterAnswers each part waits for the answer to the one before it, so that none come together.
+ * @returns what came back until the connection was closed.
  */
-const exchange = (port: number, parts: readonly (string | Buffer)[], answers = Number.POSITIVE_INFINITY) =>
+const exchange = (port: number, parts: readonly (string | Buffer)[], afterAnswers = false) =>
   new Promise<string>((resolve, reject) => {
     const socket = connect({ host: '127.0.0.1', port, noDelay: true })
     let text = ''
+    let answered = () => {}
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1')
-      if (text.split('HTTP/1.1 ').length - 1 >= answers && /\r\n\r\n\{.*\}$/s.test(text)) socket.end()
+      answered()
     })
     socket.on('close', () => resolve(withoutDates(text)))
     socket.on('error', (error: NodeJS.ErrnoException) =>
@@ -116,13 +133,16 @@ const exchange = (port: number, parts: readonly (string | Buffer)[], answers = N
     )
     socket.on('connect', async () => {
       for (const part of parts) {
+        const answer = new Promise<void>((done) => {
+          answered = done
+        })
         socket.write(part, 'latin1')
-        await sleep(5)
+        await (afterAnswers ? answer : sleep(5))
       }
     })
   })
 
-interface Parts {
+interface RequestFields {
   readonly line?: string
   readonly headers?: readonly string[]
   readonly body?: string
@@ -130,19 +150,31 @@ interface Parts {
 
 const host = 'Host: localhost:8080'
 const typical = ['Content-Type: application/json', 'X-API-Key: abcdefghijklmnopqrstuvwxyz012345']
-const request = ({ line = `POST ${path} HTTP/1.1`, headers = typical, body = '{"a":1}' }: Parts) =>
+const request = ({ line = `POST ${path} HTTP/1.1`, headers = typical, body = '{"a":1}' }: RequestFields) =>
   `${[line, host, ...headers, `Content-Length: ${Buffer.byteLength(body, 'latin1')}`].join('\r\n')}\r\n\r\n${body}`
 /** The last request of a connection goes to Node: `Connection: close` is never plain. */
 const last = request({ headers: ['Connection: close'] })
 
-const expectAlike = async (parts: readonly (string | Buffer)[]) => {
-  const [ours, theirs] = await Promise.all([exchange(direct.port, parts), exchange(node.port, parts)])
+const expectAlike = async (parts: readonly (string | Buffer)[], afterAnswers = false) => {
+  const [ours, theirs] = await Promise.all(
+    [direct, node].map(({ port }) => exchange(port, parts, afterAnswers)),
+  )
   expect(ours).toBe(theirs)
-  return ours
+  return ours ?? ''
+}
+
+/** A connection to the server with the door, with its other end. */
+const connected = async () => {
+  const socket = connect({ host: '127.0.0.1', port: direct.port, allowHalfOpen: true, noDelay: true })
+  const [[serverSide]] = (await Promise.all([
+    once(direct.server, 'connection'),
+    once(socket, 'connect'),
+  ])) as [[Socket], unknown]
+  return { socket, serverSide }
 }
 
 describe('a plain request', () => {
-  test.each<[string, Parts]>([
+  test.each<[string, RequestFields]>([
     ['as most clients send it', {}],
     ['without a body', { body: '' }],
     ['with names in other cases', { headers: ['x-api-key: a', 'CONTENT-TYPE: text/plain'] }],
@@ -150,20 +182,26 @@ describe('a plain request', () => {
     ['from a proxy', { headers: ['X-Forwarded-For: 10.0.0.1, 10.0.0.2'] }],
     ['with a name of an object', { headers: ['__proto__: a', 'constructor: b'] }],
     ['whose body holds other letters', { body: 'ä\u0000\r\n\r\nGET / HTTP/1.1' }],
-    ['of the largest size', { body: 'x'.repeat(60_000) }],
-  ])('%s does not reach Node, and is answered as there', async (_, parts) => {
+    ['with a long body', { body: 'x'.repeat(20_000) }],
+  ])('%s does not reach Node, and is answered as there', async (_, fields) => {
     const before = { ...direct }
-    const text = await expectAlike([request(parts), last])
+    const text = await expectAlike([request(fields), last], true)
     expect(text.match(/HTTP\/1\.1 201/g)).toHaveLength(2)
     expect(direct.readDirectly - before.readDirectly).toBe(1)
     expect(direct.readNode - before.readNode).toBe(1)
   })
 
   test('may come as a head and a body', async () => {
-    const before = direct.readDirectly
-    const [head, body] = request({}).split('{')
-    await expectAlike([head as string, `{${body}`, last])
-    expect(direct.readDirectly - before).toBe(1)
+    const before = { ...direct }
+    const { socket, serverSide } = await connected()
+    const text = request({})
+    socket.write(text.slice(0, -7))
+    await expect.poll(() => serverSide.bytesRead).toBe(text.length - 7)
+    socket.write(text.slice(-7))
+    await once(socket, 'data')
+    socket.destroy()
+    expect(direct.readDirectly - before.readDirectly).toBe(1)
+    expect(direct.readNode).toBe(before.readNode)
   })
 
   test('follows another one on its connection a thousand times', async () => {
@@ -286,44 +324,92 @@ describe('the connection', () => {
       give = resolve
     })
     const before = direct.readDirectly
-    const socket = connect({ host: '127.0.0.1', port: direct.port, allowHalfOpen: true })
+    const { socket, serverSide } = await connected()
     let text = ''
     socket.on('data', (chunk) => {
       text += chunk
     })
     socket.write(request({}))
     await expect.poll(() => direct.readDirectly).toBe(before + 1)
-    return { socket, give, text: () => text, closed: once(socket, 'close') }
+    return { socket, serverSide, give, text: () => text, closed: once(socket, 'close') }
   }
 
   test('of a client that has sent everything ends behind the answer', async () => {
-    const { socket, give, text, closed } = await waiting()
+    const { socket, serverSide, give, text, closed } = await waiting()
     socket.end()
-    await sleep(20)
+    await once(serverSide, 'end')
     give()
-    await once(socket, 'end')
     await closed
     expect(text()).toMatch(/^HTTP\/1\.1 201 [\s\S]*Connection: close/)
   })
 
+  test('of a client that ends in the middle of a body is refused as by Node', async () => {
+    const ends = (port: number) =>
+      new Promise<string>((resolve) => {
+        const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true })
+        let text = ''
+        socket.on('data', (chunk) => {
+          text += chunk
+        })
+        socket.on('close', () => resolve(withoutDates(text)))
+        socket.end(request({}).slice(0, -2))
+      })
+    const [ours, theirs] = await Promise.all([direct, node].map(({ port }) => ends(port)))
+    expect(ours).toBe(theirs)
+    expect(ours).toContain('HPE_INVALID_EOF_STATE')
+  })
+
   test('of a client that has gone takes no answer', async () => {
-    const { socket, give, closed } = await waiting()
-    socket.destroy()
-    await closed
-    await sleep(20)
+    const { socket, serverSide, give, closed } = await waiting()
+    const write = vi.spyOn(serverSide, 'write')
+    const gone = new Promise((resolve) => serverSide.once('close', resolve))
+    socket.resetAndDestroy()
+    await Promise.all([closed, gone])
     give()
-    await sleep(20)
-    expect((await exchange(direct.port, [last])).slice(0, 12)).toBe('HTTP/1.1 201')
+    await direct.until
+    await setImmediate()
+    expect(write).not.toHaveBeenCalled()
+  })
+
+  test('keeps what comes before the answer, for Node', async () => {
+    const { socket, serverSide, give, text, closed } = await waiting()
+    const from = serverSide.bytesRead
+    socket.write(request({ body: '2' }) + last)
+    await expect.poll(() => serverSide.bytesRead).toBeGreaterThan(from)
+    expect(serverSide.isPaused()).toBe(true)
+    give()
+    await once(socket, 'end')
+    socket.end()
+    await closed
+    expect(text().match(/HTTP\/1\.1 201/g)).toHaveLength(3)
+  })
+
+  test('of a client that has sent two requests and its end gives both to their handlers', async () => {
+    const { socket, serverSide, give, closed } = await waiting()
+    const [before, from] = [direct.readNode, serverSide.bytesRead]
+    socket.end(request({ body: '2' }))
+    await expect.poll(() => serverSide.bytesRead).toBeGreaterThan(from)
+    give()
+    await expect.poll(() => direct.readNode).toBe(before + 1)
+    await closed
+  })
+
+  test('is not ended while an answer takes longer than a request may', async () => {
+    const { socket, give } = await waiting()
+    await sleep(limits.headersTimeout * 2)
+    expect(socket.closed).toBe(false)
+    give()
+    await once(socket, 'data')
+    socket.destroy()
   })
 
   test('is ended behind the answer when the server ends, and at once when no request is under way', async () => {
     const { socket, give, text, closed } = await waiting()
-    const idle = connect(direct.port, '127.0.0.1')
-    await once(idle, 'connect')
-    await sleep(20)
+    const idle = await connected()
     closing = true
     direct.door?.closeIdle()
-    await once(idle, 'close')
+    await once(idle.socket.resume(), 'end')
+    idle.socket.end()
     expect(socket.closed).toBe(false)
     give()
     await once(socket, 'end')
@@ -332,25 +418,64 @@ describe('the connection', () => {
     expect(text()).toContain('Connection: close')
   })
 
-  test('of a client that reads no answers is not read for ever', async () => {
+  test('of a client that reads no answers is read again when it does', async () => {
     const from = { ...direct }
-    const socket = connect({ host: '127.0.0.1', port: direct.port, noDelay: true })
+    const { socket, serverSide } = await connected()
     socket.pause()
     const sent = request({ body: 'x'.repeat(20_000) })
-    const most = 2000
-    let isRead = true
-    for (let count = 1; isRead && count < most; count += 1) {
+    for (let count = 1; !serverSide.isPaused(); count += 1) {
       socket.write(sent)
-      const until = performance.now() + 300
-      while (direct.readDirectly < from.readDirectly + count && performance.now() < until) await sleep(0)
-      isRead = direct.readDirectly === from.readDirectly + count
+      await until(
+        () => direct.readDirectly === from.readDirectly + count || serverSide.isPaused(),
+        'the request, or the pause',
+      )
     }
-    expect(isRead).toBe(false)
     expect(direct.readNode).toBe(from.readNode)
     socket.resume()
-    await expect
-      .poll(() => direct.readDirectly - from.readDirectly + direct.readNode - from.readNode)
-      .toBeGreaterThan(0)
+    await expect.poll(() => serverSide.isPaused()).toBe(false)
+    socket.destroy()
+  })
+
+  test('keeps the promised time when its client takes an answer slowly', async () => {
+    const { socket, serverSide } = await connected()
+    direct.answerWith = (c) => void c.respond?.('x'.repeat(8_000_000), 201, {})
+    let bytes = 0
+    socket.on('data', (chunk) => {
+      bytes += chunk.length
+    })
+    socket.write(request({}))
+    await expect.poll(() => bytes).toBeGreaterThan(8_000_000)
+    expect(serverSide.timeout).toBe(limits.keepAliveTimeout)
+    socket.destroy()
+  })
+
+  test('reads nothing behind its last answer', async () => {
+    const { socket, give, text, closed } = await waiting()
+    closing = true
+    const before = { ...direct }
+    give()
+    socket.write(request({ body: '2' }))
+    await once(socket, 'end')
+    socket.end()
+    await closed
+    expect(text().match(/HTTP\/1\.1 201/g)).toHaveLength(1)
+    expect(direct.readDirectly + direct.readNode).toBe(before.readDirectly + before.readNode)
+  })
+
+  test('takes no header that would begin another one', async () => {
+    const { socket, serverSide } = await connected()
+    const answer: Promise<unknown> = new Promise((resolve) => {
+      direct.answerWith = (c) => {
+        try {
+          resolve(c.respond?.('{}', 201, { 'X-Answer': 'yes\r\nX-Other: no' }))
+        } catch (error) {
+          resolve(error)
+        }
+      }
+    })
+    socket.write(request({}))
+    expect(await answer).toMatchObject({ code: 'ERR_INVALID_CHAR' })
+    serverSide.destroy()
     socket.destroy()
   })
 })

@@ -1,5 +1,5 @@
 /** Telemetry that comes without Hono is answered as telemetry that comes with it. */
-import { request as httpRequest } from 'node:http'
+import { Agent, request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
@@ -20,36 +20,45 @@ interface Sent {
   readonly headers?: Record<string, string>
 }
 
+interface Answer {
+  readonly status: number | undefined
+  readonly headers: Record<string, unknown>
+  readonly rawHeaders: readonly string[]
+  readonly text: string
+}
+
 /** @param host in upper case it is not plain, and the request takes the way through Hono. */
 const post = (host: string, { body, headers = {} }: Sent, at = path) =>
-  new Promise<{ status: number | undefined; headers: Record<string, unknown>; text: string }>(
-    (resolve, reject) => {
-      const { hostname, port } = new URL(server.httpUrl)
-      const all = {
-        Host: host,
-        'X-API-Key': device.key,
-        'Content-Type': 'application/json',
-        'Content-Length': Buffer.byteLength(body),
-        ...headers,
-      }
-      const sent = httpRequest({ hostname, port, path: at, method: 'POST', headers: all }, (answer) => {
-        const chunks: Buffer[] = []
-        answer.on('data', (chunk) => chunks.push(chunk))
-        answer.on('end', () =>
-          resolve({
-            status: answer.statusCode,
-            headers: answer.headers,
-            text: Buffer.concat(chunks).toString(),
-          }),
-        )
+  new Promise<Answer>((resolve, reject) => {
+    const { hostname, port } = new URL(server.httpUrl)
+    const all = {
+      Host: host,
+      'X-API-Key': device.key,
+      'Content-Type': 'application/json',
+      'Content-Length': Buffer.byteLength(body),
+      ...headers,
+    }
+    // A connection of its own: one that an earlier request has brought to Node would be used again.
+    const agent = new Agent({ keepAlive: true })
+    const sent = httpRequest({ hostname, port, path: at, method: 'POST', headers: all, agent }, (answer) => {
+      const chunks: Buffer[] = []
+      answer.on('data', (chunk) => chunks.push(chunk))
+      answer.on('end', () => {
+        agent.destroy()
+        resolve({
+          status: answer.statusCode,
+          headers: answer.headers,
+          rawHeaders: answer.rawHeaders,
+          text: Buffer.concat(chunks).toString(),
+        })
       })
-      sent.on('error', reject)
-      sent.end(body)
-    },
-  )
+    })
+    sent.on('error', reject)
+    sent.end(body)
+  })
 
 /** What must be equal: ids, times and counts of the limit differ from request to request. */
-const comparable = ({ status, headers, text }: Awaited<ReturnType<typeof post>>) => ({
+const comparable = ({ status, headers, text }: Answer) => ({
   status,
   headers: Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [
@@ -90,6 +99,14 @@ describe('telemetry', () => {
       ...withHono,
       text: withHono.text.replace('"duplicates":0', '"duplicates":1'),
     })
+  })
+
+  test('goes the direct way to a plain host, and only there', async () => {
+    // Only the place of this header tells the two ways apart.
+    const isDirect = ({ rawHeaders }: Answer) =>
+      rawHeaders.indexOf('Content-Length') < rawHeaders.indexOf('Date')
+    expect(isDirect(await post('localhost:8080', { body: reading }))).toBe(true)
+    expect(isDirect(await post('LOCALHOST:8080', { body: reading }))).toBe(false)
   })
 
   test('is stored once when its request comes again on the other way', async () => {

@@ -22,11 +22,13 @@ const isOnlyStored = (row: Required<AccountChange>): boolean =>
 
 /** Changes of accounts as JSON: one text passes to another thread for a fraction of what objects cost. */
 export interface EncodedAccounts {
+  /** Whether the changes are of readings that are stored, and of nothing else. */
   readonly onlyStored: boolean
+  /** With `onlyStored` an object by device id, otherwise one row for each device. */
   readonly text: string
 }
 
-/** Sums the changes by device. Where only two values differ from 0, no others are written: SQL takes most of its time to read them. */
+/** Sums the changes by device. Where only two values differ from 0, no others are written: reading them takes most of the time. */
 export function encodeAccounts(changes: Iterable<AccountChange>): EncodedAccounts {
   const rows = sumByDevice(changes)
   if (rows.every(isOnlyStored)) {

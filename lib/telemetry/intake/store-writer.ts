@@ -138,7 +138,7 @@ export class StoreWriter implements BatchWriter {
     this.#underWay.add(writing)
     void writing.then(() => this.#underWay.delete(writing))
     if (patienceMs === undefined) return writing
-    // The error of a library's time limit is made before it is known whether it is needed: 2 to 3 % of the CPU of a small batch.
+    // p-timeout makes its error for every call, needed or not: 2 to 3 % of the CPU of a small batch.
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         resolve(allUnavailable(entries, new Error('The telemetry store did not answer in time.')))

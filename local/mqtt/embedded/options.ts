@@ -50,7 +50,7 @@ export interface BrokerOptions {
   invoke(functionName: string, event: Record<string, unknown>): Promise<void>
   /** The short way of telemetry that has one rule, beside {@link invoke}: it must do what that rule's function does. */
   readonly take?: TakeMessage
-  /** Tells the devices of topics, for {@link take}. */
+  /** Tells which device a topic belongs to; without it {@link take} is never called. */
   readonly topics?: TopicTree
   nextMessageId(): string
   /** Arrival time of a message, ms since the epoch; `Date.now` when it is not given. */

@@ -6,6 +6,7 @@ import type { AedesPublishPacket, Client } from 'aedes'
 import pRetry from 'p-retry'
 import { AppError } from '../../../lib/errors.ts'
 import type { Policy } from '../../../lib/mqtt/policy.ts'
+import { DirectTelemetry, type TelemetryTopic, telemetryTopicOf } from '../direct-telemetry.ts'
 import type { RuleMessage, TopicRule } from '../rules.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionTable } from './connection-table.ts'
@@ -20,8 +21,7 @@ export interface PublishDecision {
   readonly publish: boolean
   readonly retain: boolean
   readonly rules: readonly TopicRule[]
-  /** Where the topic is one of telemetry: the device, and the part of the topic behind `telemetry/`. */
-  readonly telemetry: { readonly deviceId: number; readonly subtopic: string | undefined } | undefined
+  readonly telemetry: TelemetryTopic | undefined
 }
 
 /** A message in progress. Those of a connection end in the order of arrival, as their PUBACKs must (MQTT-4.6.0-2). */
@@ -71,11 +71,13 @@ const omitDelay = ({ willDelayInterval: _delay, ...properties }: Properties) => 
 
 const notAuthenticated: Refusal = { reason: 'it is not authenticated', code: reasonCodes.notAuthorized }
 
+const failedWith =
+  (ended: Ended) =>
+  (error: unknown): void =>
+    ended(error ?? new Error('rejected'))
+
 const settle = (stored: Promise<unknown>, ended: Ended): void => {
-  stored.then(
-    () => ended(),
-    (error: unknown) => ended(error ?? new Error('rejected')),
-  )
+  stored.then(() => ended(), failedWith(ended))
 }
 
 const isUnavailable = (error: unknown): boolean => error instanceof AppError && error.code === 'UNAVAILABLE'
@@ -84,13 +86,13 @@ export class Publishing {
   private readonly options: PublishingOptions
   /** Messages that functions are storing, oldest first. */
   private readonly invoked = new Set<PendingMessage>()
-  /** Messages with telemetry that their function has not stored yet, by device. */
-  private readonly calls = new Map<number, number>()
+  private readonly telemetry: DirectTelemetry
   /** Messages that have come out of the parser and are not acknowledged. */
   private inProgressCount = 0
 
   constructor(options: PublishingOptions) {
     this.options = options
+    this.telemetry = new DirectTelemetry(options.broker.take)
   }
 
   inProgress(): number {
@@ -158,12 +160,11 @@ export class Publishing {
 
   private readonly decide = (policy: Policy, topic: string): PublishDecision => {
     const { rules, topics } = this.options.broker
-    const { deviceId, kind, subtopic } = topics?.parse(topic) ?? {}
     return {
       publish: policy.publish(topic),
       retain: policy.retain(topic),
       rules: rules.filter((rule) => rule.matches(topic)),
-      telemetry: deviceId === undefined || kind !== 'telemetry' ? undefined : { deviceId, subtopic },
+      telemetry: telemetryTopicOf(topics, topic),
     }
   }
 
@@ -242,7 +243,7 @@ export class Publishing {
     }
     const waitMs = origin.counted ? throttle.waitMs(connection.principalId) : undefined
     if (waitMs === 0) this.handOver(pending, decision, message, ended)
-    else void this.handOverLater(pending, decision, message, origin, waitMs, ended).catch(ended)
+    else void this.handOverLater(pending, decision, message, origin, waitMs, ended).catch(failedWith(ended))
   }
 
   /** Waits until flow control and the throttle let the message pass. */
@@ -279,43 +280,23 @@ export class Publishing {
     const { rules } = decision
     const [only] = rules
     if (only === undefined || rules.length > 1) {
-      settle(Promise.all(rules.map((rule) => this.invoke(rule, message))), ended)
+      this.trackCall(decision, Promise.all(rules.map((rule) => this.invoke(rule, message))), ended)
       return
     }
-    const isTaken = this.take(decision, message, (failure) => {
+    // The function touches the device, which a packet does, but not a will.
+    const telemetry = pending.isWill ? undefined : decision.telemetry
+    const isTaken = this.telemetry.take(telemetry, message, (failure) => {
       if (failure === undefined) ended()
-      else this.call(decision, this.retryWhileUnavailable(only, message, failure), ended)
+      else this.trackCall(decision, this.retryWhileUnavailable(only, message, failure), ended)
     })
-    if (!isTaken) this.call(decision, this.invoke(only, message), ended)
+    if (!isTaken) this.trackCall(decision, this.invoke(only, message), ended)
   }
 
-  /** @returns false for a message that its function has to take. */
-  private take({ telemetry }: PublishDecision, message: RuleMessage, ended: Ended): boolean {
-    const { take } = this.options.broker
-    if (take === undefined || telemetry === undefined) return false
-    // A message must not overtake an earlier one of its device: of two values for one time, the last one counts.
-    if (this.calls.has(telemetry.deviceId)) return false
-    const { payload, receivedAt, messageId } = message
-    try {
-      return take({ ...telemetry, payload, receivedAt, messageId }, ended)
-    } catch {
-      // The function fails at it, too, and the log then says so: an error that left here would end the connection.
-      return false
-    }
-  }
-
-  /** Counts a call of the function while it is under way. */
-  private call({ telemetry }: PublishDecision, stored: Promise<unknown>, ended: Ended): void {
-    if (telemetry === undefined) {
-      settle(stored, ended)
-      return
-    }
-    const { deviceId } = telemetry
-    this.calls.set(deviceId, (this.calls.get(deviceId) ?? 0) + 1)
+  /** Keeps later messages of the device behind a call of the function until it ends. */
+  private trackCall({ telemetry }: PublishDecision, stored: Promise<unknown>, ended: Ended): void {
+    const callEnds = this.telemetry.callBegins(telemetry)
     settle(stored, (failure) => {
-      const left = (this.calls.get(deviceId) ?? 1) - 1
-      if (left === 0) this.calls.delete(deviceId)
-      else this.calls.set(deviceId, left)
+      callEnds()
       ended(failure)
     })
   }

@@ -8,6 +8,7 @@ import pTimeout from 'p-timeout'
 import type { MqttConnection } from '../../../lib/config.ts'
 import type { TopicTree } from '../../../lib/mqtt/topics.ts'
 import type { TakeMessage } from '../../../lib/telemetry/delivery.ts'
+import { DirectTelemetry, type TelemetryTopic, telemetryTopicOf } from '../direct-telemetry.ts'
 import type { RuleMessage, TopicRule } from '../rules.ts'
 import { Acknowledgements, type KnownMessage } from './acknowledgements.ts'
 import { BridgeConnection } from './connection.ts'
@@ -51,9 +52,7 @@ interface Route {
   readonly clientId: string
   /** A status stays retained at the broker; other messages do not. */
   readonly isStatus: boolean
-  /** Of telemetry: the part of the topic behind `telemetry/`. */
-  readonly subtopic: string | undefined
-  readonly isTelemetry: boolean
+  readonly telemetry: TelemetryTopic | undefined
   readonly rules: readonly TopicRule[]
 }
 
@@ -82,14 +81,14 @@ class MosquittoBridge implements Bridge {
   private readonly connection: BridgeConnection
   private readonly acknowledgements: Acknowledgements
   private readonly closing = new AbortController()
-  /** Messages with telemetry that their function has not stored yet, by device. */
-  private readonly calls = new Map<number, number>()
+  private readonly telemetry: DirectTelemetry
   private inProgress = 0
   private bytesInProgress = 0
   private onIdle = () => {}
 
   constructor(options: BridgeOptions) {
     this.options = options
+    this.telemetry = new DirectTelemetry(options.take)
     // While one batch of the intake is under way, the next one gathers. InfluxDB needs less for a line the more come at once.
     this.maxInProgress = options.maxInProgress ?? 10_000
     this.maxBytesInProgress = options.maxBytesInProgress ?? 2_000_000
@@ -174,8 +173,7 @@ class MosquittoBridge implements Bridge {
         deviceId: device?.deviceId,
         clientId: device === undefined ? '' : String(device.deviceId),
         isStatus: device?.kind === 'status',
-        subtopic: device?.subtopic,
-        isTelemetry: device?.kind === 'telemetry',
+        telemetry: telemetryTopicOf(this.options.topics, topic),
         rules: this.rules.filter((rule) => rule.matches(topic)),
       }
       this.routes.set(topic, route)
@@ -189,7 +187,7 @@ class MosquittoBridge implements Bridge {
     { topic, payload, correlationData }: ReceivedMessage,
     known: KnownMessage | undefined,
   ): void {
-    const { clientId, deviceId, rules } = route
+    const { clientId, deviceId, telemetry, rules } = route
     const message: RuleMessage = {
       topic,
       payload,
@@ -203,9 +201,9 @@ class MosquittoBridge implements Bridge {
     this.inProgress += 1
     this.bytesInProgress += length
     if (this.isFull) this.connection.pause()
-    let isCalled = false
+    let callEnds: (() => void) | undefined
     const end = () => {
-      if (isCalled) this.countCall(route, -1)
+      callEnds?.()
       this.readOn(length)
     }
     const done = () => {
@@ -217,38 +215,17 @@ class MosquittoBridge implements Bridge {
       void this.invokeAll(rules, message).then(done, end)
       return
     }
-    const isTaken = this.take(route, message, (failure) => {
-      if (failure === undefined) done()
-      else void this.retry(only, message, failure).then(done, end)
+    const isTaken = this.telemetry.take(telemetry, message, (failure) => {
+      if (failure === undefined) {
+        done()
+        return
+      }
+      callEnds = this.telemetry.callBegins(telemetry)
+      void this.retry(only, message, failure).then(done, end)
     })
     if (isTaken) return
-    isCalled = true
-    this.countCall(route, 1)
+    callEnds = this.telemetry.callBegins(telemetry)
     this.invoke(only, message, done, end)
-  }
-
-  private take(
-    { deviceId, subtopic, isTelemetry }: Route,
-    { payload, receivedAt, messageId }: RuleMessage,
-    ended: (failure?: Error) => void,
-  ): boolean {
-    const { take } = this.options
-    if (take === undefined || deviceId === undefined || !isTelemetry) return false
-    // A message must not overtake an earlier one of its device: of two values for one time, the last one counts.
-    if (this.calls.has(deviceId)) return false
-    try {
-      return take({ deviceId, subtopic, payload, receivedAt, messageId }, ended)
-    } catch {
-      // The function fails at it, too, and the log then says so: an error that left here would end the process.
-      return false
-    }
-  }
-
-  private countCall({ deviceId, isTelemetry }: Route, by: 1 | -1): void {
-    if (deviceId === undefined || !isTelemetry) return
-    const calls = (this.calls.get(deviceId) ?? 0) + by
-    if (calls === 0) this.calls.delete(deviceId)
-    else this.calls.set(deviceId, calls)
   }
 
   private get isFull(): boolean {

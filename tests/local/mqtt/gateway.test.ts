@@ -1,8 +1,10 @@
+import { connectAsync } from 'mqtt'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createMessenger } from '../../../lib/broker/messenger.ts'
 import { createLog } from '../../../lib/log.ts'
 import { defaultTopics } from '../../../lib/mqtt/topics.ts'
 import { type GatewayOptions, type MqttGateway, openGateway } from '../../../local/mqtt/gateway.ts'
+import { authorize, keyOf, projectRules, telemetry } from '../../support/embedded-broker.ts'
 
 const noPorts = { mqtt: undefined, mqttWs: undefined, mqttTls: undefined }
 const gateways: MqttGateway[] = []
@@ -58,5 +60,35 @@ describe('the gateway', () => {
     expect(order).toEqual(['presence, port undefined', 'configurations'])
     expect(gateway.ports).toEqual({ mqtt: expect.any(Number), mqttWs: undefined, mqttTls: undefined })
     messenger.close()
+  })
+
+  it('hands telemetry on the short way to the intake', async () => {
+    const gateway = await open({ ports: { ...noPorts, mqtt: 0 } })
+    const taken: unknown[] = []
+    const called: string[] = []
+    await gateway.startBroker(
+      {
+        rules: projectRules,
+        topics: defaultTopics,
+        invoke: async (functionName) => void called.push(functionName),
+        take({ deviceId, payload }, ended) {
+          taken.push([deviceId, Buffer.from(payload).toString()])
+          ended()
+          return true
+        },
+        arrival: Date.now,
+        log: createLog('silent'),
+      },
+      { authorize, onCommandReceived: () => {}, resetPresence: async () => {}, republish: async () => {} },
+    )
+    const client = await connectAsync(`mqtt://127.0.0.1:${gateway.ports.mqtt}`, {
+      clientId: '5',
+      username: '5',
+      password: keyOf(5),
+    })
+    await client.publishAsync(telemetry(5), '{"a":1}', { qos: 1 })
+    await client.endAsync()
+    expect(taken).toEqual([[5, '{"a":1}']])
+    expect(called).toEqual([])
   })
 })

@@ -3,10 +3,12 @@ import { describe, expect, test } from 'vitest'
 import { AppError } from '../../../../lib/errors.ts'
 import { defaultTopics } from '../../../../lib/mqtt/topics.ts'
 import type { BrokerMessage } from '../../../../lib/telemetry/delivery.ts'
+import type { TopicRule } from '../../../../local/mqtt/rules.ts'
 import {
   aWhile,
   device,
   marker,
+  projectRules,
   publishPacket,
   rawDevice,
   type Setup,
@@ -112,23 +114,33 @@ describe('telemetry on the short way', () => {
   test('is stored once with QoS 2', async () => {
     const setup = await startTaking()
     const client = await rawDevice(setup, 5)
-    const packet = generate({
-      ...{
-        cmd: 'publish',
-        topic: telemetry(5),
-        payload: '1',
-        qos: 2,
-        messageId: 7,
-        dup: false,
-        retain: false,
-      },
-    })
+    const packet = publishPacket(telemetry(5), '1', 7, { qos: 2 })
     client.send(packet, packet)
     await until(() => setup.taken.length === 1, 'the message')
     setup.taken[0]?.ended()
     await client.got('pubrec', 2)
     expect(setup.taken).toHaveLength(1)
     expect(setup.calls).toEqual([])
+  })
+
+  test('is not the way of a will, whose device its function touches', async () => {
+    const setup = await startTaking()
+    const will = { topic: telemetry(5), payload: Buffer.from('gone'), qos: 1, retain: false }
+    const client = await rawDevice(setup, 5, { will })
+    client.socket.destroy()
+    await until(() => setup.calls.length === 1, 'the invoke')
+    expect(setup.taken).toEqual([])
+  })
+
+  test('is not the way of a message that two rules want', async () => {
+    const second = { ...(projectRules[0] as TopicRule), name: 'second', functionName: 'second' }
+    const setup = await startTaking({ rules: [...projectRules, second] })
+    const client = await rawDevice(setup, 5)
+    client.send(publishPacket(telemetry(5), '1', 1))
+    await until(() => setup.calls.length === 2, 'both invokes')
+    expect(setup.taken).toEqual([])
+    for (const { resolve } of setup.calls) resolve()
+    await client.got('puback')
   })
 
   test('is not the way of a status', async () => {

@@ -11,15 +11,16 @@ import { type DirectRequest, readDirectRequest } from './direct-request.ts'
 type Variables = HttpEnv['Variables']
 
 export interface DirectDoorOptions {
-  /** One listener of `event` is Node's own, which takes a connection. */
   readonly server: Server
+  /** With which the server hands over a connection. */
   readonly event: 'connection' | 'secureConnection'
-  /** By path. */
+  /** Answers to POST, by path. */
   readonly answers: ReadonlyMap<string, DirectAnswer>
   /** Whether the server ends: each answer then ends its connection. */
   readonly isClosing: () => boolean
 }
 
+/** Takes the connections of a server, answers plain requests itself and gives every other connection to Node. */
 export class DirectDoor {
   readonly #options: DirectDoorOptions
   readonly #connections = new Set<DirectConnection>()
@@ -33,10 +34,11 @@ export class DirectDoor {
       for (const listener of listeners) listener.call(server, socket)
     }
     server.on(event, (socket: Socket) => {
-      const connection = new DirectConnection(socket, this.#options, (bytes) => {
+      const leave = (bytes: Buffer | undefined) => {
         this.#connections.delete(connection)
         if (bytes !== undefined) handOver(socket, bytes, toNode)
-      })
+      }
+      const connection = new DirectConnection(socket, this.#options, leave)
       this.#connections.add(connection)
     })
   }
@@ -46,16 +48,17 @@ export class DirectDoor {
     for (const connection of this.#connections) if (connection.isIdle) connection.destroy()
   }
 
+  /** Cuts all connections of this door; those that Node has are not its own. */
   closeAll(): void {
     for (const connection of this.#connections) connection.destroy()
   }
 }
 
-/** The bytes are read again, before all that follow them. */
+/** Gives a connection to Node, which reads these bytes first. */
 const handOver = (socket: Socket, bytes: Buffer, toNode: (socket: Socket) => void) => {
   socket.pause()
   toNode(socket)
-  socket.unshift(bytes)
+  if (bytes.length > 0) socket.unshift(bytes)
   socket.resume()
 }
 
@@ -66,8 +69,12 @@ class DirectConnection {
   readonly #leave: (bytes: Buffer | undefined) => void
   /** A request whose answer is awaited. */
   #answering = false
-  /** What came of a request without the rest of its body, or behind one that is not answered yet. */
+  /** Bytes of a request whose body is not complete. */
   #waiting: Buffer | undefined
+  /** Whether more came while an answer was awaited: it waits in the socket, for Node. */
+  #hasMore = false
+  /** Whether a request has been answered: silence is then no fault. */
+  #hasAnswered = false
   #hasEnded = false
 
   /** @param leave is called once: with the bytes that Node's server has to read, or when the connection has ended. */
@@ -97,18 +104,25 @@ class DirectConnection {
     const text = `${head}Content-Length: ${length}\r\nDate: ${httpDate()}\r\nConnection: ${end}\r\n\r\n${body}`
     const socket = this.#socket
     this.#answering = false
+    this.#hasAnswered = true
     if (socket.destroyed) return
-    if (isLast) socket.end(text)
-    else {
+    if (isLast) {
+      // What comes behind the last answer would be stored without one.
+      socket.off('data', this.#onData)
+      socket.end(text)
+      socket.destroySoon()
+    } else {
       const taken = socket.write(text, length === body.length ? 'latin1' : 'utf8')
-      if (this.#waiting !== undefined) this.#toNode(this.#waiting)
-      else if (!taken) this.#readOnlyWhenRead()
-      else if (socket.timeout !== server.keepAliveTimeout) socket.setTimeout(server.keepAliveTimeout)
+      if (this.#hasMore) this.#toNode(nothing)
+      else {
+        if (!taken) this.#pauseUntilTaken()
+        if (socket.timeout !== server.keepAliveTimeout) socket.setTimeout(server.keepAliveTimeout)
+      }
     }
   }
 
-  /** A client that reads no answers is not read, so that they do not fill the memory. */
-  #readOnlyWhenRead(): void {
+  /** Reads no further request until the client has read its answers: they would fill the memory. */
+  #pauseUntilTaken(): void {
     const socket = this.#socket
     socket.pause()
     socket.once('drain', () => socket.resume())
@@ -116,14 +130,15 @@ class DirectConnection {
 
   readonly #onData = (bytes: Buffer): void => {
     const { answers, server } = this.#options
-    const before = this.#waiting
-    const all = before === undefined ? bytes : Buffer.concat([before, bytes])
     if (this.#answering) {
       // More than one request at once is work for Node's server, after this answer.
-      this.#waiting = all
+      this.#hasMore = true
       this.#socket.pause()
+      this.#socket.unshift(bytes)
       return
     }
+    const before = this.#waiting
+    const all = before === undefined ? bytes : Buffer.concat([before, bytes])
     const request = readDirectRequest(all, (path) => answers.has(path))
     // Many clients send head and body one after the other. A body in more parts is work for Node's server.
     if (request === 'incomplete' && before === undefined) {
@@ -144,11 +159,9 @@ class DirectConnection {
   }
 
   readonly #onTimeout = (): void => {
-    const { server } = this.#options
     if (this.#answering) return
     // The first request did not come, or the rest of one.
-    if (this.#waiting !== undefined || this.#socket.timeout === server.headersTimeout)
-      this.#refuse('ERR_HTTP_REQUEST_TIMEOUT')
+    if (this.#waiting !== undefined || !this.#hasAnswered) this.#refuse('ERR_HTTP_REQUEST_TIMEOUT')
     else this.#socket.destroy()
   }
 
@@ -169,6 +182,7 @@ class DirectConnection {
 }
 
 const ignore = (): void => undefined
+const nothing = Buffer.alloc(0)
 
 let dateAt = 0
 let date = ''
@@ -187,15 +201,22 @@ const httpDate = (): string => {
 class DirectContext implements RequestContext {
   readonly env: HttpEnv['Bindings']
   readonly req: RequestContext['req']
-  readonly sentBody: Buffer
+  #body: Buffer | undefined
   readonly #connection: DirectConnection
   readonly #variables: { [Name in keyof Variables]?: Variables[Name] } = {}
 
   constructor(request: DirectRequest, connection: DirectConnection, socket: Socket) {
     this.env = { incoming: { socket } }
     this.req = new PlainRequest(request)
-    this.sentBody = request.body
+    this.#body = request.body
     this.#connection = connection
+  }
+
+  takeBody(): Buffer {
+    const body = this.#body
+    if (body === undefined) throw new Error('The body was taken before.')
+    this.#body = undefined
+    return body
   }
 
   get<Name extends keyof Variables>(name: Name): Variables[Name] {
