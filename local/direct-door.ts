@@ -87,8 +87,9 @@ class DirectConnection {
     socket.on('close', this.#onClose).on('error', ignore)
   }
 
+  /** No request is under way, and the last answer has left. */
   get isIdle(): boolean {
-    return !this.#answering && this.#waiting === undefined
+    return !this.#answering && this.#waiting === undefined && this.#socket.writableLength === 0
   }
 
   destroy(): void {

@@ -449,6 +449,35 @@ describe('the connection', () => {
     socket.destroy()
   })
 
+  test.each([false, true])(
+    'is not cut in an answer that its client takes slowly, ended: %s',
+    async (isLast) => {
+      const { socket } = await connected()
+      socket.pause()
+      const length = 8_000_000
+      closing = isLast
+      const answered = new Promise<void>((resolve) => {
+        direct.answerWith = (c) => {
+          c.respond?.('x'.repeat(length), 201, {})
+          resolve()
+        }
+      })
+      socket.write(request({}))
+      await answered
+      closing = true
+      direct.door?.closeIdle()
+      let bytes = 0
+      socket.on('data', (chunk) => {
+        bytes += chunk.length
+      })
+      socket.resume()
+      await expect.poll(() => bytes).toBeGreaterThan(length)
+      direct.door?.closeIdle()
+      await expect.poll(() => socket.readableEnded).toBe(true)
+      socket.destroy()
+    },
+  )
+
   test('reads nothing behind its last answer', async () => {
     const { socket, give, text, closed } = await waiting()
     closing = true
