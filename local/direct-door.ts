@@ -1,6 +1,7 @@
 /**
  * An optimisation: plain requests with telemetry are read from their connection and answered on it, without the objects and streams of
- * Node's HTTP and without Hono. With the first request that is not plain, a connection goes to Node's server for good.
+ * Node's HTTP and without Hono: 0.85 of the CPU per message (paired, 9 rounds). With the first request that is not plain, a connection
+ * goes to Node's server for good.
  */
 import { type Server, STATUS_CODES, validateHeaderValue } from 'node:http'
 import type { Socket } from 'node:net'
