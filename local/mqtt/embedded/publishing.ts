@@ -283,7 +283,7 @@ export class Publishing {
       this.trackCall(decision, Promise.all(rules.map((rule) => this.invoke(rule, message))), ended)
       return
     }
-    // The function touches the device, which a packet does, but not a will.
+    // That a device was seen is noted for each packet. A will is none: only its function notes it.
     const telemetry = pending.isWill ? undefined : decision.telemetry
     const isTaken = this.telemetry.take(telemetry, message, (failure) => {
       if (failure === undefined) ended()
