@@ -40,7 +40,8 @@ export class DirectTelemetry {
     // A message must not overtake an earlier one of its device: of two values for one time, the last one counts.
     if (this.#calls.has(telemetry.deviceId)) return false
     try {
-      return this.#take({ ...telemetry, payload, receivedAt, messageId }, ended)
+      const { deviceId, subtopic } = telemetry
+      return this.#take({ deviceId, subtopic, payload, receivedAt, messageId }, ended)
     } catch {
       // The function fails at it, too, and the log then says so: an error that left here would end the process.
       return false
