@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connectAsync } from 'mqtt'
 import mqttPacket from 'mqtt-packet'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
-import { maxGrowth, mb, spread, watchMemory } from './figures.ts'
+import { heapOfSmallMachine, maxGrowth, mb, spread, watchMemory } from './figures.ts'
 import { freely } from './kills.ts'
 import { startLoad } from './load.ts'
 import { note, type Recorder, startRecorder } from './recorder.ts'
@@ -203,7 +203,9 @@ async function storm(
 
 export async function overload(size: Size, progress: (text: string) => void): Promise<Verdict[]> {
   const recorder = await startRecorder()
-  const server = await startStandaloneServer({ settings: { ...freely, LOG_LEVEL: 'silent' } })
+  const server = await startStandaloneServer({
+    settings: { ...freely, ...heapOfSmallMachine, LOG_LEVEL: 'silent' },
+  })
   try {
     recorder.pointTo(server)
     const devices = await Promise.all(Array.from({ length: 20 }, (_, n) => server.register(`over-${n}`)))
