@@ -16,6 +16,8 @@ export interface PolicyDocument {
 
 /** Decisions about one client. The methods are pure, and cheap enough to be called for each message, except `connect`. */
 export interface Policy {
+  /** Whether these are the documents that it was compiled from: then it decides as one that is compiled anew. */
+  isFrom(docs: readonly (PolicyDocument | string)[]): boolean
   /** @param features `will`: the CONNECT has a will; `persistent`: it asks for a persistent session. */
   connect(clientId: string, features: { will: boolean; persistent: boolean }): boolean
   /** Always false for text that is not a topic name. */
@@ -122,16 +124,37 @@ const texts = (value: unknown): string[] | undefined => {
   return list.length > 0 && list.every((item) => typeof item === 'string') ? (list as string[]) : undefined
 }
 
-/** A pattern as a regular expression: `*` is any text, `?` one character, all else is literal. */
-const patternSource = (pattern: string): string =>
-  pattern
-    .replaceAll(/\*+/g, '*')
-    .replaceAll(/[\\^$.|+()[\]{}/]/g, '\\$&')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.')
+/**
+ * Whether a text fits a pattern: `*` is any text, `?` one character, all else is literal. Regular expressions, which each device would
+ * need of its own, took four fifths of the time of its first decisions.
+ */
+const fits = (pattern: string, text: string): boolean => {
+  let at = 0
+  let star = -1
+  /** Where the text behind the last `*` begins. */
+  let behindStar = 0
+  for (let place = 0; place < text.length; ) {
+    const wanted = pattern[at]
+    if (wanted === '*') {
+      star = at
+      behindStar = place
+      at += 1
+    } else if (wanted === '?' || wanted === text[place]) {
+      place += wanted === '?' ? widthAt(text, place) : 1
+      at += 1
+    } else if (star >= 0) {
+      // The `*` takes one character more.
+      behindStar += widthAt(text, behindStar)
+      place = behindStar
+      at = star + 1
+    } else return false
+  }
+  while (pattern[at] === '*') at += 1
+  return at === pattern.length
+}
 
-const anyOf = (patterns: readonly string[], flags = 'su'): RegExp | undefined =>
-  patterns.length === 0 ? undefined : new RegExp(`^(?:${patterns.map(patternSource).join('|')})$`, flags)
+/** Some characters are two units of a string. */
+const widthAt = (text: string, place: number): number => ((text.codePointAt(place) ?? 0) > 0xffff ? 2 : 1)
 
 /** The values of the one supported condition; undefined without a condition, `false` for every other condition. */
 const connectAttributes = (condition: unknown): Set<string> | undefined | false => {
@@ -155,7 +178,8 @@ const ruleOf = (statement: unknown, action: Action): StatementRule | undefined =
   const ifUnsupported = allow ? undefined : denyAll
   const wantedActions = texts(named)
   if (wantedActions === undefined) return ifUnsupported
-  if (!anyOf(wantedActions, 'sui')?.test(`iot:${action}`)) return undefined
+  const asked = `iot:${action}`.toLowerCase()
+  if (!wantedActions.some((wanted) => fits(wanted.toLowerCase(), asked))) return undefined
   const resources = texts(Resource)
   const attributes = connectAttributes(Condition)
   if (
@@ -174,6 +198,8 @@ const ruleOf = (statement: unknown, action: Action): StatementRule | undefined =
 const covers = (attributes: ReadonlySet<string>, requested: readonly string[]): boolean =>
   requested.every((name) => attributes.has(name))
 
+const textOf = (doc: PolicyDocument | string): string => (typeof doc === 'string' ? doc : JSON.stringify(doc))
+
 const statementsOf = (doc: string): unknown[] => {
   try {
     const parsed: unknown = JSON.parse(doc)
@@ -188,11 +214,11 @@ const statementsOf = (doc: string): unknown[] => {
 const deciderOf = (rules: readonly StatementRule[], prefix: string) => {
   const resourcesOf = (allow: boolean) =>
     rules.filter((rule) => rule.allow === allow).flatMap((rule) => rule.resources ?? ['*'])
-  const allowed = anyOf(resourcesOf(true))
-  const denied = anyOf(resourcesOf(false))
+  const [allowed, denied] = [resourcesOf(true), resourcesOf(false)]
   return (name: string): boolean => {
     const arn = `${prefix}${name}`
-    return allowed?.test(arn) === true && denied?.test(arn) !== true
+    const isOneOf = (patterns: readonly string[]) => patterns.some((pattern) => fits(pattern, arn))
+    return isOneOf(allowed) && !isOneOf(denied)
   }
 }
 
@@ -207,7 +233,7 @@ export function compilePolicies(
   arnPrefix = localArnPrefix,
 ): Policy {
   // Each action is compiled when it is first asked for: thousands of connections on which nothing happens keep only the texts.
-  const kept = docs.map((doc) => (typeof doc === 'string' ? doc : JSON.stringify(doc)))
+  const kept = docs.map(textOf)
   const rulesFor = (action: Action): StatementRule[] =>
     kept
       .flatMap(statementsOf)
@@ -226,6 +252,7 @@ export function compilePolicies(
   const receive = deciderFor('Receive', 'topic')
 
   return {
+    isFrom: (others) => others.length === kept.length && others.every((doc, at) => textOf(doc) === kept[at]),
     connect(clientId, { will, persistent }) {
       const requested = [...(will ? ['LastWill'] : []), ...(persistent ? ['PersistentConnect'] : [])]
       const arn = `${arnPrefix}client/${clientId}`
@@ -234,7 +261,7 @@ export function compilePolicies(
         // Without a condition an Allow covers connections without attributes only, and a Deny covers all.
         const applies =
           attributes === undefined ? !allow || requested.length === 0 : covers(attributes, requested)
-        if (!applies || anyOf(resources)?.test(arn) !== true) continue
+        if (!applies || !resources.some((pattern) => fits(pattern, arn))) continue
         if (!allow) return false
         allowed = true
       }

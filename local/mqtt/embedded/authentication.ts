@@ -215,9 +215,12 @@ export class Authentication {
     if (connection.authorizerEvent === undefined) return
     try {
       const result = await broker.authorize(connection.authorizerEvent)
-      if (result?.isAuthenticated === true && result.principalId === connection.principalId)
-        connection.grant(result, compilePolicies(result.policyDocuments ?? [], broker.arnPrefix))
-      else connection.drop('warn', 'its rights have ended', reasonCodes.notAuthorized)
+      if (result?.isAuthenticated === true && result.principalId === connection.principalId) {
+        const { policyDocuments = [] } = result
+        const { policy } = connection
+        const isSame = policy?.isFrom(policyDocuments) === true
+        connection.grant(result, isSame ? policy : compilePolicies(policyDocuments, broker.arnPrefix))
+      } else connection.drop('warn', 'its rights have ended', reasonCodes.notAuthorized)
     } catch (error) {
       log('error', 'mqtt authorizer failed', { connection: connection.id, error })
       connection.refreshAt = Date.now() + refreshRetryMs

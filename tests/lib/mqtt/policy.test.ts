@@ -281,6 +281,31 @@ describe('an invalid policy denies', () => {
   })
 })
 
+test('a policy knows the documents that it is from', () => {
+  const documents = (id: number) => devicePolicies(defaultTopics.of(id), `${id}`)
+  const policy = compilePolicies(documents(5))
+  expect(policy.isFrom(documents(5))).toBe(true)
+  expect(policy.isFrom(documents(5).map((document) => JSON.stringify(document)))).toBe(true)
+  expect(policy.isFrom(documents(6))).toBe(false)
+  expect(policy.isFrom(documents(5).slice(1))).toBe(false)
+  expect(policy.isFrom([...documents(5), ...documents(5)])).toBe(false)
+  expect(policy.isFrom(documents(5).reverse())).toBe(false)
+  expect(policy.isFrom([])).toBe(false)
+})
+
+test.each([
+  ['a?c', 'a😀c', true],
+  ['a??c', 'a😀c', false],
+  ['*😀', '😀😀', true],
+  ['*?😀', '😀😀', true],
+  ['*??😀', '😀😀', false],
+  ['*', 'a\u2028b', true],
+  ['a*b*c', 'abcbc', true],
+  ['a*b*c', 'acbcb', false],
+])('the pattern %s and the topic %s: %s', (pattern, topic, fits) => {
+  expect(policyOf(allow('iot:Publish', `${arn}topic/${pattern}`)).publish(topic)).toBe(fits)
+})
+
 /** A simple matcher of wildcards, recursive and one character at a time. */
 const naiveWildcard = (pattern: string, text: string): boolean => {
   if (pattern === '') return text === ''

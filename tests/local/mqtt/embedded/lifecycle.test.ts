@@ -7,11 +7,13 @@ import {
   connectPacket,
   denied,
   lifecycleRules,
+  publishPacket,
   rawClient,
   rawDevice,
   type Setup,
   start,
   subscribePacket,
+  telemetry,
 } from '../../../support/embedded-broker.ts'
 import { until } from '../../../support/waiting.ts'
 
@@ -102,6 +104,33 @@ describe('lifecycle events', () => {
     expect(setup.broker.connected()).toBe(1)
     letIn = false
     await device.closes()
+  })
+
+  test('the next message is judged by the rights of the newest answer', async () => {
+    let mayPublish = true
+    let asked = 0
+    const setup = await start({
+      authorize: async (event) => {
+        asked += 1
+        const result = await authorize(event)
+        const [connect] = result.policyDocuments ?? []
+        const policyDocuments = mayPublish ? result.policyDocuments : [connect ?? '']
+        return { ...result, policyDocuments, refreshAfterInSeconds: 0.05 }
+      },
+    })
+    const device = await rawDevice(setup, 5)
+    const hasAsked = (times: number) => until(() => asked >= times, 'the authorizer is asked again')
+    device.send(publishPacket(telemetry(5), '1', 1))
+    await device.got('puback')
+    // The same rights again change nothing.
+    await hasAsked(asked + 2)
+    device.send(publishPacket(telemetry(5), '2', 2))
+    await until(() => device.packets.filter(({ cmd }) => cmd === 'puback').length === 2, 'the second puback')
+    mayPublish = false
+    await hasAsked(asked + 2)
+    device.send(publishPacket(telemetry(5), '3', 3))
+    await device.closes()
+    expect(setup.calls).toHaveLength(2)
   })
 
   test('a second connection with a client id ends the first', async () => {
