@@ -1,5 +1,6 @@
 /** Authentication: from an API key to its device, in memory where possible. */
-import { eq } from 'drizzle-orm'
+import DataLoader from 'dataloader'
+import { eq, sql } from 'drizzle-orm'
 import { AppError } from '../errors.ts'
 import type { RegistryDb } from '../registry/db.ts'
 import { credentials, devices } from '../registry/schema.ts'
@@ -28,8 +29,17 @@ export interface AuthenticationOptions {
 const invalidKey = (logFields: Readonly<Record<string, unknown>> = {}) =>
   new AppError('UNAUTHORIZED', 'The API key is not valid.', { logFields })
 
+/** Most keys of one statement. */
+const keysAtOnce = 500
+
 export class Authentication {
   readonly #options: AuthenticationOptions
+  /** Reads the keys that come in one turn of the event loop with one statement: the statement costs more than its rows. */
+  readonly #reader = new DataLoader<string, KnownKey>((keyHashes) => this.#read(keyHashes), {
+    cache: false,
+    maxBatchSize: keysAtOnce,
+    batchScheduleFn: setImmediate,
+  })
 
   constructor(options: AuthenticationOptions) {
     this.#options = options
@@ -41,7 +51,7 @@ export class Authentication {
     const { cache, lastSeen, now } = this.#options
     const at = now()
     const keyHash = digestKey(apiKey)
-    const known = cache.key(keyHash) ?? (await this.#read(keyHash))
+    const known = cache.key(keyHash) ?? (await this.#reader.load(keyHash))
     if (known.expiresAt !== null && known.expiresAt <= at)
       throw invalidKey({ device_id: known.device.id, prefix: keyPrefix(apiKey), why: 'expired' })
     if (known.device.status === 'inactive')
@@ -52,23 +62,27 @@ export class Authentication {
     return { device: lastSeen.applyTo(known.device), expiresAt: known.expiresAt }
   }
 
-  /** @throws {AppError} UNAUTHORIZED for an unknown or revoked key. */
-  async #read(keyHash: string): Promise<KnownKey> {
+  /** @returns for each hash its key, or the error UNAUTHORIZED for one that is unknown or revoked. */
+  async #read(keyHashes: readonly string[]): Promise<(KnownKey | AppError)[]> {
     const { db, rows, cache } = this.#options
     const { generation } = cache
-    const [row] = await db
+    const found = await db
       .select({ device: deviceColumns, credential: credentials })
       .from(credentials)
       .innerJoin(devices, eq(devices.id, credentials.deviceId))
-      .where(eq(credentials.keyHash, keyHash))
-    if (row === undefined || row.credential.revokedAt !== null) {
-      cache.removeKey(keyHash)
-      const known = row && { device_id: row.device.id, prefix: row.credential.keyPrefix, why: 'revoked' }
-      throw invalidKey(known)
-    }
-    const { id: credentialId, expiresAt, lastUsedAt } = row.credential
-    const known = { device: rows.toDevice(row.device), credentialId, expiresAt, lastUsedAt }
-    cache.addKey(keyHash, known, generation)
-    return known
+      .where(sql`${credentials.keyHash} in (select value from json_each(${JSON.stringify(keyHashes)}))`)
+    const rowOf = new Map(found.map((row) => [row.credential.keyHash, row]))
+    return keyHashes.map((keyHash) => {
+      const row = rowOf.get(keyHash)
+      if (row === undefined || row.credential.revokedAt !== null) {
+        cache.removeKey(keyHash)
+        const known = row && { device_id: row.device.id, prefix: row.credential.keyPrefix, why: 'revoked' }
+        return invalidKey(known)
+      }
+      const { id: credentialId, expiresAt, lastUsedAt } = row.credential
+      const known = { device: rows.toDevice(row.device), credentialId, expiresAt, lastUsedAt }
+      cache.addKey(keyHash, known, generation)
+      return known
+    })
   }
 }

@@ -97,13 +97,13 @@ const foreignCursor = () =>
 
 export class DeviceRegistry {
   readonly #options: DeviceRegistryOptions
-  /** Reads the devices of several messages with one statement. */
+  /** Reads the devices of the messages that come in one turn of the event loop with one statement. */
   readonly #finder = new DataLoader(
     async (ids: readonly number[]) => {
       const found = await this.findMany(ids)
       return ids.map((id) => found.get(id))
     },
-    { cache: false },
+    { cache: false, batchScheduleFn: setImmediate },
   )
 
   constructor(options: DeviceRegistryOptions) {

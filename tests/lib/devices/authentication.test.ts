@@ -37,6 +37,31 @@ describeRegistry('authentication', (place) => {
     await expect(devices.authenticate('x'.repeat(32))).rejects.toMatchObject({ logFields: {} })
   })
 
+  it('reads the keys that come at once with one statement, and judges each', async () => {
+    const { connect } = await startDevices(place)
+    const { devices, registry } = await connect()
+    const named = (name: string) => devices.register({ ...pump, name })
+    const [one, two, inactive] = [await named('one'), await named('two'), await named('inactive')]
+    await devices.revokeKeys(two.device.id)
+    await devices.update(inactive.device.id, { status: 'inactive' }, 'admin')
+    const execute = vi.spyOn(registry.db.$client, 'execute')
+    const keys = [two.apiKey, one.apiKey, 'x'.repeat(32), inactive.apiKey, one.apiKey]
+    const outcomes = await Promise.allSettled(
+      keys.map(async (key) => (await devices.authenticate(key)).device.id),
+    )
+    expect(execute).toHaveBeenCalledTimes(1)
+    expect(outcomes).toMatchObject([
+      { reason: unauthorized },
+      { value: one.device.id },
+      { reason: unauthorized },
+      { reason: { code: 'FORBIDDEN' } },
+      { value: one.device.id },
+    ])
+    execute.mockRejectedValueOnce(new Error('gone'))
+    const failed = await Promise.allSettled([one.apiKey, two.apiKey].map((key) => devices.authenticate(key)))
+    expect(failed.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+  })
+
   it('answers from memory until cacheMs, and notices changes of its own process at once', async () => {
     const { clock, connect } = await startDevices(place)
     const { devices } = await connect({ cacheMs: 1000 })
