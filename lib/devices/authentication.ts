@@ -32,8 +32,18 @@ const invalidKey = (logFields: Readonly<Record<string, unknown>> = {}) =>
 /** Most keys of one statement. */
 const keysAtOnce = 500
 
+/** Made once: to build it took a third of the time of a key that is read alone. */
+const statementOf = (db: RegistryDb) =>
+  db
+    .select({ device: deviceColumns, credential: credentials })
+    .from(credentials)
+    .innerJoin(devices, eq(devices.id, credentials.deviceId))
+    .where(sql`${credentials.keyHash} in (select value from json_each(${sql.placeholder('keyHashes')}))`)
+    .prepare()
+
 export class Authentication {
   readonly #options: AuthenticationOptions
+  readonly #statement: ReturnType<typeof statementOf>
   /** Reads the keys that come in one turn of the event loop with one statement: the statement costs more than its rows. */
   readonly #reader = new DataLoader<string, KnownKey>((keyHashes) => this.#read(keyHashes), {
     cache: false,
@@ -43,6 +53,7 @@ export class Authentication {
 
   constructor(options: AuthenticationOptions) {
     this.#options = options
+    this.#statement = statementOf(options.db)
   }
 
   /** @throws {AppError} UNAUTHORIZED for an unknown, expired or revoked key, FORBIDDEN for an inactive device. */
@@ -64,13 +75,9 @@ export class Authentication {
 
   /** @returns for each hash its key, or the error UNAUTHORIZED for one that is unknown or revoked. */
   async #read(keyHashes: readonly string[]): Promise<(KnownKey | AppError)[]> {
-    const { db, rows, cache } = this.#options
+    const { rows, cache } = this.#options
     const { generation } = cache
-    const found = await db
-      .select({ device: deviceColumns, credential: credentials })
-      .from(credentials)
-      .innerJoin(devices, eq(devices.id, credentials.deviceId))
-      .where(sql`${credentials.keyHash} in (select value from json_each(${JSON.stringify(keyHashes)}))`)
+    const found = await this.#statement.all({ keyHashes: JSON.stringify(keyHashes) })
     const rowOf = new Map(found.map((row) => [row.credential.keyHash, row]))
     return keyHashes.map((keyHash) => {
       const row = rowOf.get(keyHash)
