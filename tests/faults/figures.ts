@@ -14,10 +14,10 @@ export const spread = (sorted: readonly number[]): string =>
 export const mb = (bytes: number): number => Math.round(bytes / 1e6)
 
 /**
- * The heap that Node takes on a machine of 2 GB. On a larger one, V8 collects garbage later, and the growth would say how large the
+ * Gives a server the heap that Node takes on a machine of 2 GB. On a larger one, V8 collects garbage later, and the growth would say how large the
  * machine is.
  */
-export const heapOfSmallMachine = { NODE_OPTIONS: '--max-old-space-size=1024' } as const
+export const withSmallHeap = { NODE_OPTIONS: '--max-old-space-size=1024' } as const
 
 /** Limit for the growth of resident memory in every scenario, bytes. */
 export const maxGrowth = 300e6

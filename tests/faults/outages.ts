@@ -1,7 +1,7 @@
 /** Scenarios: InfluxDB fails in different ways under a steady load, and recovers. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
-import { at, heapOfSmallMachine, maxGrowth, mb, spread, watchMemory } from './figures.ts'
+import { at, maxGrowth, mb, spread, watchMemory, withSmallHeap } from './figures.ts'
 import { type Gate, type Mode, openGate } from './influx-gate.ts'
 import { freely } from './kills.ts'
 import { type Load, startLoad } from './load.ts'
@@ -60,7 +60,7 @@ async function outage(mode: Mode, size: Size, progress: (text: string) => void):
   const server = await startStandaloneServer({
     settings: {
       ...freely,
-      ...heapOfSmallMachine,
+      ...withSmallHeap,
       LOG_LEVEL: 'silent',
       INFLUXDB_URL: gate.url,
       INFLUXDB_TOKEN: INFLUXDB_TOKEN ?? 'a-token-of-the-tests',

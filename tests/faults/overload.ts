@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connectAsync } from 'mqtt'
 import mqttPacket from 'mqtt-packet'
 import { type Device, type StandaloneServer, startStandaloneServer } from '../support/standalone.ts'
-import { heapOfSmallMachine, maxGrowth, mb, spread, watchMemory } from './figures.ts'
+import { maxGrowth, mb, spread, watchMemory, withSmallHeap } from './figures.ts'
 import { freely } from './kills.ts'
 import { startLoad } from './load.ts'
 import { note, type Recorder, startRecorder } from './recorder.ts'
@@ -204,7 +204,7 @@ async function storm(
 export async function overload(size: Size, progress: (text: string) => void): Promise<Verdict[]> {
   const recorder = await startRecorder()
   const server = await startStandaloneServer({
-    settings: { ...freely, ...heapOfSmallMachine, LOG_LEVEL: 'silent' },
+    settings: { ...freely, ...withSmallHeap, LOG_LEVEL: 'silent' },
   })
   try {
     recorder.pointTo(server)

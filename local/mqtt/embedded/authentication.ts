@@ -216,7 +216,7 @@ export class Authentication {
     try {
       const result = await broker.authorize(connection.authorizerEvent)
       if (result?.isAuthenticated === true && result.principalId === connection.principalId) {
-        const { policyDocuments = [] } = result
+        const policyDocuments = result.policyDocuments ?? []
         const { policy } = connection
         const isSame = policy?.isFrom(policyDocuments) === true
         connection.grant(result, isSame ? policy : compilePolicies(policyDocuments, broker.arnPrefix))

@@ -29,8 +29,8 @@ import type { Peer } from './transports.ts'
 
 /** Bytes that a client may leave unread before its own packets wait. */
 const unreadBytes = 65_536
-/** Topics per connection whose decisions are remembered. */
-const rememberedTopics = 64
+/** Topics per connection whose decisions are remembered, and characters of the longest one. */
+const [rememberedTopics, rememberedLength] = [64, 256]
 /** Receive Maximum of a client that names none (MQTT 5, 3.1.2.11.3). */
 const defaultReceiveMaximum = 65_535
 /** Deliveries per connection that are remembered, to recognise a second one of the same message. */
@@ -79,6 +79,7 @@ const afterSeconds = (seconds: number): number =>
 
 /** Remembers a decision about a topic. A full cache is emptied: devices use few topics. */
 const remember = <Value>(cache: Map<string, Value>, topic: string, decision: Value): void => {
+  if (topic.length > rememberedLength) return
   if (cache.size >= rememberedTopics) cache.clear()
   cache.set(topic, decision)
 }
@@ -212,7 +213,7 @@ export class Connection implements MessageSource {
 
   /**
    * Gives the connection its rights, and the times at which they are checked again and end. The same policy again keeps what was
-   * decided by it: to compile one and decide anew takes 0.4 ms, for each connection once a minute.
+   * decided by it: to compile one and decide anew takes 0.1 ms, for each connection every 45 s.
    */
   grant(result: AuthorizerResult, policy: Policy): void {
     if (policy !== this.policy) {

@@ -57,9 +57,13 @@ describeRegistry('authentication', (place) => {
       { reason: { code: 'FORBIDDEN' } },
       { value: one.device.id },
     ])
+    const other = await named('other')
+    const both = () => Promise.allSettled([one, other].map(({ apiKey }) => devices.authenticate(apiKey)))
+    execute.mockClear()
     execute.mockRejectedValueOnce(new Error('gone'))
-    const failed = await Promise.allSettled([one.apiKey, two.apiKey].map((key) => devices.authenticate(key)))
-    expect(failed.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    expect((await both()).map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    expect((await both()).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled'])
+    expect(execute).toHaveBeenCalledTimes(2)
   })
 
   it('answers from memory until cacheMs, and notices changes of its own process at once', async () => {

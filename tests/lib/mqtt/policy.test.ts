@@ -266,6 +266,11 @@ describe('an invalid policy denies', () => {
     ['an unknown effect', { Statement: [{ Effect: 'allow', Action: 'iot:*', Resource: '*' }] }],
     ['a Deny with no action', { Statement: [{ Effect: 'Deny', Resource: '*' }] }],
     ['a Deny with a variable', { Statement: [deny('iot:*', '${iot:ClientId}')] }],
+    [
+      'a Deny of an action with a letter that only equals an s without case',
+      { Statement: [deny('iot:Publiſh', '*')] },
+    ],
+    ['a Deny of a resource with half a character', { Statement: [deny('iot:*', '\ud83d')] }],
     ['a Deny with no resource', { Statement: [{ Effect: 'Deny', Action: 'iot:*' }] }],
   ])('%s', (_name, document) => {
     const everything = { Version: '2012-10-17', Statement: [allow('iot:*', '*')] } as PolicyDocument
@@ -291,6 +296,15 @@ test('a policy knows the documents that it is from', () => {
   expect(policy.isFrom([...documents(5), ...documents(5)])).toBe(false)
   expect(policy.isFrom(documents(5).reverse())).toBe(false)
   expect(policy.isFrom([])).toBe(false)
+})
+
+test('a topic of thousands of levels is decided as every other', () => {
+  const policy = compilePolicies(devicePolicies(defaultTopics.of(5), '5'))
+  const { commandsSubscribe } = defaultTopics.of(5)
+  const levels = '/a'.repeat(30_000)
+  expect(policy.publish(`${commandsSubscribe}${levels}`)).toBe(false)
+  expect(policy.publish(`${commandsSubscribe}${levels}/response`)).toBe(false)
+  expect(policy.publish(`${commandsSubscribe}/a/response`)).toBe(true)
 })
 
 test.each([

@@ -1,5 +1,6 @@
 import { generate } from 'mqtt-packet'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import type { AuthorizerResult } from '../../../../lib/mqtt/authorizer.ts'
 import {
   answerTo,
   authorize,
@@ -7,6 +8,7 @@ import {
   connectPacket,
   denied,
   lifecycleRules,
+  projectRules,
   publishPacket,
   rawClient,
   rawDevice,
@@ -106,31 +108,52 @@ describe('lifecycle events', () => {
     await device.closes()
   })
 
-  test('the next message is judged by the rights of the newest answer', async () => {
-    let mayPublish = true
+  /** Rights that the authorizer is asked for again at once. `change` makes other answers of it. */
+  const startRefreshing = async (change: (result: AuthorizerResult) => AuthorizerResult = (same) => same) => {
     let asked = 0
+    const [rule] = projectRules
+    if (rule === undefined) throw new Error('there is no rule')
+    const matches = vi.fn(rule.matches)
     const setup = await start({
+      rules: [{ ...rule, matches }],
       authorize: async (event) => {
         asked += 1
-        const result = await authorize(event)
-        const [connect] = result.policyDocuments ?? []
-        const policyDocuments = mayPublish ? result.policyDocuments : [connect ?? '']
-        return { ...result, policyDocuments, refreshAfterInSeconds: 0.05 }
+        return { ...change(await authorize(event)), refreshAfterInSeconds: 0.05 }
       },
     })
+    const isAskedAgain = async () => {
+      const before = asked
+      await until(() => asked >= before + 2, 'the authorizer is asked again')
+    }
     const device = await rawDevice(setup, 5)
-    const hasAsked = (times: number) => until(() => asked >= times, 'the authorizer is asked again')
     device.send(publishPacket(telemetry(5), '1', 1))
     await device.got('puback')
-    // The same rights again change nothing.
-    await hasAsked(asked + 2)
+    return { setup, device, matches, isAskedAgain }
+  }
+
+  test('the same rights again keep the decisions that were made', async () => {
+    const { device, matches, isAskedAgain } = await startRefreshing()
+    const decisions = matches.mock.calls.length
+    await isAskedAgain()
     device.send(publishPacket(telemetry(5), '2', 2))
     await until(() => device.packets.filter(({ cmd }) => cmd === 'puback').length === 2, 'the second puback')
-    mayPublish = false
-    await hasAsked(asked + 2)
-    device.send(publishPacket(telemetry(5), '3', 3))
+    expect(matches).toHaveBeenCalledTimes(decisions)
+  })
+
+  test.each<[string, (result: AuthorizerResult) => unknown]>([
+    ['other documents', ({ policyDocuments = [] }) => policyDocuments.slice(0, 1)],
+    ['no documents', () => undefined],
+    ['documents that are null', () => null],
+  ])('the next message is judged by the newest answer: %s', async (_what, documents) => {
+    let isChanged = false
+    const { setup, device, isAskedAgain } = await startRefreshing((result) =>
+      isChanged ? ({ ...result, policyDocuments: documents(result) } as AuthorizerResult) : result,
+    )
+    isChanged = true
+    await isAskedAgain()
+    device.send(publishPacket(telemetry(5), '2', 2))
     await device.closes()
-    expect(setup.calls).toHaveLength(2)
+    expect(setup.calls).toHaveLength(1)
   })
 
   test('a second connection with a client id ends the first', async () => {
