@@ -1,4 +1,5 @@
 /** Group commit: what comes while one write is under way is written together by the next one. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from './errors.ts'
 
 export interface GroupCommitOptions<Value, Result> {
@@ -8,6 +9,8 @@ export interface GroupCommitOptions<Value, Result> {
   readonly maxGroup: number
   /** Most values that may wait; beyond it a value is refused. */
   readonly maxWaiting: number
+  /** Time from the end of a write to the next one, ms: what comes meanwhile is written together. 0 by default. */
+  readonly restMs?: number | undefined
 }
 
 interface Waiting<Value, Result> {
@@ -20,6 +23,7 @@ export class GroupCommit<Value, Result> {
   readonly #options: GroupCommitOptions<Value, Result>
   #waiting: Waiting<Value, Result>[] = []
   #writing: Promise<void> | undefined
+  #writtenAt = Number.NEGATIVE_INFINITY
 
   constructor(options: GroupCommitOptions<Value, Result>) {
     this.#options = options
@@ -44,6 +48,8 @@ export class GroupCommit<Value, Result> {
     while (this.#waiting.length > 0) {
       // Everything that this turn of the event loop brings belongs to the group.
       await new Promise(setImmediate)
+      const left = this.#writtenAt + (this.#options.restMs ?? 0) - performance.now()
+      if (left > 0) await sleep(left)
       const group = this.#waiting.splice(0, this.#options.maxGroup)
       try {
         const results = await this.#options.write(group.map(({ value }) => value))
@@ -51,6 +57,7 @@ export class GroupCommit<Value, Result> {
       } catch (error) {
         for (const { reject } of group) reject(error)
       }
+      this.#writtenAt = performance.now()
     }
     // In the same turn as the last look at the queue: a value that comes later begins anew.
     this.#writing = undefined

@@ -70,6 +70,8 @@ export interface PresenceOptions {
   readonly onChange?: (deviceId: number, change: PresenceChange) => void
   /** Milliseconds since the epoch. */
   readonly now?: () => number
+  /** Time between two transactions, ms; 0 by default. */
+  readonly restMs?: number | undefined
 }
 
 /** Events of one transaction. 500 take about 15 ms on a file. */
@@ -120,7 +122,8 @@ class GroupedPresence implements Presence {
 
   constructor(options: PresenceOptions) {
     this.#options = options
-    this.#group = new GroupCommit({ write: (rows) => this.#write(rows), maxGroup, maxWaiting })
+    const { restMs } = options
+    this.#group = new GroupCommit({ write: (rows) => this.#write(rows), maxGroup, maxWaiting, restMs })
   }
 
   async session(event: SessionEvent): Promise<boolean> {
