@@ -152,7 +152,7 @@ export function sessionCodes(): SessionCodes | undefined {
   })
 }
 
-/** A transaction of its own for each event took two thirds of the CPU time of a connection, ms. */
+/** Time between two transactions with presence, ms: one for each event took two thirds of the CPU time of a connection. */
 const presenceRestMs = 20
 
 export function presence(): Promise<Presence> {

@@ -40,6 +40,7 @@ export class DirectTelemetry {
     // A message must not overtake an earlier one of its device: of two values for one time, the last one counts.
     if (this.#calls.has(telemetry.deviceId)) return false
     try {
+      // A spread of it took a tenth of the CPU time of a message.
       const { deviceId, subtopic } = telemetry
       return this.#take({ deviceId, subtopic, payload, receivedAt, messageId }, ended)
     } catch {
