@@ -14,8 +14,8 @@ export const spread = (sorted: readonly number[]): string =>
 export const mb = (bytes: number): number => Math.round(bytes / 1e6)
 
 /**
- * Gives a server the heap that Node takes on a machine of 2 GB. On a larger one, V8 collects garbage later, and the growth would say how large the
- * machine is.
+ * Gives a server the heap that Node takes on a machine of 2 GB. On a larger one, V8 collects garbage later, and the growth would say how
+ * large the machine is.
  */
 export const withSmallHeap = { NODE_OPTIONS: '--max-old-space-size=1024' } as const
 
