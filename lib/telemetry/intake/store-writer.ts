@@ -51,9 +51,8 @@ const noKeys: readonly string[] = []
 const isStored = (outcome: WriteOutcome): boolean => 'refused' in outcome && outcome.refused.length === 0
 
 export class StoreWriter implements BatchWriter {
-  /** With 64 connections over HTTP into InfluxDB, two bring a sixth more than one; a third only makes them smaller. */
-  readonly batchesAhead = 2
-  readonly inAnyOrder = true
+  readonly batchesAhead = 1
+  readonly isElsewhere = true
   readonly #options: StoreWriterOptions
   readonly #underWay = new Set<Promise<unknown>>()
 

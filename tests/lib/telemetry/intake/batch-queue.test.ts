@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AppError } from '../../../../lib/errors.ts'
 import type { Delivery, Outcome } from '../../../../lib/telemetry/delivery.ts'
 import { type Batching, BatchQueue } from '../../../../lib/telemetry/intake/batch-queue.ts'
@@ -33,38 +33,74 @@ const open = (batching: Batching, most = { readings: 20_000, characters: 1e9 }) 
     for (const device of devices)
       queue.add(deliveryOf(device, ++added), 'http', true, (one) => void settled.push(one))
   }
-  const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  const immediate = () => new Promise((resolve) => setImmediate(resolve))
+  /** Long enough for a batch to gather of which no more comes. */
+  const turn = async () => {
+    for (let n = 0; n < 3; n += 1) await immediate()
+  }
   const end = async (first: string) => {
     underWay.get(first)?.()
     underWay.delete(first)
     await turn()
   }
-  return { queue, begun, settled, add, turn, end }
+  return { queue, begun, settled, add, immediate, turn, end }
 }
 
-const parallel: Batching = { batchesAhead: 2, inAnyOrder: true }
+const elsewhere: Batching = { batchesAhead: 1, isElsewhere: true }
 
-it('writes a batch beside another one, but a device has one message after the other under way', async () => {
-  const { begun, settled, add, turn, end } = open(parallel)
-  add(1, 2)
+it('writes a lone message at once', async () => {
+  const { begun, add, turn } = open(elsewhere)
+  add(1)
   await turn()
-  add(1, 3, 1)
-  await turn()
-  expect(begun).toEqual([['1:1', '2:2'], ['3:4']])
-  add(4)
-  await turn()
-  expect(begun).toHaveLength(2)
-  await end('3:4')
-  expect(begun.slice(2)).toEqual([['4:6']])
-  await end('1:1')
-  expect(begun.slice(3)).toEqual([['1:3', '1:5']])
-  await end('4:6')
-  await end('1:3')
-  expect(settled).toEqual(Array(6).fill(outcome))
+  expect(begun).toEqual([['1:1']])
 })
 
-it('writes one batch after the other where it may not mix them', async () => {
-  const { begun, add, turn, end } = open({ batchesAhead: 1, inAnyOrder: false })
+it('gathers a batch for another server while each turn of the event loop brings more', async () => {
+  const { begun, add, immediate, turn, end } = open(elsewhere)
+  add(1, 2)
+  await turn()
+  add(1)
+  await turn()
+  expect(begun).toEqual([['1:1', '2:2']])
+  await end('1:1')
+  expect(begun).toEqual([['1:1', '2:2'], ['1:3']])
+  for (let n = 0; n < 3; n += 1) {
+    add(3)
+    await immediate()
+  }
+  await end('1:3')
+  expect(begun.slice(2)).toEqual([['3:4', '3:5', '3:6']])
+})
+
+describe('with a clock of its own', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['performance'] }))
+  afterEach(() => void vi.useRealTimers())
+
+  it('hands a gathering batch over after 2 ms, however many more come', async () => {
+    const { begun, add, immediate } = open(elsewhere)
+    for (let n = 0; n < 5; n += 1) {
+      add(n)
+      await immediate()
+    }
+    expect(begun).toEqual([])
+    vi.advanceTimersByTime(2)
+    add(5)
+    await immediate()
+    expect(begun).toEqual([['0:1', '1:2', '2:3', '3:4', '4:5', '5:6']])
+  })
+
+  it('does not gather when many wait', async () => {
+    const { begun, add, immediate } = open(elsewhere)
+    for (let n = 0; n < 5; n += 1) {
+      add(...Array.from({ length: 100 }, (_, device) => device))
+      await immediate()
+    }
+    expect(begun[0]).toHaveLength(300)
+  })
+})
+
+it('writes one batch after the other where the store is here', async () => {
+  const { begun, add, turn, end } = open({ batchesAhead: 1, isElsewhere: false })
   add(1)
   await turn()
   add(2, 1)
@@ -74,34 +110,33 @@ it('writes one batch after the other where it may not mix them', async () => {
   expect(begun).toEqual([['1:1'], ['2:2', '1:3']])
 })
 
-it('gathers the next batch while a large one is under way', async () => {
-  const { begun, add, turn, end } = open(parallel)
-  add(1000, ...Array.from({ length: 31 }, (_, n) => n))
-  add(...Array.from({ length: 500 }, (_, n) => n + 32))
-  await turn()
-  const [first, second] = begun
-  // The first ones are handed over before the turn of the event loop is over.
-  expect([first?.length, second?.length]).toEqual([32, 32])
+it('hands over batches ahead of the answers, the full ones before the turn of the event loop is over', async () => {
+  const { begun, add, turn, end } = open({ batchesAhead: 2, isElsewhere: false })
+  add(1000, ...Array.from({ length: 531 }, (_, n) => n))
+  expect(begun.map(({ length }) => length)).toEqual([32, 32])
   await end('1000:1')
   expect(begun[2]).toHaveLength(468)
   add(2000)
-  await end('32:33')
+  await turn()
   expect(begun).toHaveLength(3)
   await end(begun[2]?.[0] ?? '')
   expect(begun[3]).toEqual(['2000:533'])
 })
 
 it('refuses what is too much, and writes the rest before it ends', async () => {
-  const { queue, begun, settled, add, end } = open(parallel, { readings: 2, characters: 1e9 })
-  add(1, 1, 1)
+  const { queue, begun, settled, add, turn, end } = open(elsewhere, { readings: 3, characters: 1e9 })
+  add(1)
+  await turn()
+  add(1, 2, 1)
   expect(settled).toMatchObject([{ code: 'UNAVAILABLE' }])
   const closed = queue.close()
   add(2)
   expect(settled).toMatchObject([{ code: 'UNAVAILABLE' }, { code: 'UNAVAILABLE' }])
-  await eventually(() => expect(begun).toHaveLength(1))
   await end('1:1')
+  await eventually(() => expect(begun).toHaveLength(2))
+  await end('1:2')
   await closed
-  expect(settled.slice(2)).toEqual([outcome, outcome])
+  expect(settled.slice(2)).toEqual([outcome, outcome, outcome])
 })
 
 type Step = { readonly add: number } | { readonly end: number; readonly fails: boolean } | 'turn'
@@ -117,21 +152,18 @@ const steps = fc.array(
 
 /** Plays the steps, then closes the queue and ends what is under way. */
 const play = async (all: readonly Step[], batching: Batching) => {
-  const devicesUnderWay: number[] = []
   const written: Delivery[] = []
   const underWay: ((fails: boolean) => void)[] = []
+  let most = 0
   const queue = new BatchQueue(
     (batch) => {
-      const devices = [...new Set(batch.map(({ delivery }) => delivery.deviceId))]
-      for (const device of devices) expect(devicesUnderWay).not.toContain(device)
-      devicesUnderWay.push(...devices)
       written.push(...batch.map(({ delivery }) => delivery))
       return new Promise((resolve, reject) => {
-        underWay.push((fails) => {
-          for (const device of devices) devicesUnderWay.splice(devicesUnderWay.indexOf(device), 1)
+        const length = underWay.push((fails) => {
           if (fails) reject(new Error('The batch cannot be written.'))
           else resolve(batch.map(() => outcome))
         })
+        most = Math.max(most, length)
       })
     },
     batching,
@@ -150,21 +182,19 @@ const play = async (all: readonly Step[], batching: Batching) => {
   }
   const closed = queue.close().then(() => 'closed')
   while ((await Promise.race([closed, turn()])) !== 'closed') underWay.shift()?.(false)
-  return { added, settled, written }
+  return { added, settled, written, most }
 }
 
-it.each([parallel, { batchesAhead: 3, inAnyOrder: true }])(
-  'settles each message once, and writes those of a device in their order, however batches end: %o',
+it.each([elsewhere, { batchesAhead: 3, isElsewhere: false }])(
+  'settles each message once, and hands them over in their order, however batches end: %o',
   async (batching) => {
     await fc.assert(
       fc.asyncProperty(steps, async (all) => {
-        const { added, settled, written } = await play(all, batching)
+        const { added, settled, written, most } = await play(all, batching)
         expect(settled.sort((a, b) => a - b)).toEqual(Array.from({ length: added }, (_, n) => n))
-        const newest = new Map<number, number>()
-        for (const { deviceId, receivedAt } of written) {
-          expect(receivedAt).toBeGreaterThan(newest.get(deviceId) ?? 0)
-          newest.set(deviceId, receivedAt)
-        }
+        const arrivals = written.map(({ receivedAt }) => receivedAt)
+        expect(arrivals).toEqual([...arrivals].sort((a, b) => a - b))
+        expect(most).toBeLessThanOrEqual(batching.batchesAhead)
       }),
     )
   },
