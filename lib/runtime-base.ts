@@ -102,9 +102,13 @@ export function openApi(): Promise<OpenApiDocument> {
   })
 }
 
+/** How long lines of a server that runs on may wait for others, ms. Of a function, no line may wait: it stops after each answer. */
+const logRestMs = 20
+
 export function log(): Log {
   return once('log', () => {
-    const value = createLog(overrides.config?.logLevel ?? logLevelOf(), overrides.writeLog)
+    const { config: settings, writeLog, longRunning } = overrides
+    const value = createLog(settings?.logLevel ?? logLevelOf(), writeLog, longRunning ? logRestMs : 0)
     closers.push(() => value.flush())
     return value
   })

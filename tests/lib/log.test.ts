@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { AppError } from '../../lib/errors.ts'
 import { createLog } from '../../lib/log.ts'
 
@@ -73,6 +73,15 @@ describe('a log line', () => {
     expect(text).toContain('[redacted]')
   })
 
+  it.each([{ api_key: 'hunter2' }, { path: '/a', 'X-Token': 'hunter2' }])(
+    'never holds a secret beside plain values: %o',
+    (fields) => {
+      const { text, lines } = logged('info', (log) => log.info('text', fields))
+      expect(text).not.toContain('hunter2')
+      expect(Object.keys(lines[0])).toEqual(['time', 'level', 'msg', ...Object.keys(fields)])
+    },
+  )
+
   it('has the name, the code and the place of an error, and not its message', () => {
     const cause = Object.assign(new Error('INSERT INTO devices VALUES (hunter2)'), { code: 'SQLITE_FULL' })
     const { text, lines } = logged('info', (log) =>
@@ -98,5 +107,62 @@ describe('a log line', () => {
       .map((line) => JSON.parse(line).i)
     expect(lines).toEqual(Array.from({ length: 2000 }, (_, i) => i))
     expect(written.length).toBeLessThan(20)
+  })
+})
+
+describe('a log whose lines may wait', () => {
+  const restMs = 20
+  const open = () => {
+    const written: string[][] = []
+    const log = createLog(
+      'debug',
+      (lines) =>
+        written.push(
+          lines
+            .trimEnd()
+            .split('\n')
+            .map((line) => JSON.parse(line).msg),
+        ),
+      restMs,
+    )
+    return { written, log }
+  }
+  const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }))
+  afterEach(() => void vi.useRealTimers())
+
+  it('writes those of several turns of the event loop together', async () => {
+    const { written, log } = open()
+    log.info('first')
+    await turn()
+    log.debug('second')
+    await turn()
+    vi.advanceTimersByTime(restMs - 1)
+    expect(written).toEqual([])
+    vi.advanceTimersByTime(1)
+    expect(written).toEqual([['first', 'second']])
+    log.info('third')
+    vi.advanceTimersByTime(restMs)
+    expect(written.slice(1)).toEqual([['third']])
+  })
+
+  it('does not let warnings wait, nor what came before them', async () => {
+    const { written, log } = open()
+    log.info('first')
+    await turn()
+    log.warn('second')
+    log.info('third')
+    await turn()
+    expect(written).toEqual([['first', 'second', 'third']])
+    vi.advanceTimersByTime(restMs)
+    expect(written).toHaveLength(1)
+  })
+
+  it('writes all at its end', () => {
+    const { written, log } = open()
+    log.info('first')
+    log.flush()
+    expect(written).toEqual([['first']])
   })
 })
