@@ -60,7 +60,8 @@ const redact = (name: string, value: unknown): unknown => {
 const isPlain = (fields: Fields): boolean => {
   for (const name in fields) {
     const value = fields[name]
-    if (typeof value === 'object' || typeof value === 'bigint' || secretField.test(name)) return false
+    if (typeof value === 'object' || typeof value === 'function' || typeof value === 'bigint') return false
+    if (secretField.test(name)) return false
   }
   return true
 }
@@ -98,19 +99,19 @@ export function createLog(level: LogLevel, write: (lines: string) => void = toSt
   const minimum = severity[level]
   let buffered = ''
   let timer: NodeJS.Timeout | undefined
-  let isLastInTurn = false
+  let flushesThisTurn = false
   const flush = () => {
     const lines = buffered
     buffered = ''
     clearTimeout(timer)
     timer = undefined
-    isLastInTurn = false
+    flushesThisTurn = false
     if (lines !== '') write(lines)
   }
   const planFlush = (name: Level) => {
-    if (isLastInTurn) return
+    if (flushesThisTurn) return
     if (restMs === 0 || severity[name] >= severity.warn) {
-      isLastInTurn = true
+      flushesThisTurn = true
       setImmediate(flush)
     } else timer ??= setTimeout(flush, restMs)
   }

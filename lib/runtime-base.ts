@@ -109,7 +109,12 @@ export function log(): Log {
   return once('log', () => {
     const { config: settings, writeLog, longRunning } = overrides
     const value = createLog(settings?.logLevel ?? logLevelOf(), writeLog, longRunning ? logRestMs : 0)
-    closers.push(() => value.flush())
+    // After a fault that ends the process, the last lines tell most.
+    if (longRunning) process.on('exit', value.flush)
+    closers.push(() => {
+      process.off('exit', value.flush)
+      value.flush()
+    })
     return value
   })
 }

@@ -82,6 +82,27 @@ describe('a log line', () => {
     },
   )
 
+  it('never holds a secret that a function makes', () => {
+    const secret = Object.assign(() => undefined, { toJSON: () => ({ token: 'hunter2' }) })
+    expect(logged('info', (log) => log.info('text', { secret, made: secret })).text).not.toContain('hunter2')
+  })
+
+  it('has the time at which it was logged', () => {
+    vi.useFakeTimers({ toFake: ['Date'], now: 1_760_000_000_000 })
+    try {
+      const { lines } = logged('info', (log) => {
+        log.info('first')
+        log.info('second')
+        vi.setSystemTime(1_760_000_000_001)
+        log.info('third')
+      })
+      const [first, second] = ['2025-10-09T08:53:20.000Z', '2025-10-09T08:53:20.001Z']
+      expect(lines.map(({ time }) => time)).toEqual([first, first, second])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   it('has the name, the code and the place of an error, and not its message', () => {
     const cause = Object.assign(new Error('INSERT INTO devices VALUES (hunter2)'), { code: 'SQLITE_FULL' })
     const { text, lines } = logged('info', (log) =>
@@ -157,6 +178,23 @@ describe('a log whose lines may wait', () => {
     expect(written).toEqual([['first', 'second', 'third']])
     vi.advanceTimersByTime(restMs)
     expect(written).toHaveLength(1)
+    log.info('fourth')
+    await turn()
+    expect(written).toHaveLength(1)
+    vi.advanceTimersByTime(restMs)
+    expect(written.slice(1)).toEqual([['fourth']])
+  })
+
+  it('waits for as long after lines that were many', () => {
+    const { written, log } = open()
+    log.info('first')
+    vi.advanceTimersByTime(restMs - 1)
+    log.flush()
+    log.info('second')
+    vi.advanceTimersByTime(restMs - 1)
+    expect(written).toEqual([['first']])
+    vi.advanceTimersByTime(1)
+    expect(written.slice(1)).toEqual([['second']])
   })
 
   it('writes all at its end', () => {

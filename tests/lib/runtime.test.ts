@@ -54,6 +54,31 @@ it('closes what it has built, and nothing twice', async () => {
   await runtime.close()
 })
 
+it('writes the last lines of the log when it is closed, and when the process ends before', async () => {
+  const lines: string[] = []
+  const settings = { LOG_LEVEL: 'info' }
+  const more = { longRunning: true, writeLog: (text: string) => void lines.push(text) }
+  const before = process.listenerCount('exit')
+  for (const end of [runtime.close, () => process.listeners('exit').at(-1)?.(0)]) {
+    configure(settings, more)
+    runtime.log().info('the last line')
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(lines).toEqual([])
+    await end()
+    expect(lines.splice(0)).toMatchObject([expect.stringContaining('the last line')])
+    await runtime.close()
+  }
+  expect(process.listenerCount('exit')).toBe(before)
+})
+
+it('lets no line of a function wait', async () => {
+  const lines: string[] = []
+  configure({ LOG_LEVEL: 'info' }, { writeLog: (text) => void lines.push(text) })
+  runtime.log().info('a line')
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(lines).toHaveLength(1)
+})
+
 it('has neither messenger nor accounts without a broker', async () => {
   configure({ MQTT_URL: 'none' })
   expect(runtime.publisher()).toBeUndefined()

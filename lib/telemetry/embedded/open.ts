@@ -25,7 +25,7 @@ export interface Embedded {
 
 export const batchWriterOf = ({ writer }: EmbeddedDatabase): BatchWriter => ({
   batchesAhead: writer.batchesAhead,
-  isElsewhere: false,
+  inAnyOrder: false,
   deliver: (batch) => writer.deliver('readings', batch),
 })
 

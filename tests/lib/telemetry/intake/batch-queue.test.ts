@@ -46,30 +46,47 @@ const open = (batching: Batching, most = { readings: 20_000, characters: 1e9 }) 
   return { queue, begun, settled, add, immediate, turn, end }
 }
 
-const elsewhere: Batching = { batchesAhead: 1, isElsewhere: true }
+const parallel: Batching = { batchesAhead: 2, inAnyOrder: true }
 
-it('writes a lone message at once', async () => {
-  const { begun, add, turn } = open(elsewhere)
-  add(1)
-  await turn()
-  expect(begun).toEqual([['1:1']])
-})
-
-it('gathers a batch for another server while each turn of the event loop brings more', async () => {
-  const { begun, add, immediate, turn, end } = open(elsewhere)
+it('writes a batch beside another one, but a device has one message after the other under way', async () => {
+  const { begun, settled, add, turn, end } = open(parallel)
   add(1, 2)
   await turn()
+  add(1, 3, 1)
+  await turn()
+  expect(begun).toEqual([['1:1', '2:2'], ['3:4']])
+  add(4)
+  await turn()
+  expect(begun).toHaveLength(2)
+  await end('3:4')
+  expect(begun.slice(2)).toEqual([['4:6']])
+  await end('1:1')
+  expect(begun.slice(3)).toEqual([['1:3', '1:5']])
+  await end('4:6')
+  await end('1:3')
+  expect(settled).toEqual(Array(6).fill(outcome))
+})
+
+it('writes one batch after the other where it may not mix them', async () => {
+  const { begun, add, turn, end } = open({ batchesAhead: 1, inAnyOrder: false })
   add(1)
   await turn()
-  expect(begun).toEqual([['1:1', '2:2']])
+  add(2, 1)
+  await turn()
+  expect(begun).toEqual([['1:1']])
   await end('1:1')
-  expect(begun).toEqual([['1:1', '2:2'], ['1:3']])
-  for (let n = 0; n < 3; n += 1) {
-    add(3)
-    await immediate()
-  }
-  await end('1:3')
-  expect(begun.slice(2)).toEqual([['3:4', '3:5', '3:6']])
+  expect(begun).toEqual([['1:1'], ['2:2', '1:3']])
+})
+
+it('gathers a batch that may be in any order while each turn of the event loop brings more', async () => {
+  const { begun, add, immediate, turn } = open(parallel)
+  add(1, 2)
+  await immediate()
+  add(3)
+  await immediate()
+  expect(begun).toEqual([])
+  await turn()
+  expect(begun).toEqual([['1:1', '2:2', '3:3']])
 })
 
 describe('with a clock of its own', () => {
@@ -77,7 +94,7 @@ describe('with a clock of its own', () => {
   afterEach(() => void vi.useRealTimers())
 
   it('hands a gathering batch over after 2 ms, however many more come', async () => {
-    const { begun, add, immediate } = open(elsewhere)
+    const { begun, add, immediate } = open(parallel)
     for (let n = 0; n < 5; n += 1) {
       add(n)
       await immediate()
@@ -89,29 +106,27 @@ describe('with a clock of its own', () => {
     expect(begun).toEqual([['0:1', '1:2', '2:3', '3:4', '4:5', '5:6']])
   })
 
-  it('does not gather when many wait', async () => {
-    const { begun, add, immediate } = open(elsewhere)
-    for (let n = 0; n < 5; n += 1) {
-      add(...Array.from({ length: 100 }, (_, device) => device))
+  it('does not gather beside many, nor when many wait', async () => {
+    const { begun, add, immediate, turn, end } = open(parallel)
+    for (let n = 0; n < 3; n += 1) {
+      add(...Array.from({ length: 100 }, (_, device) => 100 * n + device))
       await immediate()
     }
     expect(begun[0]).toHaveLength(300)
+    add(...Array.from({ length: 400 }, (_, device) => 1000 + device))
+    await turn()
+    expect(begun).toHaveLength(1)
+    await end('0:1')
+    expect(begun[1]).toHaveLength(400)
+    // Of few that wait after a batch, the next one gathers again.
+    add(2000)
+    await end('1000:301')
+    expect(begun[2]).toEqual(['2000:701'])
   })
 })
 
-it('writes one batch after the other where the store is here', async () => {
-  const { begun, add, turn, end } = open({ batchesAhead: 1, isElsewhere: false })
-  add(1)
-  await turn()
-  add(2, 1)
-  await turn()
-  expect(begun).toEqual([['1:1']])
-  await end('1:1')
-  expect(begun).toEqual([['1:1'], ['2:2', '1:3']])
-})
-
-it('hands over batches ahead of the answers, the full ones before the turn of the event loop is over', async () => {
-  const { begun, add, turn, end } = open({ batchesAhead: 2, isElsewhere: false })
+it('hands batches over ahead of the answers, full ones before the turn of the event loop is over', async () => {
+  const { begun, add, turn, end } = open({ batchesAhead: 2, inAnyOrder: false })
   add(1000, ...Array.from({ length: 531 }, (_, n) => n))
   expect(begun.map(({ length }) => length)).toEqual([32, 32])
   await end('1000:1')
@@ -123,20 +138,42 @@ it('hands over batches ahead of the answers, the full ones before the turn of th
   expect(begun[3]).toEqual(['2000:533'])
 })
 
+it.each([
+  [parallel, [5, 3]],
+  [{ batchesAhead: 1, inAnyOrder: false }, [3, 3, 2]],
+] as const)('ends a batch with the message that makes it too long: %o', async (batching, expected) => {
+  const lengths: number[] = []
+  const queue = new BatchQueue(
+    async (batch) => {
+      lengths.push(batch.length)
+      return batch.map(() => outcome)
+    },
+    batching,
+    { readings: 20_000, characters: 1e9 },
+  )
+  const fields = { text: 'x'.repeat(400_000) }
+  for (let n = 0; n < 8; n += 1)
+    queue.add(
+      { ...deliveryOf(n, n), readings: [{ ...readingAt(n, 0), fields }] },
+      'http',
+      true,
+      () => undefined,
+    )
+  await queue.close()
+  expect(lengths).toEqual(expected)
+})
+
 it('refuses what is too much, and writes the rest before it ends', async () => {
-  const { queue, begun, settled, add, turn, end } = open(elsewhere, { readings: 3, characters: 1e9 })
-  add(1)
-  await turn()
-  add(1, 2, 1)
+  const { queue, begun, settled, add, end } = open(parallel, { readings: 2, characters: 1e9 })
+  add(1, 1, 1)
   expect(settled).toMatchObject([{ code: 'UNAVAILABLE' }])
   const closed = queue.close()
   add(2)
   expect(settled).toMatchObject([{ code: 'UNAVAILABLE' }, { code: 'UNAVAILABLE' }])
+  await eventually(() => expect(begun).toHaveLength(1))
   await end('1:1')
-  await eventually(() => expect(begun).toHaveLength(2))
-  await end('1:2')
   await closed
-  expect(settled.slice(2)).toEqual([outcome, outcome, outcome])
+  expect(settled.slice(2)).toEqual([outcome, outcome])
 })
 
 type Step = { readonly add: number } | { readonly end: number; readonly fails: boolean } | 'turn'
@@ -152,18 +189,21 @@ const steps = fc.array(
 
 /** Plays the steps, then closes the queue and ends what is under way. */
 const play = async (all: readonly Step[], batching: Batching) => {
+  const devicesUnderWay: number[] = []
   const written: Delivery[] = []
   const underWay: ((fails: boolean) => void)[] = []
-  let most = 0
   const queue = new BatchQueue(
     (batch) => {
+      const devices = [...new Set(batch.map(({ delivery }) => delivery.deviceId))]
+      for (const device of devices) expect(devicesUnderWay).not.toContain(device)
+      devicesUnderWay.push(...devices)
       written.push(...batch.map(({ delivery }) => delivery))
       return new Promise((resolve, reject) => {
-        const length = underWay.push((fails) => {
+        underWay.push((fails) => {
+          for (const device of devices) devicesUnderWay.splice(devicesUnderWay.indexOf(device), 1)
           if (fails) reject(new Error('The batch cannot be written.'))
           else resolve(batch.map(() => outcome))
         })
-        most = Math.max(most, length)
       })
     },
     batching,
@@ -182,19 +222,21 @@ const play = async (all: readonly Step[], batching: Batching) => {
   }
   const closed = queue.close().then(() => 'closed')
   while ((await Promise.race([closed, turn()])) !== 'closed') underWay.shift()?.(false)
-  return { added, settled, written, most }
+  return { added, settled, written }
 }
 
-it.each([elsewhere, { batchesAhead: 3, isElsewhere: false }])(
-  'settles each message once, and hands them over in their order, however batches end: %o',
+it.each([parallel, { batchesAhead: 3, inAnyOrder: true }])(
+  'settles each message once, and writes those of a device in their order, however batches end: %o',
   async (batching) => {
     await fc.assert(
       fc.asyncProperty(steps, async (all) => {
-        const { added, settled, written, most } = await play(all, batching)
+        const { added, settled, written } = await play(all, batching)
         expect(settled.sort((a, b) => a - b)).toEqual(Array.from({ length: added }, (_, n) => n))
-        const arrivals = written.map(({ receivedAt }) => receivedAt)
-        expect(arrivals).toEqual([...arrivals].sort((a, b) => a - b))
-        expect(most).toBeLessThanOrEqual(batching.batchesAhead)
+        const newest = new Map<number, number>()
+        for (const { deviceId, receivedAt } of written) {
+          expect(receivedAt).toBeGreaterThan(newest.get(deviceId) ?? 0)
+          newest.set(deviceId, receivedAt)
+        }
       }),
     )
   },

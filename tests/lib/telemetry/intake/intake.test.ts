@@ -9,7 +9,7 @@ it('refuses nothing of what the bridge has in progress', async () => {
     release = resolve
   })
   const writer = {
-    ...{ batchesAhead: 1, isElsewhere: true },
+    ...{ batchesAhead: 2, inAnyOrder: true },
     async deliver(batch: readonly Delivery[]): Promise<Outcome[]> {
       await held
       return batch.map(({ readings }) => ({ stored: readings.length, queued: 0, duplicates: 0 }))

@@ -86,7 +86,7 @@ describeWith({ moto: findMoto() !== undefined }, 'the queue, spoken to as SQS', 
   /** The way in while the store answers so. */
   const intakeOf = (error: AppError, spool: SqsSpool) =>
     new Intake({
-      writer: { batchesAhead: 1, isElsewhere: false, deliver: async (batch) => batch.map(() => error) },
+      writer: { batchesAhead: 1, inAnyOrder: false, deliver: async (batch) => batch.map(() => error) },
       ledger: noLedger,
       log,
       retentionMs: 0,
