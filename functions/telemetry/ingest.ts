@@ -157,16 +157,17 @@ const plainBody = (payload: Uint8Array): unknown => {
   }
 }
 
-/** Takes what {@link Intake.take} takes. */
+/** Takes what {@link Intake.take} takes, of devices in memory; others are read first. */
 export const takeTelemetry =
   ({ devices, intake, door, rate }: Pick<Deps, 'devices' | 'intake' | 'door' | 'rate'>): TakeMessage =>
   ({ deviceId, subtopic, payload, receivedAt, messageId }, ended) => {
     const device = devices.cached(deviceId)
-    if (device === undefined || device.status === 'inactive') return false
+    if (device === undefined) return devices.find(deviceId)
+    if (device.status === 'inactive') return false
     const body = plainBody(payload)
     const isTaken =
       body !== undefined && intake.take(device, body, { receivedAt, messageId, subtopic, door }, ended)
-    if (isTaken && rate?.isAbove(deviceId, receivedAt)) noteAboveLimit(devices, deviceId, receivedAt)
+    if (isTaken === true && rate?.isAbove(deviceId, receivedAt)) noteAboveLimit(devices, deviceId, receivedAt)
     return isTaken
   }
 

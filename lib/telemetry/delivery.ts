@@ -74,9 +74,13 @@ export interface BrokerMessage {
 /**
  * The short way of telemetry into the intake of this process, beside the function of its rule. The caller touches the device.
  * @param ended see `Intake.take`.
- * @returns false for a message that the function has to take.
+ * @returns false for a message that the function has to take; what to wait for before the message is handed over again, where something
+ * about its device has to be read first.
  */
-export type TakeMessage = (message: BrokerMessage, ended: (failure?: AppError) => void) => boolean
+export type TakeMessage = (
+  message: BrokerMessage,
+  ended: (failure?: AppError) => void,
+) => boolean | Promise<unknown>
 
 /** The way by which a message came: a request, the embedded broker, the bridge to another broker, a queue, or a replay. */
 export type Door = 'http' | 'mqtt' | 'bridge' | 'queue' | 'replay'

@@ -17,10 +17,23 @@ export function telemetryTopicOf(topics: TopicTree | undefined, topic: string): 
   return deviceId === undefined || kind !== 'telemetry' ? undefined : { deviceId, subtopic }
 }
 
+/** A message that waits until something about its device is read. */
+interface Held {
+  readonly telemetry: TelemetryTopic
+  readonly message: RuleMessage
+  readonly ended: (failure?: AppError) => void
+  readonly call: () => void
+}
+
 export class DirectTelemetry {
   readonly #take: TakeMessage | undefined
   /** Messages that their function has not stored yet, by device. */
   readonly #calls = new Map<number, number>()
+  /**
+   * By device, in their order. Were their function called instead, all later messages of the device would follow them there for as long
+   * as one is under way: with many messages, for ever, at twice the CPU.
+   */
+  readonly #held = new Map<number, Held[]>()
 
   /** @param take the short way; undefined where every message goes to its function. */
   constructor(take: TakeMessage | undefined) {
@@ -28,20 +41,52 @@ export class DirectTelemetry {
   }
 
   /**
-   * @param ended called once, when the message is durable, or with why it is not.
-   * @returns false for a message that its function has to take.
+   * Has a message stored, or its function called: at once, or when what the short way has to know about its device is read.
+   * @param ended called once, when the message is durable, or with why it is not; never where its function is called.
+   * @param call calls the function; called at most once.
    */
-  take(
+  handOver(
     telemetry: TelemetryTopic | undefined,
+    message: RuleMessage,
+    ended: (failure?: AppError) => void,
+    call: () => void,
+  ): void {
+    const held = telemetry && this.#held.get(telemetry.deviceId)
+    if (telemetry === undefined) call()
+    else if (held !== undefined) held.push({ telemetry, message, ended, call })
+    else {
+      const taken = this.#tryToTake(telemetry, message, ended)
+      if (taken instanceof Promise) this.#hold({ telemetry, message, ended, call }, taken)
+      else if (!taken) call()
+    }
+  }
+
+  #hold(first: Held, known: Promise<unknown>): void {
+    const { deviceId } = first.telemetry
+    const held = [first]
+    this.#held.set(deviceId, held)
+    const goOn = () => {
+      this.#held.delete(deviceId)
+      for (const { telemetry, message, ended, call } of held) {
+        const taken = this.#tryToTake(telemetry, message, ended)
+        if (taken === true) continue
+        // What is still not known cannot be read: the function fails at it, too, or says that there is no such device.
+        if (taken instanceof Promise) taken.catch(nothing)
+        call()
+      }
+    }
+    known.then(goOn, goOn)
+  }
+
+  #tryToTake(
+    { deviceId, subtopic }: TelemetryTopic,
     { payload, receivedAt, messageId }: RuleMessage,
     ended: (failure?: AppError) => void,
-  ): boolean {
-    if (this.#take === undefined || telemetry === undefined) return false
+  ): boolean | Promise<unknown> {
     // A message must not overtake an earlier one of its device: of two values for one time, the last one counts.
-    if (this.#calls.has(telemetry.deviceId)) return false
+    if (this.#take === undefined || this.#calls.has(deviceId)) return false
     try {
-      // A spread of it took a tenth of the CPU time of a message.
-      const { deviceId, subtopic } = telemetry
+      // A spread of the topic took a tenth of the CPU time of a message.
       return this.#take({ deviceId, subtopic, payload, receivedAt, messageId }, ended)
     } catch {
       // The function fails at it, too, and the log then says so: an error that left here would end the process.

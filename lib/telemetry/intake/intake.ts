@@ -126,11 +126,19 @@ export class Intake {
   /**
    * Takes a message of which all is to be stored, and nothing else is to be done: nearly every message over MQTT is one.
    * @param ended called when its readings are durable and counted, or with the error UNAVAILABLE when nothing of it is.
-   * @returns false for every other message: nothing of it is stored or counted, and {@link accept} has to take it.
+   * @returns false for every other message: nothing of it is stored or counted, and {@link accept} has to take it; what to wait for before
+   * it can be told, where rules or names of fields are to be read first.
    */
-  take(sender: Sender, body: unknown, arrival: MessageArrival, ended: (failure?: AppError) => void): boolean {
+  take(
+    sender: Sender,
+    body: unknown,
+    arrival: MessageArrival,
+    ended: (failure?: AppError) => void,
+  ): boolean | Promise<void> {
     const { fields, sampler } = this.#options
-    if (sampler?.ready() !== undefined || fields?.knows(sender.id) === false) return false
+    const rulesReady = sampler?.ready()
+    if (rulesReady !== undefined) return rulesReady
+    if (fields?.knows(sender.id) === false) return fields.load(sender.id)
     const parsed = this.#parsePlain(sender, body, arrival)
     if (parsed === undefined) return false
     const { receivedAt, door } = arrival

@@ -285,11 +285,13 @@ export class Publishing {
     }
     // That a device was seen is noted for each packet. A will is none: only its function notes it.
     const telemetry = pending.isWill ? undefined : decision.telemetry
-    const isTaken = this.telemetry.take(telemetry, message, (failure) => {
+    const takenEnds = (failure?: AppError) => {
       if (failure === undefined) ended()
       else this.trackCall(decision, this.retryWhileUnavailable(only, message, failure), ended)
-    })
-    if (!isTaken) this.trackCall(decision, this.invoke(only, message), ended)
+    }
+    this.telemetry.handOver(telemetry, message, takenEnds, () =>
+      this.trackCall(decision, this.invoke(only, message), ended),
+    )
   }
 
   /** Keeps later messages of the device behind a call of the function until it ends. */

@@ -6,6 +6,7 @@ import { LRUCache } from 'lru-cache'
 import pRetry from 'p-retry'
 import pTimeout from 'p-timeout'
 import type { MqttConnection } from '../../../lib/config.ts'
+import type { AppError } from '../../../lib/errors.ts'
 import type { TopicTree } from '../../../lib/mqtt/topics.ts'
 import type { TakeMessage } from '../../../lib/telemetry/delivery.ts'
 import { DirectTelemetry, type TelemetryTopic, telemetryTopicOf } from '../direct-telemetry.ts'
@@ -215,17 +216,18 @@ class MosquittoBridge implements Bridge {
       void this.invokeAll(rules, message).then(done, end)
       return
     }
-    const isTaken = this.telemetry.take(telemetry, message, (failure) => {
+    const ended = (failure?: AppError) => {
       if (failure === undefined) {
         done()
         return
       }
       callEnds = this.telemetry.callBegins(telemetry)
       void this.retry(only, message, failure).then(done, end)
+    }
+    this.telemetry.handOver(telemetry, message, ended, () => {
+      callEnds = this.telemetry.callBegins(telemetry)
+      this.invoke(only, message, done, end)
     })
-    if (isTaken) return
-    callEnds = this.telemetry.callBegins(telemetry)
-    this.invoke(only, message, done, end)
   }
 
   private get isFull(): boolean {
