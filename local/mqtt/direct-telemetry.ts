@@ -25,6 +25,9 @@ interface Held {
   readonly call: () => void
 }
 
+/** Reads for which a message waits: of its device, of the alert rules, and of the names of its fields. */
+const mostReads = 3
+
 export class DirectTelemetry {
   readonly #take: TakeMessage | undefined
   /** Messages that their function has not stored yet, by device. */
@@ -56,26 +59,40 @@ export class DirectTelemetry {
     else if (held !== undefined) held.push({ telemetry, message, ended, call })
     else {
       const taken = this.#tryToTake(telemetry, message, ended)
-      if (taken instanceof Promise) this.#hold({ telemetry, message, ended, call }, taken)
-      else if (!taken) call()
+      if (taken === false) call()
+      else if (taken !== true) void this.#hold({ telemetry, message, ended, call }, taken)
     }
   }
 
-  #hold(first: Held, known: Promise<unknown>): void {
+  /** Takes messages of a device in their order when what is missing is read, or has their function called. Never rejects. */
+  async #hold(first: Held, firstRead: Promise<unknown>): Promise<void> {
     const { deviceId } = first.telemetry
+    // Others are added at its end meanwhile.
     const held = [first]
     this.#held.set(deviceId, held)
-    const goOn = () => {
-      this.#held.delete(deviceId)
-      for (const { telemetry, message, ended, call } of held) {
-        const taken = this.#tryToTake(telemetry, message, ended)
+    let at = 0
+    let read: Promise<unknown> | undefined = firstRead
+    for (let reads = 1; read !== undefined; reads += 1) {
+      const isRead: boolean = await read.then(
+        () => true,
+        () => false,
+      )
+      read = undefined
+      for (; at < held.length && read === undefined; at += 1) {
+        const { telemetry, message, ended, call } = held[at] as Held
+        const taken: boolean | Promise<unknown> = isRead && this.#tryToTake(telemetry, message, ended)
         if (taken === true) continue
-        // What is still not known cannot be read: the function fails at it, too, or says that there is no such device.
-        if (taken instanceof Promise) taken.catch(nothing)
-        call()
+        if (taken === false) call()
+        else if (reads < mostReads) {
+          read = taken
+          at -= 1
+        } else {
+          taken.catch(nothing)
+          call()
+        }
       }
     }
-    known.then(goOn, goOn)
+    this.#held.delete(deviceId)
   }
 
   #tryToTake(

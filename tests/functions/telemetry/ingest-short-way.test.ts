@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { takeTelemetry } from '../../../functions/telemetry/ingest.ts'
 import * as runtime from '../../../lib/runtime.ts'
 import { MessageRate } from '../../../lib/telemetry/message-rate.ts'
+import { DirectTelemetry } from '../../../local/mqtt/direct-telemetry.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
 import { ruleEvent } from '../../support/rule-events.ts'
 
@@ -21,16 +22,21 @@ afterAll(async () => {
 const ingest = (event: unknown) => functions.invoke('telemetry-ingest', event)
 
 describe('the short way of a broker of this process', () => {
-  const open = async (limit = 0) => {
+  const openTake = async (limit = 0) => {
     const [devices, intake] = [await runtime.devices(), await runtime.intake()]
-    const take = takeTelemetry({ devices, intake, door: 'bridge', rate: new MessageRate(limit) })
+    return takeTelemetry({ devices, intake, door: 'bridge', rate: new MessageRate(limit) })
+  }
+  const open = async (limit?: number) => {
+    const take = await openTake(limit)
     return (deviceId: number, payload: string | Uint8Array, subtopic?: string) =>
       new Promise<unknown>((resolve) => {
         const message = {
           ...{ deviceId, subtopic, payload: Buffer.from(payload), receivedAt: noon - 5000 },
           messageId: crypto.randomUUID(),
         }
-        if (!take(message, (failure) => resolve(failure ?? 'stored'))) resolve('left')
+        const taken = take(message, (failure) => resolve(failure ?? 'stored'))
+        if (taken === false) resolve('left')
+        else if (taken !== true) resolve(taken.then(() => 'read'))
       })
   }
   /** A device that is in memory with the names of its fields. */
@@ -62,8 +68,39 @@ describe('the short way of a broker of this process', () => {
     expect(await take(id, '{"t":1,"message_id":"a"}')).toBe('left')
     expect(await take(id, '{"fresh":1}')).toBe('left')
     expect(await take(inactive, '{"t":1}')).toBe('left')
-    expect(await take(999_999_999, '{"t":1}')).toBe('left')
+    expect(await take(999_999_999, '{"t":1}')).toBe('read')
+    expect(await take(999_999_999, '{"t":1}')).toBe('read')
     expect(await functions.accountOf(id)).toMatchObject({ received: 1, stored: 1, rejected: 0 })
+  })
+
+  it('reads a device that is no longer in memory, and stores its messages in their order', async () => {
+    const id = await known()
+    vi.setSystemTime(noon + 61_000)
+    expect((await runtime.devices()).cached(id)).toBeUndefined()
+    const direct = new DirectTelemetry(await openTake())
+    const ended = [2, 3].map(
+      (t) =>
+        new Promise<unknown>((resolve) => {
+          const [topic, payload] = [`iotflow/devices/${id}/telemetry`, Buffer.from(JSON.stringify({ t }))]
+          const message = {
+            topic,
+            payload,
+            clientId: String(id),
+            receivedAt: noon + 1000 * t,
+            messageId: `m-${t}`,
+          }
+          direct.handOver(
+            { deviceId: id, subtopic: undefined },
+            message,
+            (failure) => resolve(failure ?? 'stored'),
+            () => resolve('called'),
+          )
+        }),
+    )
+    expect(await Promise.all(ended)).toEqual(['stored', 'stored'])
+    expect((await functions.historyOf(id)).map(({ t }: { t: number }) => t)).toEqual([1, 2, 3])
+    expect(await functions.accountOf(id)).toMatchObject({ received: 3, stored: 3, rejected: 0 })
+    vi.setSystemTime(noon)
   })
 
   it('counts messages above the limit of a device', async () => {

@@ -44,9 +44,12 @@ const openReading = () => {
   })
   const read = async (deviceId: number, result: 'known' | 'missing' | Error) => {
     if (result === 'known') known.add(deviceId)
-    const ended = reads.filter((one) => one.deviceId === deviceId)
-    for (const one of ended) one.ended(result instanceof Error ? result : undefined)
-    await opened.turn()
+    const error = result instanceof Error ? result : undefined
+    // Others may follow the first one.
+    for (let n = 0; n < 3; n += 1) {
+      for (const one of reads) if (one.deviceId === deviceId) one.ended(error)
+      await opened.turn()
+    }
   }
   return { ...opened, known, reads, read }
 }
@@ -96,6 +99,52 @@ it('takes the messages of a device in their order when it is read, with one read
   expect(events).toEqual(['taken c', 'taken a', 'taken b', 'taken d'])
   handOver(1, 'e')
   expect(events.at(-1)).toBe('taken e')
+})
+
+it('takes them also when more than one read is needed', async () => {
+  const missing = ['device', 'rules', 'fields']
+  const { events, handOver, turn } = open(() => missing.length === 0 || Promise.resolve(missing.shift()))
+  handOver(1, 'a', 'b')
+  await turn()
+  expect(events).toEqual(['taken a', 'taken b'])
+})
+
+it('does not read for ever', async () => {
+  let reads = 0
+  const { events, handOver, turn, end } = open(() => {
+    reads += 1
+    return Promise.resolve()
+  })
+  handOver(1, 'a', 'b')
+  await turn()
+  expect(events).toEqual(['called a', 'called b'])
+  expect(reads).toBe(4)
+  end('a')
+  end('b')
+})
+
+it('keeps the order of messages that come while held ones are taken', async () => {
+  let isKnown = false
+  const direct = new DirectTelemetry(({ messageId }, ended) => {
+    if (!isKnown) return Promise.resolve()
+    taken.push(messageId)
+    ended()
+    return true
+  })
+  const taken: string[] = []
+  const handOver = (messageId: string, ended = () => {}) =>
+    direct.handOver(
+      { deviceId: 1, subtopic: undefined },
+      { topic: 't', payload: Buffer.from('{}'), clientId: 'c', receivedAt: 1, messageId },
+      ended,
+      () => taken.push(`called ${messageId}`),
+    )
+  handOver('a', () => handOver('c'))
+  handOver('b')
+  isKnown = true
+  await new Promise((resolve) => setImmediate(resolve))
+  handOver('d')
+  expect(taken).toEqual(['a', 'b', 'c', 'd'])
 })
 
 it.each([['missing'], [new Error('The registry cannot be read.')]] as const)(
