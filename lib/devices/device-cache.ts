@@ -21,6 +21,9 @@ interface Entry<Value> {
 /** Most devices in the cache; also the most keys. */
 const maxEntries = 50_000
 
+/** Devices whose last change is remembered. Far fewer change while a row is read. */
+const rememberedChanges = 10_000
+
 export interface DeviceCacheOptions {
   /**
    * Time that an entry is valid, ms; 0 turns the cache off. Changes by this process remove entries at once, so this is the
@@ -33,11 +36,15 @@ export interface DeviceCacheOptions {
 
 /**
  * The cache of one process. A caller reads {@link DeviceCache.generation} before its query and hands it back with the result:
- * rows from before a change are not cached after it.
+ * a row from before a change of its device is not cached after it.
  */
 export class DeviceCache {
   /** Every change of a device raises it. */
   generation = 0
+  /** By device, the generation that its last change made. */
+  readonly #changes: LRUCache<number, number>
+  /** Of changes up to this generation, some are no longer in `#changes`. */
+  #forgottenUpTo = 0
   readonly #cacheMs: number
   readonly #now: () => number
   readonly #devices: LRUCache<number, Entry<Device>>
@@ -52,6 +59,12 @@ export class DeviceCache {
     // LRUCache reserves memory for all its entries.
     const max = cacheMs === 0 ? 1 : maxEntries
     this.#devices = new LRUCache({ max })
+    this.#changes = new LRUCache({
+      max: Math.min(max, rememberedChanges),
+      dispose: (generation, _deviceId, reason) => {
+        if (reason === 'evict') this.#forgottenUpTo = generation
+      },
+    })
     this.#keys = new LRUCache({
       max,
       dispose: ({ value }, keyHash, reason) => {
@@ -69,13 +82,13 @@ export class DeviceCache {
   }
 
   addDevice(device: Device, generation: number): void {
-    if (this.#mayAdd(generation)) this.#devices.set(device.id, this.#entry(device))
+    if (this.#mayAdd(device.id, generation)) this.#devices.set(device.id, this.#entry(device))
   }
 
   addKey(keyHash: string, known: KnownKey, generation: number): void {
-    if (!this.#mayAdd(generation)) return
-    this.#keys.set(keyHash, this.#entry(known))
     const { id } = known.device
+    if (!this.#mayAdd(id, generation)) return
+    this.#keys.set(keyHash, this.#entry(known))
     const hashes = this.#keyHashes.get(id) ?? new Set()
     this.#keyHashes.set(id, hashes.add(keyHash))
   }
@@ -86,14 +99,14 @@ export class DeviceCache {
 
   /** Removes a device and its keys, because their rows have changed. */
   remove(deviceId: number): void {
-    this.generation += 1
+    this.#noteChange(deviceId)
     this.#devices.delete(deviceId)
     for (const keyHash of this.#keyHashes.get(deviceId) ?? []) this.#keys.delete(keyHash)
   }
 
   /** Changes a device and its keys, because its row has these values now. An entry does not last longer for it. */
   change(deviceId: number, change: Partial<Device>): void {
-    this.generation += 1
+    this.#noteChange(deviceId)
     const entry = this.#devices.peek(deviceId)
     if (entry !== undefined) this.#devices.set(deviceId, { ...entry, value: { ...entry.value, ...change } })
     for (const keyHash of this.#keyHashes.get(deviceId) ?? []) {
@@ -110,8 +123,15 @@ export class DeviceCache {
     if (hashes?.size === 0) this.#keyHashes.delete(deviceId)
   }
 
-  #mayAdd(generation: number): boolean {
-    return this.#cacheMs > 0 && generation === this.generation
+  #noteChange(deviceId: number): void {
+    this.generation += 1
+    if (this.#cacheMs > 0) this.#changes.set(deviceId, this.generation)
+  }
+
+  #mayAdd(deviceId: number, generation: number): boolean {
+    // `peek` leaves them in the order of their changes.
+    const isUnchanged = generation >= (this.#changes.peek(deviceId) ?? this.#forgottenUpTo)
+    return this.#cacheMs > 0 && isUnchanged
   }
 
   #entry<Value>(value: Value): Entry<Value> {
