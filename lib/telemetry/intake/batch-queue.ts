@@ -32,9 +32,9 @@ export interface Batching {
 
 /**
  * Where batches may be in any order, another one is written beside fewer deliveries than these: the next ones do not wait for the
- * answer of another server. Many deliveries cost less in one large batch.
+ * answer of another server. As many cost less in one large batch, and need not wait for more of them.
  */
-const fewUnderWay = 256
+const fewDeliveries = 256
 
 /**
  * Where batches may be in any order, one gathers while each turn of the event loop brings more, at most this long, ms: a request costs
@@ -102,7 +102,7 @@ export class BatchQueue {
 
   get #hasRoom(): boolean {
     const { batchesAhead, inAnyOrder } = this.#batching
-    return this.#underWay.size < batchesAhead && (!inAnyOrder || this.#deliveriesUnderWay < fewUnderWay)
+    return this.#underWay.size < batchesAhead && (!inAnyOrder || this.#deliveriesUnderWay < fewDeliveries)
   }
 
   /** Everything that this turn of the event loop brings belongs to the batch. */
@@ -116,7 +116,7 @@ export class BatchQueue {
   #gather(until: number, before = 0): void {
     setImmediate(() => {
       const waiting = this.#queue.length
-      const mayGrow = waiting > before && waiting < fewUnderWay && performance.now() < until
+      const mayGrow = waiting > before && waiting < fewDeliveries && performance.now() < until
       if (mayGrow) this.#gather(until, waiting)
       else this.#handOver()
     })
@@ -140,7 +140,7 @@ export class BatchQueue {
   /** After a batch. */
   #goOn(): void {
     const waiting = this.#queue.length
-    const isToGather = this.#batching.inAnyOrder && !this.#closed && waiting < fewUnderWay
+    const isToGather = this.#batching.inAnyOrder && !this.#closed && waiting < fewDeliveries
     if (!isToGather) this.#handOver()
     else if (waiting > 0 && !this.#planned) this.#plan()
   }

@@ -51,7 +51,7 @@ const noKeys: readonly string[] = []
 const isStored = (outcome: WriteOutcome): boolean => 'refused' in outcome && outcome.refused.length === 0
 
 export class StoreWriter implements BatchWriter {
-  /** The readings of other devices do not wait for a batch that takes long, and half as long where InfluxDB is far away. */
+  /** With two, other devices do not wait for a batch that takes long, and all wait less where InfluxDB is far away. */
   readonly batchesAhead = 2
   readonly inAnyOrder = true
   readonly #options: StoreWriterOptions
