@@ -1,10 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { takeTelemetry } from '../../../functions/telemetry/ingest.ts'
+import type { Device } from '../../../lib/devices/device.ts'
+import { createLog } from '../../../lib/log.ts'
 import * as runtime from '../../../lib/runtime.ts'
+import { FieldCatalogue } from '../../../lib/telemetry/field-catalogue.ts'
+import { Intake } from '../../../lib/telemetry/intake/intake.ts'
 import { MessageRate } from '../../../lib/telemetry/message-rate.ts'
 import { DirectTelemetry } from '../../../local/mqtt/direct-telemetry.ts'
 import { openFunctions, type TestFunctions } from '../../support/functions.ts'
 import { ruleEvent } from '../../support/rule-events.ts'
+import { eventually } from '../../support/waiting.ts'
 
 const noon = Date.parse('2026-03-01T12:00:00Z')
 
@@ -101,6 +106,60 @@ describe('the short way of a broker of this process', () => {
     expect((await functions.historyOf(id)).map(({ t }: { t: number }) => t)).toEqual([1, 2, 3])
     expect(await functions.accountOf(id)).toMatchObject({ received: 3, stored: 3, rejected: 0 })
     vi.setSystemTime(noon)
+  })
+
+  it('takes messages of a device of which nothing is in memory, as after a start', async () => {
+    const id = await known()
+    const devices = await runtime.devices()
+    const inMemory = new Map<number, Device>()
+    const reads: string[] = []
+    const fields = new FieldCatalogue({
+      db: (await runtime.registry()).db,
+      log: createLog('silent'),
+      background: false,
+    })
+    const intake = new Intake({
+      writer: {
+        ...{ batchesAhead: 1, inAnyOrder: false },
+        deliver: async (batch) =>
+          batch.map(({ readings }) => ({ stored: readings.length, queued: 0, duplicates: 0 })),
+      },
+      ledger: { count: async () => undefined, removedSince: async () => [] },
+      log: createLog('silent'),
+      retentionMs: 0,
+      fields,
+    })
+    const direct = new DirectTelemetry(
+      takeTelemetry({
+        devices: {
+          ...devices,
+          cached: (deviceId) => inMemory.get(deviceId),
+          async find(deviceId) {
+            reads.push('device')
+            const device = await devices.find(deviceId)
+            if (device !== undefined) inMemory.set(deviceId, device)
+            return device
+          },
+        },
+        intake,
+        door: 'bridge',
+      }),
+    )
+    const ended: string[] = []
+    for (const t of [2, 3, 4]) {
+      const [topic, payload] = [`iotflow/devices/${id}/telemetry`, Buffer.from(JSON.stringify({ t }))]
+      direct.handOver(
+        { deviceId: id, subtopic: undefined },
+        { topic, payload, clientId: String(id), receivedAt: noon, messageId: `m-${t}` },
+        (failure) => ended.push(failure?.code ?? `stored ${t}`),
+        () => ended.push(`called ${t}`),
+      )
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await eventually(() => expect(ended).toEqual(['stored 2', 'stored 3', 'stored 4']))
+    expect(reads).toEqual(['device'])
+    await intake.close()
+    await fields.close()
   })
 
   it('counts messages above the limit of a device', async () => {
