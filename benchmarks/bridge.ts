@@ -237,7 +237,7 @@ const bench = async (options: Arguments): Promise<void> => {
   } finally {
     for (const one of contenders) await one.end()
   }
-  const { messages, rounds, devices, json } = options
+  const { messages, rounds, devices, only, json } = options
   const comparedWith =
     contenders.find(({ consumer }) => /Telegraf|other/.test(consumer.name)) ?? contenders[0]
   if (comparedWith === undefined) throw new BenchError('nothing can be measured here')
@@ -245,7 +245,8 @@ const bench = async (options: Arguments): Promise<void> => {
     `${messages} messages of ${devices} devices, medians of ${rounds} rounds by turns; CPU per message; ratios with their 95 % ` +
       `interval. Every message was stored.\n\n${tableOf(contenders, comparedWith)}`,
   )
-  const command = `TELEGRAF=<program> npm run bench:bridge -- --messages ${messages} --rounds ${rounds}`
+  const names = only === undefined ? '' : ` --only ${only.join()}`
+  const command = `TELEGRAF=<program> npm run bench:bridge -- --messages ${messages} --rounds ${rounds}${names}`
   if (json !== undefined) await writeRows(json, rowsOf(counts, command))
 }
 
