@@ -39,7 +39,7 @@ const fewDeliveries = 256
 /**
  * Where batches may be in any order, one gathers while each turn of the event loop brings more, at most this long, ms: a request costs
  * another server as much as many lines. Over HTTP into InfluxDB, 0.7 of the CPU (InfluxDB's counted) and 1.15 of the rate with 64
- * connections; with 8, 0.7 and 1.3 (4 runs each by turns).
+ * connections; with 8, 0.7 and 1.3 (runs by turns with the queue that did not gather).
  */
 const gatherMs = 2
 
