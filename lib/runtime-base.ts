@@ -27,6 +27,8 @@ export interface RuntimeOverrides {
   mqttPorts?: () => Pick<Config['ports'], 'mqtt' | 'mqttTls' | 'mqttWs'>
   /** Clients that are connected to the embedded broker. */
   mqttConnections?: () => number | undefined
+  /** Clients of a device that the embedded broker has, each with whether it is connected: the registry learns of them later. */
+  mqttClients?: (deviceId: number) => ReadonlyMap<string, boolean> | undefined
   /** Where every message passes this process: counts by the minute, and live updates. */
   minuteCounts?: MinuteCounts
   liveUpdates?: LiveUpdates

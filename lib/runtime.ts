@@ -330,8 +330,12 @@ export function sessions(): Promise<Sessions> {
     const service = await presence()
     return createSessions({
       clients: (id) => service.clients(id),
-      // A Mosquitto reports no sessions; the client id is the device's id there.
-      unreported: (id) => (brokerKind() === 'aws-iot' ? [] : [String(id)]),
+      unreported: (id) => {
+        const known = overrides.mqttClients?.(id)
+        if (known !== undefined) return known
+        // A Mosquitto reports no sessions; the client id is the device's id there.
+        return new Map(brokerKind() === 'aws-iot' ? [] : [[String(id), false]])
+      },
       messenger: disconnecter(),
       log: log(),
     })

@@ -195,6 +195,7 @@ export async function startStandaloneServer(settings: Config): Promise<Standalon
       openApi: () => openApiDocument(functions),
       mqttPorts: () => gateway.ports,
       mqttConnections: () => gateway.connections,
+      mqttClients: (deviceId) => gateway.clientsOf(deviceId),
       ...watching,
     })
     ending.push(runtime.close)

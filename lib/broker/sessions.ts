@@ -18,8 +18,8 @@ const retries = { retries: 2, minTimeout: 100, factor: 5 } as const
 export function createSessions(options: {
   /** The client ids of a device, each with whether it is connected; a client that is not may still have a session. */
   clients: (deviceId: number) => Promise<ReadonlyMap<string, boolean>>
-  /** Client ids that a device may have without its registry knowing. */
-  unreported: (deviceId: number) => readonly string[]
+  /** Those that the registry may not know, or not yet. */
+  unreported: (deviceId: number) => ReadonlyMap<string, boolean>
   /** Undefined when there is no broker. */
   messenger: Pick<Messenger, 'disconnect'> | undefined
   log: Log
@@ -28,8 +28,8 @@ export function createSessions(options: {
   return {
     async end(deviceId, clientId) {
       if (messenger === undefined) return 0
-      const unknown = unreported(deviceId).map((id) => [id, false] as const)
-      const isOpen = new Map([...unknown, ...(await clients(deviceId))])
+      const isOpen = new Map(await clients(deviceId))
+      for (const [id, open] of unreported(deviceId)) if (open || !isOpen.has(id)) isOpen.set(id, open)
       if (clientId !== undefined) isOpen.set(clientId, true)
       const disconnect = (id: string) => pRetry(() => messenger.disconnect(id), retries)
       const results = await Promise.allSettled([...isOpen.keys()].map(disconnect))

@@ -116,6 +116,11 @@ export class MqttGateway {
     return this.broker?.connected()
   }
 
+  /** See `Broker.clientsOf`; undefined where another broker has the clients. */
+  clientsOf(deviceId: number): ReadonlyMap<string, boolean> | undefined {
+    return this.broker?.clientsOf(String(deviceId))
+  }
+
   async openDataPlane(): Promise<void> {
     this.plane = await openDataPlane(() => this.mosquitto ?? this.broker)
   }

@@ -102,6 +102,11 @@ export class SessionOwners {
     return this.owners.get(clientId)?.policy
   }
 
+  /** Client ids of the principal's sessions, oldest first. */
+  clientsOf(principalId: string): string[] {
+    return [...(this.clientIds.get(principalId) ?? [])]
+  }
+
   /** Records the owner of a session. Of too many sessions the oldest one whose client is offline is deleted. */
   async add(clientId: string, principalId: string, policy: Policy): Promise<void> {
     this.remove(clientId, principalId)

@@ -169,6 +169,14 @@ class EmbeddedBroker implements Broker {
     return this.connections.established.size
   }
 
+  clientsOf(principalId: string): ReadonlyMap<string, boolean> {
+    const connected = this.connections.ofPrincipal(principalId).map(({ client }) => client.id)
+    return new Map([
+      ...this.sessions.clientsOf(principalId).map((id) => [id, false] as const),
+      ...connected.map((id) => [id, true] as const),
+    ])
+  }
+
   retained(topic: string): BrokerMessage | undefined {
     const found = this.persistence.retained(topic)
     return found && { topic, payload: found.payload as Buffer, qos: found.qos === 0 ? 0 : 1, retain: true }

@@ -109,6 +109,8 @@ export interface Broker {
   readonly tlsPort: number | undefined
   /** Number of clients that are connected and authenticated. */
   connected(): number
+  /** Client ids of a principal that have a connection or a session, each with whether it is connected. */
+  clientsOf(principalId: string): ReadonlyMap<string, boolean>
   /**
    * Publishes in the broker's own name. Resolves when the message is retained, queued for the sessions of offline clients
    * and written to the connected ones, or after 2 s when one of those does not read. A command goes to connected clients only.

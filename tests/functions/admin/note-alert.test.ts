@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type CallOptions, openFunctions, type TestFunctions } from '../../support/functions.ts'
 import { alertAddress, openAlert, send } from './alert-requests.ts'
@@ -28,6 +29,8 @@ describe('a note on an alert', () => {
       { kind: 'note', text: 'Part ordered.' },
     ])
     await send(functions, device.key, { temperature: 5 })
+    // Notes and readings of the same millisecond have no order.
+    await sleep(2)
     const { status, json } = await addNote(alertId, { text: 'Part arrived.' })
     expect(status).toBe(201)
     expect(json.alert).toMatchObject({ state: 'cleared' })

@@ -6,10 +6,12 @@ import { itIsForAdminsOnly, itNeedsAKnownDevice } from './refusals.ts'
 
 let functions: TestFunctions
 let broker: RecordingBroker
+/** What a broker in this process would tell. */
+const mqttClients = new Map<number, ReadonlyMap<string, boolean>>()
 beforeAll(async () => {
   vi.setSystemTime(Date.parse('2026-03-01T12:00:00Z'))
   broker = await startRecordingBroker()
-  functions = await openFunctions({}, broker.iot)
+  functions = await openFunctions({}, broker.iot, { mqttClients: (id) => mqttClients.get(id) })
 })
 beforeEach(() => {
   broker.clear()
@@ -88,6 +90,14 @@ describe('a status that the admin sets', () => {
     const answer = await become(id, 'inactive')
     expect(answer.json.sessions_ended).toBe(2)
     expect([...broker.ended].sort()).toEqual([`${id}`, `${id}-a`, `${id}-b`])
+  })
+
+  it('ends also clients that only the broker knows as yet', async () => {
+    const { id } = await functions.register()
+    mqttClients.set(id, new Map([[`${id}-new`, true]]))
+    const answer = await become(id, 'inactive')
+    expect(answer.json.sessions_ended).toBe(1)
+    expect(broker.ended).toEqual([`${id}-new`])
   })
 
   it('leaves the connections of a device that becomes active or goes into maintenance', async () => {

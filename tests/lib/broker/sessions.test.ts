@@ -4,7 +4,11 @@ import { createSessions } from '../../../lib/broker/sessions.ts'
 import { createLog } from '../../../lib/log.ts'
 
 /** @param failures number of calls that fail, by client, before one succeeds. */
-const start = (clients: [string, boolean][], failures: Record<string, number> = {}) => {
+const start = (
+  clients: [string, boolean][],
+  failures: Record<string, number> = {},
+  unreported: [string, boolean][] = [],
+) => {
   const calls: string[] = []
   const lines: string[] = []
   const left = { ...failures }
@@ -18,7 +22,7 @@ const start = (clients: [string, boolean][], failures: Record<string, number> = 
   } as Messenger
   const log = createLog('error', (line) => lines.push(line))
   const sessions = createSessions({
-    unreported: (id) => [String(id)],
+    unreported: (id) => new Map([[String(id), false], ...unreported]),
     clients: async () => new Map(clients),
     messenger,
     log,
@@ -43,6 +47,22 @@ it('ends a client that the registry does not know yet', async () => {
   const { sessions, calls } = start([])
   expect(await sessions.end(7, '7-new')).toBe(1)
   expect(calls.sort()).toEqual(['7', '7-new'])
+})
+
+it('ends clients that only the broker knows, and counts those that are connected', async () => {
+  const { sessions, calls } = start([['7-a', false]], {}, [
+    ['7-a', true],
+    ['7-b', true],
+    ['7-c', false],
+  ])
+  expect(await sessions.end(7)).toBe(2)
+  expect(calls.sort()).toEqual(['7', '7-a', '7-b', '7-c'])
+})
+
+it('counts a client as connected that the registry says is', async () => {
+  const { sessions, calls } = start([['7', true]])
+  expect(await sessions.end(7)).toBe(1)
+  expect(calls).toEqual(['7'])
 })
 
 it('tries each client three times', async () => {

@@ -104,6 +104,26 @@ describe('SUBSCRIBE', () => {
   })
 })
 
+test('tells which clients of a device are connected, or have a session', async () => {
+  const setup = await start()
+  const [left] = [
+    await rawDevice(setup, 5, { clean: false, clientId: '5-left' }),
+    await rawDevice(setup, 5, { clean: false, clientId: '5-here' }),
+    await rawDevice(setup, 5, { clientId: '5-clean' }),
+    await rawDevice(setup, 6),
+  ]
+  left.send(generate({ cmd: 'disconnect' }))
+  await left.closes()
+  expect([...setup.broker.clientsOf('5')].sort()).toEqual([
+    ['5-clean', true],
+    ['5-here', true],
+    ['5-left', false],
+  ])
+  expect(setup.broker.clientsOf('7').size).toBe(0)
+  await setup.broker.disconnect('5-left', { cleanSession: true, preventWill: true })
+  expect([...setup.broker.clientsOf('5').keys()].sort()).toEqual(['5-clean', '5-here'])
+})
+
 test('UNSUBSCRIBE for names that every object has does no harm', async () => {
   const setup = await start()
   const unsubscriptions = ['constructor', '__proto__', 'toString']
