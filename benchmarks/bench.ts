@@ -107,7 +107,7 @@ const figuresOf = (result: Result): Figures => ({
 const rowOf = (
   kind: Kind,
   title: string,
-  [floor, server]: readonly [Result, Result],
+  [floor, server, limit]: readonly [Result, Result, Result?],
   { rounds, seconds }: Arguments,
 ): GoalRow => ({
   scenario: title,
@@ -117,6 +117,7 @@ const rowOf = (
   ratio: compare(server.rates.map((ours, at) => ({ ours, other: floor.rates[at] as number }))),
   ours: figuresOf(server),
   floor: figuresOf(floor),
+  ...(limit === undefined ? {} : { limit: figuresOf(limit) }),
   command: `npm run bench -- --only ${kind} --rounds ${rounds} --seconds ${seconds}`,
 })
 
@@ -194,7 +195,7 @@ const main = async (): Promise<void> => {
     for (const kind of options.only) {
       report(`${kind}\n`)
       const { title, results } = await scenarios[kind].run(bench)
-      const row = rowOf(kind, title, results as [Result, Result], options)
+      const row = rowOf(kind, title, results as [Result, Result, Result?], options)
       printResult(title, results, row)
       rows.push(row)
     }

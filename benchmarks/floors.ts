@@ -45,7 +45,7 @@ export interface FloorScenario {
   readonly required: number
   /** What the floor is, in words. */
   readonly floor: string
-  /** @returns the floor's figures first. */
+  /** @returns the figures of the floor, of the server, and perhaps of a program that does only what the server cannot avoid. */
   run(bench: Bench): Promise<{ title: string; results: Result[] }>
 }
 
@@ -140,7 +140,7 @@ const influx: FloorScenario = {
   async run(bench) {
     const missing = missingForInflux(true)
     if (missing !== undefined) throw new BenchError(missing)
-    const bucket = new Bucket()
+    const [bucket, bareBucket] = [new Bucket(), new Bucket()]
     const settings = { ...influxSettings(), INFLUXDB_BUCKET: bucket.name }
     const beside = await bench.start<StandaloneFacts>(
       'standalone.ts',
@@ -149,13 +149,16 @@ const influx: FloorScenario = {
     )
     try {
       const fleet = await registerFleet(urlOf(beside), bench.fleet.length)
+      await bareBucket.create()
+      const bytes = await answerSize(urlOf(beside), fleet[0] as FleetDevice)
+      const bare = await bench.start<PortFacts>('bare-influx.ts', bench.dir, bareBucket.name, String(bytes))
       const contender = (
         name: string,
-        measured: Server<StandaloneFacts>,
+        measured: Server<unknown>,
+        port: number,
         devices: readonly FleetDevice[],
       ) => {
         const next = telemetryRequests(devices)
-        const port = measured.facts.httpPort
         return {
           ...measured,
           name,
@@ -163,14 +166,15 @@ const influx: FloorScenario = {
             runHttpLoad({ port, connections: httpConnections, seconds, next, expected: 201 }),
         }
       }
-      const withInflux = contender('with InfluxDB', beside, fleet)
+      const withInflux = contender('with InfluxDB', beside, beside.facts.httpPort, fleet)
       const results = await counted(
         bench,
         () => bucket.count(),
         (tally) =>
           bench.measure([
-            contender('embedded', bench.server, bench.fleet),
+            contender('embedded', bench.server, bench.server.facts.httpPort, bench.fleet),
             { ...withInflux, run: async (seconds) => tally(await withInflux.run(seconds)) },
+            contender('bare, with InfluxDB', bare, bare.facts.port, fleet),
           ]),
       )
       return {
@@ -179,7 +183,7 @@ const influx: FloorScenario = {
       }
     } finally {
       await beside.end()
-      await bucket.remove()
+      await Promise.all([bucket.remove(), bareBucket.remove()])
     }
   },
 }

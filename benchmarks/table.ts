@@ -79,7 +79,7 @@ const ratioText = ({ ratio: { median, interval } }: GoalRow): string =>
     : `${median.toFixed(2)} (${interval.low.toFixed(2)}–${interval.high.toFixed(2)})`
 
 const figures = (row: GoalRow): string[] =>
-  [row.ours, row.floor, row.peer]
+  [row.ours, row.floor, row.peer, row.limit]
     .filter((one): one is Figures => one !== undefined)
     .map((one, at) =>
       cells([
