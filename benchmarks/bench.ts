@@ -12,7 +12,7 @@ import { type Bench, type Kind, kinds, scenarios } from './floors.ts'
 import { type Figures, type GoalRow, isMet, writeRows } from './goal.ts'
 import { BenchError, type Contender, interleave, median, type Result } from './measure.ts'
 import { type Server, startServer } from './process.ts'
-import { compare } from './ratios.ts'
+import { type Comparison, compare } from './ratios.ts'
 import type { StandaloneFacts } from './servers/standalone.ts'
 
 const help = `Throughput of the server, compared with floors that are measured in the same minutes, by turns. Each is a process.
@@ -104,20 +104,23 @@ const figuresOf = (result: Result): Figures => ({
   acknowledged: result.acknowledged,
 })
 
+const ratioOf = (result: Result, floor: Result) =>
+  compare(result.rates.map((ours, at) => ({ ours, other: floor.rates[at] as number })))
+
 const rowOf = (
   kind: Kind,
   title: string,
-  [floor, server, limit]: readonly [Result, Result, Result?],
+  [floor, server, bare]: readonly [Result, Result, Result?],
   { rounds, seconds }: Arguments,
 ): GoalRow => ({
   scenario: title,
   goal: `at least ${percent(scenarios[kind].required)} of ${scenarios[kind].floor}`,
   bound: scenarios[kind].required,
   side: 'least',
-  ratio: compare(server.rates.map((ours, at) => ({ ours, other: floor.rates[at] as number }))),
+  ratio: ratioOf(server, floor),
   ours: figuresOf(server),
   floor: figuresOf(floor),
-  ...(limit === undefined ? {} : { limit: figuresOf(limit) }),
+  ...(bare && { bare: { figures: figuresOf(bare), ratio: ratioOf(bare, floor) } }),
   command: `npm run bench -- --only ${kind} --rounds ${rounds} --seconds ${seconds}`,
 })
 
@@ -146,11 +149,13 @@ const printResult = (title: string, results: readonly Result[], row: GoalRow): v
       result.rss === undefined ? '' : whole(result.rss / 1e6),
     ]),
   ])
-  const { median: ratio, interval } = row.ratio
-  const range = interval === undefined ? '' : ` (${percent(interval.low)} to ${percent(interval.high)})`
+  const share = ({ median: ratio, interval }: Comparison) =>
+    percent(ratio) +
+    (interval === undefined ? '' : ` (${percent(interval.low)} to ${percent(interval.high)})`)
   process.stdout.write(
-    `\n${title}\n${table.map((line) => `  ${line}\n`).join('')}  ${percent(ratio)}${range} of the floor; required: ` +
-      `${percent(row.bound)}, ${isMet(row) ? 'ok' : 'below'}\n`,
+    `\n${title}\n${table.map((line) => `  ${line}\n`).join('')}  ${share(row.ratio)} of the floor; required: ` +
+      `${percent(row.bound)}, ${isMet(row) ? 'ok' : 'below'}\n` +
+      (row.bare ? `  the bare program: ${share(row.bare.ratio)} of the floor\n` : ''),
   )
 }
 

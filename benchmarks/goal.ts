@@ -34,8 +34,8 @@ export interface GoalRow {
   readonly ours: Figures
   readonly floor?: Figures
   readonly peer?: Figures
-  /** A program that does only what ours cannot avoid: the most that could be reached on this machine. */
-  readonly limit?: Figures
+  /** A program that does only what ours cannot avoid, and its ratio to the floor. */
+  readonly bare?: { readonly figures: Figures; readonly ratio: Comparison }
   /** Prints the row again. */
   readonly command: string
 }

@@ -9,6 +9,7 @@ import { root } from '../lib/root.ts'
 import { asksForHelp, numberArgument, parseOptions, runCommand, UsageError } from '../scripts/command.ts'
 import { type Figures, type GoalRow, isMet, reachOf, writeRows } from './goal.ts'
 import { BenchError } from './measure.ts'
+import type { Comparison } from './ratios.ts'
 
 /** A program that writes rows with `--json`, and the arguments that it gets for a number of rounds. */
 interface Source {
@@ -73,13 +74,13 @@ const ms = (value: number | undefined) => number(value, value !== undefined && v
 
 const cells = (values: readonly string[]) => `| ${values.join(' | ')} |`
 
-const ratioText = ({ ratio: { median, interval } }: GoalRow): string =>
+const ratioText = ({ median, interval }: Comparison): string =>
   interval === undefined
     ? median.toFixed(2)
     : `${median.toFixed(2)} (${interval.low.toFixed(2)}–${interval.high.toFixed(2)})`
 
 const figures = (row: GoalRow): string[] =>
-  [row.ours, row.floor, row.peer, row.limit]
+  [row.ours, row.floor, row.peer, row.bare?.figures]
     .filter((one): one is Figures => one !== undefined)
     .map((one, at) =>
       cells([
@@ -105,8 +106,10 @@ export function markdownOf(rows: readonly GoalRow[]): string {
       row.scenario,
       row.goal,
       `${row.side === 'least' ? '≥' : '≤'} ${row.bound}`,
-      ratioText(row),
-      isMet(row) ? reachOf(row) : '**no**',
+      ratioText(row.ratio),
+      isMet(row)
+        ? reachOf(row)
+        : `**no**${row.bare ? `; the bare program: ${ratioText(row.bare.ratio)}` : ''}`,
     ]),
   )
   const commands = rows.map((row) => cells([row.scenario, `\`${row.command}\``]))

@@ -27,7 +27,7 @@ export interface RuntimeOverrides {
   mqttPorts?: () => Pick<Config['ports'], 'mqtt' | 'mqttTls' | 'mqttWs'>
   /** Clients that are connected to the embedded broker. */
   mqttConnections?: () => number | undefined
-  /** Clients of a device that the embedded broker has, each with whether it is connected: the registry learns of them later. */
+  /** Clients of a device, each with whether it is connected, where the embedded broker is in this process. */
   mqttClients?: (deviceId: number) => ReadonlyMap<string, boolean> | undefined
   /** Where every message passes this process: counts by the minute, and live updates. */
   minuteCounts?: MinuteCounts

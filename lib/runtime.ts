@@ -330,12 +330,9 @@ export function sessions(): Promise<Sessions> {
     const service = await presence()
     return createSessions({
       clients: (id) => service.clients(id),
-      unreported: (id) => {
-        const known = overrides.mqttClients?.(id)
-        if (known !== undefined) return known
-        // A Mosquitto reports no sessions; the client id is the device's id there.
-        return new Map(brokerKind() === 'aws-iot' ? [] : [[String(id), false]])
-      },
+      // A Mosquitto reports no sessions; the client id is the device's id there.
+      unreported: (id) => (brokerKind() === 'aws-iot' ? [] : [String(id)]),
+      ...(overrides.mqttClients && { atBroker: overrides.mqttClients }),
       messenger: disconnecter(),
       log: log(),
     })

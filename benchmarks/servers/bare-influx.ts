@@ -1,7 +1,7 @@
 /**
- * The most that a program could reach that stores what comes over HTTP in InfluxDB and counts it: it reads requests, writes batches,
- * adds them to accounts with one durable statement, and answers. It checks nothing, knows no device, and writes no log. Its
- * arguments: a folder, the bucket, and the bytes of an answer.
+ * A bare program beside the server with InfluxDB. It reads requests, writes batches into InfluxDB, adds each batch to accounts in a
+ * file, and answers. It checks nothing, knows no device and writes no log. Its arguments: a folder, the bucket, and the bytes of
+ * an answer.
  */
 import { Agent, request } from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
@@ -72,6 +72,10 @@ serve(async () => {
         plan()
       })
     })
+    sending.on('error', (error) => {
+      process.stderr.write(`bare-influx.ts: InfluxDB cannot be reached: ${error.message}\n`)
+      process.exit(1)
+    })
     sending.end(lines)
   }
   const gather = (until: number, before: number): void => {
@@ -102,5 +106,5 @@ serve(async () => {
   const facts = await new Promise<PortFacts>((resolve) => {
     server.listen(0, '127.0.0.1', () => resolve({ port: (server.address() as AddressInfo).port }))
   })
-  return { facts, ask: async () => messages, end: async () => void db.close() }
+  return { facts, end: async () => void db.close() }
 })

@@ -18,18 +18,23 @@ const retries = { retries: 2, minTimeout: 100, factor: 5 } as const
 export function createSessions(options: {
   /** The client ids of a device, each with whether it is connected; a client that is not may still have a session. */
   clients: (deviceId: number) => Promise<ReadonlyMap<string, boolean>>
-  /** Those that the registry may not know, or not yet. */
-  unreported: (deviceId: number) => ReadonlyMap<string, boolean>
+  /** Client ids that a device may have without its registry knowing. */
+  unreported: (deviceId: number) => readonly string[]
+  /** The same as `clients` by the broker, which knows it at once; undefined where it cannot be asked. */
+  atBroker?: (deviceId: number) => ReadonlyMap<string, boolean> | undefined
   /** Undefined when there is no broker. */
   messenger: Pick<Messenger, 'disconnect'> | undefined
   log: Log
 }): Sessions {
-  const { clients, unreported, messenger, log } = options
+  const { clients, unreported, atBroker, messenger, log } = options
   return {
     async end(deviceId, clientId) {
       if (messenger === undefined) return 0
-      const isOpen = new Map(await clients(deviceId))
-      for (const [id, open] of unreported(deviceId)) if (open || !isOpen.has(id)) isOpen.set(id, open)
+      const registered = await clients(deviceId)
+      const current = atBroker?.(deviceId)
+      const isOpen = new Map(unreported(deviceId).map((id) => [id, false]))
+      for (const [id, open] of registered) isOpen.set(id, open && current === undefined)
+      for (const [id, open] of current ?? []) isOpen.set(id, open)
       if (clientId !== undefined) isOpen.set(clientId, true)
       const disconnect = (id: string) => pRetry(() => messenger.disconnect(id), retries)
       const results = await Promise.allSettled([...isOpen.keys()].map(disconnect))

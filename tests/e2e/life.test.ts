@@ -172,8 +172,8 @@ describe.concurrent('a connection ends', () => {
     })
     return { ...device, key: answer.api_key }
   }
-  const connect = async (device: Device) => {
-    const client = await server.mqtt(device)
+  const connect = async (device: Device, clientId = `${device.id}`) => {
+    const client = await server.mqtt(device, { clientId })
     const closed = new Promise<boolean>((resolve) => client.once('close', () => resolve(true)))
     return { endsWithin: (ms: number) => Promise.race([closed, sleep(ms, false, { ref: false })]) }
   }
@@ -200,6 +200,18 @@ describe.concurrent('a connection ends', () => {
     })
     expect(status).toBe(200)
     expect(await again.endsWithin(atOnce)).toBe(true)
+  })
+
+  it('when it has only just begun, under whatever client id', async () => {
+    const devices = await Promise.all(Array.from({ length: 40 }, () => server.register()))
+    const ends = await Promise.all(
+      devices.map(async (device, at) => {
+        const connection = await connect(device, at % 2 === 0 ? undefined : `${device.id}-new`)
+        await rotate(device, { grace_s: 0 })
+        return connection.endsWithin(atOnce)
+      }),
+    )
+    expect(ends).toEqual(devices.map(() => true))
   })
 
   it('within a minute after the grace time of its key', async () => {

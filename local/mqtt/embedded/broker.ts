@@ -170,11 +170,10 @@ class EmbeddedBroker implements Broker {
   }
 
   clientsOf(principalId: string): ReadonlyMap<string, boolean> {
-    const connected = this.connections.ofPrincipal(principalId).map(({ client }) => client.id)
-    return new Map([
-      ...this.sessions.clientsOf(principalId).map((id) => [id, false] as const),
-      ...connected.map((id) => [id, true] as const),
-    ])
+    const clients = new Map(this.sessions.clientsOf(principalId).map((id) => [id, false]))
+    for (const connection of this.connections.all)
+      if (connection.principalId === principalId) clients.set(connection.client.id, true)
+    return clients
   }
 
   retained(topic: string): BrokerMessage | undefined {

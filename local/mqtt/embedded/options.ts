@@ -109,7 +109,7 @@ export interface Broker {
   readonly tlsPort: number | undefined
   /** Number of clients that are connected and authenticated. */
   connected(): number
-  /** Client ids of a principal that have a connection or a session, each with whether it is connected. */
+  /** Client ids of a principal that have a connection, also an unfinished one, or a session; each with whether it is connected. */
   clientsOf(principalId: string): ReadonlyMap<string, boolean>
   /**
    * Publishes in the broker's own name. Resolves when the message is retained, queued for the sessions of offline clients

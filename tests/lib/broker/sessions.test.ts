@@ -7,7 +7,7 @@ import { createLog } from '../../../lib/log.ts'
 const start = (
   clients: [string, boolean][],
   failures: Record<string, number> = {},
-  unreported: [string, boolean][] = [],
+  atBroker?: [string, boolean][],
 ) => {
   const calls: string[] = []
   const lines: string[] = []
@@ -22,8 +22,9 @@ const start = (
   } as Messenger
   const log = createLog('error', (line) => lines.push(line))
   const sessions = createSessions({
-    unreported: (id) => new Map([[String(id), false], ...unreported]),
+    unreported: (id) => [String(id)],
     clients: async () => new Map(clients),
+    atBroker: () => atBroker && new Map(atBroker),
     messenger,
     log,
   })
@@ -49,14 +50,18 @@ it('ends a client that the registry does not know yet', async () => {
   expect(calls.sort()).toEqual(['7', '7-new'])
 })
 
-it('ends clients that only the broker knows, and counts those that are connected', async () => {
-  const { sessions, calls } = start([['7-a', false]], {}, [
-    ['7-a', true],
+it('ends clients that only the broker knows, and counts those that are connected there', async () => {
+  const clients: [string, boolean][] = [
+    ['7-a', false],
     ['7-b', true],
-    ['7-c', false],
+  ]
+  const { sessions, calls } = start(clients, {}, [
+    ['7-a', true],
+    ['7-c', true],
+    ['7-d', false],
   ])
   expect(await sessions.end(7)).toBe(2)
-  expect(calls.sort()).toEqual(['7', '7-a', '7-b', '7-c'])
+  expect(calls.sort()).toEqual(['7', '7-a', '7-b', '7-c', '7-d'])
 })
 
 it('counts a client as connected that the registry says is', async () => {

@@ -35,6 +35,7 @@ describe('the gateway', () => {
   it('connects the data plane to the embedded broker', async () => {
     const gateway = await open({ ports: { ...noPorts, mqtt: 0 } })
     expect(gateway.kind).toBe('embedded')
+    expect(gateway.clientsOf(5)).toBeUndefined()
     const order: string[] = []
     const messenger = createMessenger(gateway.iot ?? { endpoint: '', region: '' })
     await expect(messenger.check()).rejects.toThrow()
@@ -62,7 +63,7 @@ describe('the gateway', () => {
     messenger.close()
   })
 
-  it('hands telemetry on the short way to the intake', async () => {
+  it('hands telemetry on the short way to the intake, and tells the clients of a device', async () => {
     const gateway = await open({ ports: { ...noPorts, mqtt: 0 } })
     const taken: unknown[] = []
     const called: string[] = []
@@ -87,6 +88,8 @@ describe('the gateway', () => {
       password: keyOf(5),
     })
     await client.publishAsync(telemetry(5), '{"a":1}', { qos: 1 })
+    expect(gateway.clientsOf(5)).toEqual(new Map([['5', true]]))
+    expect(gateway.clientsOf(6)).toEqual(new Map())
     await client.endAsync()
     expect(taken).toEqual([[5, '{"a":1}']])
     expect(called).toEqual([])
