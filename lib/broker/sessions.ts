@@ -20,7 +20,7 @@ export function createSessions(options: {
   clients: (deviceId: number) => Promise<ReadonlyMap<string, boolean>>
   /** Client ids that a device may have without its registry knowing. */
   unreported: (deviceId: number) => readonly string[]
-  /** The same as `clients` by the broker, which knows it at once; undefined where it cannot be asked. */
+  /** What the broker itself knows of the clients, without delay; undefined where it cannot be asked. */
   atBroker?: (deviceId: number) => ReadonlyMap<string, boolean> | undefined
   /** Undefined when there is no broker. */
   messenger: Pick<Messenger, 'disconnect'> | undefined
